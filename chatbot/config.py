@@ -1,0 +1,271 @@
+"""Every setting of the program, once: frozen dataclasses, their presets, and the flags made from their fields."""
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ChatbotError
+
+
+def setting(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Any = None
+) -> Any:
+    """A field with what its flag and its check need: help text, inclusive bounds or allowed values."""
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """From raw files to numbered pairs. Lengths are in words (punctuation marks are words), without `<eos>`."""
+
+    corpus: str = setting("auto", "auto, cornell, chitchat, sample, or a path to a file, a folder or an archive")
+    format: str = setting(
+        "auto",
+        "how to read the corpus; auto recognises it by its content",
+        choices=("auto", "cornell", "convokit", "delimited", "jsonl", "log", "dailydialog", "chitchat"),
+    )
+    tokenizer: str = setting("english", "how text becomes words", choices=("english", "tutorial"))
+    min_length: int = setting(1, "shortest prompt and reply kept, in words", low=0, high=1000)
+    max_length: int = setting(12, "longest prompt and reply kept, in words", low=1, high=1000)
+    min_count: int = setting(3, "a word seen less often in training pairs is unknown", low=1, high=1_000_000)
+    max_vocabulary: int = setting(0, "keep only so many of the most frequent words; 0 keeps all", low=0, high=1 << 24)
+    context: int = setting(0, "how many turns before the prompt are put in front of it", low=0, high=20)
+    unknown_prompts: str = setting("keep", "pairs whose prompt has an unknown word", choices=("keep", "drop"))
+    unknown_replies: str = setting("drop", "pairs whose reply has an unknown word", choices=("keep", "drop"))
+    duplicates: str = setting("keep", "pairs that stand in the corpus more than once", choices=("keep", "drop"))
+    split: tuple[float, float, float] = setting(
+        (0.9, 0.05, 0.05), "shares of the films (or conversations) for train, valid and test", low=0, high=1
+    )
+    max_bad_fraction: float = setting(0.01, "give up if more of the lines than this are damaged", low=0, high=1)
+    tutorial_quirks: bool = setting(
+        False, "count as the tutorial did: ISO-8859-1, its csv quoting, the empty string as a word"
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0:
+            raise ChatbotError(f"split must add up to 1 and leave something for training, not {self.split}")
+        if self.min_length > self.max_length:
+            raise ChatbotError(f"min_length {self.min_length} is above max_length {self.max_length}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and kinds of the network's parts; the defaults are the tutorial's sizes."""
+
+    hidden_size: int = setting(500, "units of each GRU layer", low=1, high=8192)
+    embedding_size: int = setting(0, "size of a word's vector; 0 is hidden_size", low=0, high=8192)
+    encoder_layers: int = setting(2, "layers of the bidirectional encoder", low=1, high=16)
+    decoder_layers: int = setting(2, "layers of the decoder", low=1, high=16)
+    attention: str = setting("dot", "Luong's score", choices=("dot", "general", "concat"))
+    bridge: str = setting(
+        "linear",
+        "encoder's last states to the decoder's first: linear over both directions of each layer, or the tutorial's",
+        choices=("linear", "tutorial"),
+    )
+    dropout: float = setting(0.1, "on embeddings and between GRU layers", low=0, high=0.95)
+    tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.bridge == "tutorial" and self.decoder_layers > 2 * self.encoder_layers:
+            raise ChatbotError("the tutorial's bridge needs decoder_layers of at most twice encoder_layers")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are found. A step is one update on one batch."""
+
+    steps: int = setting(3000, "updates in all", low=1, high=1_000_000_000)
+    batch_size: int = setting(64, "pairs in a batch, over all processes together", low=1, high=1 << 20)
+    learning_rate: float = setting(1e-3, "AdamW's highest rate", low=0, high=10)
+    schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
+    warmup_steps: int = setting(200, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
+    weight_decay: float = setting(0.01, "AdamW's decoupled weight decay", low=0, high=1)
+    clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
+    teacher_forcing_ratio: float = setting(
+        1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
+    )
+    validate_every: int = setting(250, "steps between validations; each keeps `last`", low=1, high=1_000_000_000)
+    patience: int = setting(
+        4, "stop after so many validations without a better one; 0 never stops", low=0, high=1_000_000
+    )
+    keep: str = setting("best", "the checkpoint that chat, evaluate and export open", choices=("best", "last"))
+    max_minutes: float = setting(18.0, "stop (and save) after so many minutes; 0 is no limit", low=0, high=1e7)
+    seed: int = setting(1, "of weights, order and dropout", low=0, high=(1 << 63) - 1)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a run's settings; `config.json` holds them, and alone repeats the run."""
+
+    corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain sections of plain values, as `config.json` holds them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any, *, over: "Config | None" = None) -> "Config":
+        """Read sections; what `data` does not name comes from `over` (the defaults if that is None).
+
+        Raises:
+            ChatbotError: an unknown section or setting, a wrong type, a value out of bounds.
+        """
+        base = over or cls()
+        if not isinstance(data, dict):
+            raise ChatbotError(f"settings must be an object of sections, not {type(data).__name__}")
+        sections = {section.name: getattr(base, section.name) for section in dataclasses.fields(cls)}
+        for name, values in data.items():
+            if name not in sections:
+                raise ChatbotError(f"unknown section {name!r}; there are {', '.join(sections)}")
+            sections[name] = _replace(sections[name], values)
+        return cls(**sections)
+
+    @classmethod
+    def load(cls, path: Path, *, over: "Config | None" = None) -> "Config":
+        """Read a JSON file that `to_dict` describes; errors name the file."""
+        try:
+            return cls.from_dict(json.loads(path.read_bytes()), over=over)
+        except (OSError, ValueError, RecursionError) as error:
+            raise ChatbotError(f"cannot read the settings {path}: {error}") from error
+        except ChatbotError as error:
+            raise ChatbotError(f"{path}: {error}") from error
+
+
+PRESETS: dict[str, Config] = {
+    # what one would choose today
+    "default": Config(),
+    # the lineage's preparation and sizes
+    "tutorial": Config(
+        corpus=CorpusConfig(
+            tokenizer="tutorial",
+            min_length=0,
+            max_length=9,  # "fewer than 10 words"
+            unknown_prompts="drop",
+            split=(1.0, 0.0, 0.0),
+            max_bad_fraction=1.0,
+            tutorial_quirks=True,
+        ),
+        model=ModelConfig(bridge="tutorial", tie_embeddings=False),
+        training=TrainingConfig(
+            steps=4000,
+            learning_rate=1e-4,
+            schedule="constant",
+            warmup_steps=0,
+            weight_decay=0.0,
+            clip_norm=50.0,
+            patience=0,
+            keep="last",
+            max_minutes=0,
+        ),
+    ),
+    # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
+    "sample": Config(
+        corpus=CorpusConfig(corpus="sample", min_count=1),
+        model=ModelConfig(hidden_size=256),
+        training=TrainingConfig(steps=600, warmup_steps=50, validate_every=150, patience=0, keep="last"),
+    ),
+}
+
+
+def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
+    """One flag for each field of the dataclasses `sections`, shown with its default; absent flags set nothing."""
+    for section in sections:
+        group = parser.add_argument_group(section.__name__.removesuffix("Config").lower() + " settings")
+        for field in dataclasses.fields(section):
+            kind = typing.get_type_hints(section)[field.name]
+            options: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {_shown(field.default)})"}
+            if kind is bool:
+                options["action"] = argparse.BooleanOptionalAction
+            elif typing.get_origin(kind) is tuple:
+                options |= {"type": float, "nargs": len(typing.get_args(kind)), "metavar": "SHARE"}
+            else:
+                options |= {"type": kind, "metavar": None if field.metadata["choices"] else kind.__name__.upper()}
+                options["choices"] = field.metadata["choices"]
+            group.add_argument(
+                "--" + field.name.replace("_", "-"),
+                dest=f"{_section_name(section)}.{field.name}",
+                default=argparse.SUPPRESS,
+                **options,
+            )
+
+
+def from_flags(arguments: argparse.Namespace) -> Config:
+    """Preset, then `--config FILE`, then the flags given: each overrules the one before.
+
+    Without `--preset`, the corpus `sample` takes the preset `sample`, every other the preset `default`.
+    """
+    given: dict[str, dict[str, Any]] = {}
+    for name, value in vars(arguments).items():
+        if "." in name:
+            section, field = name.split(".")
+            given.setdefault(section, {})[field] = value
+    preset = arguments.preset
+    if preset is None:
+        preset = "sample" if given.get("corpus", {}).get("corpus") == "sample" else "default"
+    config = PRESETS[preset]
+    if arguments.config is not None:
+        config = Config.load(arguments.config, over=config)
+    return Config.from_dict(given, over=config)
+
+
+_Section = TypeVar("_Section")
+
+
+def _replace(section: _Section, values: Any) -> _Section:
+    """`section` with `values`, each checked against its field's type."""
+    hints = typing.get_type_hints(type(section))
+    where = _section_name(type(section))
+    if not isinstance(values, dict):
+        raise ChatbotError(f"section {where!r} must be an object, not {type(values).__name__}")
+    for name in values:
+        if name not in hints:
+            raise ChatbotError(f"unknown setting {where}.{name}; there are {', '.join(hints)}")
+    return dataclasses.replace(
+        section,  # type: ignore[type-var]
+        **{name: _typed(f"{where}.{name}", value, hints[name]) for name, value in values.items()},
+    )
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        if isinstance(value, list | tuple) and len(value) == len(items):
+            return tuple(_typed(name, item, of) for item, of in zip(value, items, strict=True))
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is kind:
+        return value
+    wanted = kind.__name__ if not isinstance(kind, types.GenericAlias) else str(kind)
+    raise ChatbotError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _check(section: Any) -> None:
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+        if choices is not None and value not in choices:
+            raise ChatbotError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+        for number in value if isinstance(value, tuple) else (value,):
+            # written so that NaN fails too
+            if low is not None and not (low <= number <= high):
+                raise ChatbotError(f"{field.name} must be between {low} and {high}, not {number}")
+
+
+def _section_name(section: type) -> str:
+    return section.__name__.removesuffix("Config").lower()
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
