@@ -19,6 +19,18 @@ def setting(
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
 
+def _check(section: Any) -> None:
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+        if choices is not None and value not in choices:
+            raise ChatbotError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+        for number in value if isinstance(value, tuple) else (value,):
+            # written so that NaN fails too
+            if low is not None and not (low <= number <= high):
+                raise ChatbotError(f"{field.name} must be between {low} and {high}, not {number}")
+
+
 @dataclass(frozen=True)
 class CorpusConfig:
     """From raw files to numbered pairs. Lengths are in words (punctuation marks are words), without `<eos>`."""
@@ -174,7 +186,15 @@ PRESETS: dict[str, Config] = {
     "sample": Config(
         corpus=CorpusConfig(corpus="sample", min_count=1),
         model=ModelConfig(hidden_size=256),
-        training=TrainingConfig(steps=600, warmup_steps=50, validate_every=150, patience=0, keep="last"),
+        training=TrainingConfig(
+            steps=1000,
+            batch_size=32,
+            learning_rate=3e-3,
+            warmup_steps=50,
+            validate_every=200,
+            patience=0,
+            keep="last",
+        ),
     ),
 }
 
@@ -249,18 +269,6 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         return value
     wanted = kind.__name__ if not isinstance(kind, types.GenericAlias) else str(kind)
     raise ChatbotError(f"{name} must be {wanted}, not {value!r}")
-
-
-def _check(section: Any) -> None:
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
-        if choices is not None and value not in choices:
-            raise ChatbotError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
-        for number in value if isinstance(value, tuple) else (value,):
-            # written so that NaN fails too
-            if low is not None and not (low <= number <= high):
-                raise ChatbotError(f"{field.name} must be between {low} and {high}, not {number}")
 
 
 def _section_name(section: type) -> str:

@@ -1,126 +1,39 @@
-"""Numbered pairs on disk to batches of tensors: memory-mapped reading, length buckets, padding, the SOS/EOS shift."""
+"""Numbered pairs to batches of tensors: length buckets, padding, the SOS/EOS shift."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ChatbotError
-from .vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
-
-PREPARED_FORMAT = 1
-SPLITS = ("train", "valid", "test")
-MANIFEST = "manifest.json"
-VOCABULARY = "vocabulary.txt"
-
-
-def ids_file(split: str) -> str:
-    """Name of the flat array of ids (the manifest's dtype): prompt 0, reply 0, prompt 1, reply 1, and so on."""
-    return f"{split}.ids"
-
-
-def offsets_file(split: str) -> str:
-    """Name of the flat array of 2 * pairs + 1 offsets into the ids (little-endian int64), the first being 0."""
-    return f"{split}.offsets"
-
-
-def load_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a preparation.
-
-    Raises:
-        ChatbotError: it is missing, damaged, or of another format version.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-        version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: chatbot prepare") from error
-    if version != PREPARED_FORMAT:
-        raise ChatbotError(
-            f"{path} has format {version!r}, this program reads {PREPARED_FORMAT}: prepare the corpus again"
-        )
-    return manifest
-
-
-class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
-    """The (prompt, reply) pairs of one split as ids, read from disk as they are asked for and shared by processes.
-
-    Args:
-        folder: what `prepare` wrote.
-        split: `train`, `valid` or `test`.
-
-    Raises:
-        ChatbotError: a file is missing, or its size is not what the manifest says.
-    """
-
-    def __init__(self, folder: Path, split: str) -> None:
-        manifest = load_manifest(folder)
-        try:
-            pairs, tokens = (int(manifest["splits"][split][key]) for key in ("pairs", "tokens"))
-            dtype = {"uint16": "<u2", "int32": "<i4"}[manifest["dtype"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ChatbotError(f"{folder / MANIFEST} is damaged ({error!r}): prepare the corpus again") from error
-        self.num_tokens = tokens
-        self._ids = _mapped(folder / ids_file(split), dtype, tokens)
-        self._offsets = _mapped(folder / offsets_file(split), "<i8", 2 * pairs + 1)
-        self._pairs = pairs
-
-    def __len__(self) -> int:
-        return self._pairs
-
-    def __getitem__(self, index: Any) -> Any:
-        first, second, third = self._offsets[2 * index : 2 * index + 3]
-        return self._ids[first:second], self._ids[second:third]
-
-    def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lengths in ids of the prompts and of the replies at `indices`, both int64 of the same shape."""
-        start, middle, end = (self._offsets[2 * indices + shift] for shift in range(3))
-        return middle - start, end - middle
-
-
-def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
-    expected = count * np.dtype(dtype).itemsize
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise ChatbotError(f"cannot read {path}: {error.strerror}; prepare the corpus again") from error
-    if size != expected:
-        raise ChatbotError(f"{path} has {size} bytes and should have {expected}: prepare the corpus again")
-    if count == 0:
-        return np.empty(0, dtype)  # an empty file cannot be mapped
-    return np.memmap(path, dtype, "r", shape=(count,))
+from .prepared import PairDataset as PairDataset
+from .prepared import load_manifest as load_manifest
+from .prepared import load_vocabulary as load_vocabulary
+from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 
 class Batch(NamedTuple):
     """B pairs, rows ordered by prompt length, longest first (as the packed encoder wants them). All int64.
 
-    src (B, S) prompts padded with PAD; src_lengths (B,) on the CPU, each at least 1;
-    tgt_input (B, T) replies behind SOS; tgt_output (B, T) replies before EOS; tgt_lengths (B,) on the CPU.
+    src (B, S) prompts padded with PAD; src_lengths (B,) on the CPU, each at least 1, the first being S;
+    tgt (B, T) replies behind SOS, padded with PAD; tgt_lengths (B,) on the CPU;
+    targets (N,) what the decoder should say at each of the N real positions of `tgt`, row by row: the replies and
+    their EOS. N = tgt_lengths.sum().
     """
 
     src: Tensor
     src_lengths: Tensor
-    tgt_input: Tensor
-    tgt_output: Tensor
+    tgt: Tensor
     tgt_lengths: Tensor
-
-    @property
-    def num_tokens(self) -> int:
-        """Reply tokens to be predicted, EOS included."""
-        return int(self.tgt_lengths.sum())
+    targets: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """Move what the network reads; lengths stay on the CPU, where packing needs them."""
-        move = device.type != "cpu"
-        return self._replace(
-            **{name: getattr(self, name).to(device) for name in ("src", "tgt_input", "tgt_output") if move}
-        )
+        if device.type == "cpu":
+            return self
+        return self._replace(src=self.src.to(device), tgt=self.tgt.to(device), targets=self.targets.to(device))
 
 
 def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -138,15 +51,12 @@ def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np
     pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
     src, src_lengths = pad_prompts([prompt for prompt, _ in pairs])
     tgt_lengths = torch.tensor([len(reply) + 1 for _, reply in pairs])
-    shape = (len(pairs), int(tgt_lengths.max()))
-    tgt_input = np.full(shape, PAD_ID, dtype=np.int64)
-    tgt_output = np.full(shape, PAD_ID, dtype=np.int64)
-    tgt_input[:, 0] = SOS_ID
-    for i, (_, reply) in enumerate(pairs):
-        tgt_input[i, 1 : len(reply) + 1] = reply
-        tgt_output[i, : len(reply)] = reply
-        tgt_output[i, len(reply)] = EOS_ID
-    return Batch(src, src_lengths, torch.from_numpy(tgt_input), torch.from_numpy(tgt_output), tgt_lengths)
+    tgt = np.full((len(pairs), int(tgt_lengths.max())), PAD_ID, dtype=np.int64)
+    tgt[:, 0] = SOS_ID
+    for row, (_, reply) in zip(tgt, pairs, strict=True):
+        row[1 : len(reply) + 1] = reply
+    targets = np.concatenate([part for _, reply in pairs for part in (reply, (EOS_ID,))]).astype(np.int64)
+    return Batch(src, src_lengths, torch.from_numpy(tgt), tgt_lengths, torch.from_numpy(targets))
 
 
 @dataclass(frozen=True)
@@ -193,8 +103,3 @@ def in_order(dataset: PairDataset, batch_size: int) -> Iterator[list[int]]:
     order = np.lexsort((prompts, replies))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size].tolist()
-
-
-def load_vocabulary(folder: Path) -> Vocabulary:
-    """The vocabulary of a preparation."""
-    return Vocabulary.load(folder / VOCABULARY)

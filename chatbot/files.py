@@ -30,7 +30,8 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         try:
             encoding, newline = ("utf-8", "\n") if text else (None, None)
-            with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as file:
+            os.close(descriptor)  # opened again by its name, so that the file knows it
+            with Path(name).open(mode, encoding=encoding, newline=newline) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,0 +1,64 @@
+# Doors only. Variables: CORPUS=auto|cornell|chitchat|sample|PATH  RUN=name  NPROC=n  ARGS="more flags"  PYTHON=python3.x
+PYTHON ?= python3
+NPROC ?= 1
+VENV := .venv
+BIN := $(VENV)/bin
+LAUNCH := $(if $(filter-out 1,$(NPROC)),$(BIN)/torchrun --standalone --nproc-per-node=$(NPROC) -m -- chatbot,$(BIN)/python -m chatbot)
+
+.DEFAULT_GOAL := help
+.PHONY: help train chat evaluate export prepare check format test bench tensorboard clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  variables: CORPUS=auto|cornell|chitchat|sample|PATH  RUN=name  NPROC=n  ARGS="..."  PYTHON=python3.x'
+	@echo '  every flag: $(BIN)/chatbot VERB --help'
+
+train: $(VENV)/.installed ## environment, corpus, preparation, training
+	@$(LAUNCH) train $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
+
+chat: $(VENV)/.installed ## talk to the latest run (or RUN=name, or RUN=file)
+	@$(BIN)/python -m chatbot chat $(if $(RUN),"$(RUN)") $(ARGS)
+
+evaluate: $(VENV)/.installed ## score the latest run (or RUN=name) on the test split
+	@$(BIN)/python -m chatbot evaluate $(if $(RUN),"$(RUN)") $(ARGS)
+
+export: $(VENV)/.installed ## write the deployable file of the latest run (or RUN=name), and prove it
+	@$(BIN)/python -m chatbot export $(if $(RUN),"$(RUN)") $(ARGS)
+
+prepare: $(VENV)/.installed ## read a corpus, print its figures
+	@$(BIN)/python -m chatbot prepare $(if $(CORPUS),--corpus "$(CORPUS)") $(ARGS)
+
+tensorboard: $(VENV)/.installed ## curves and sample replies of every run, in the browser
+	@$(BIN)/tensorboard --logdir checkpoints $(ARGS)
+
+check: $(VENV)/.developed ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.developed ## put every file into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+test: $(VENV)/.developed ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.developed ## speed and memory beside a baseline, in one table
+	@$(BIN)/python bench/preparation.py $(ARGS)
+
+clean: ## remove environment, caches and prepared data; never a run or a downloaded corpus
+	rm -rf $(VENV) build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "chatbot needs Python 3.10 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@echo "installing into $(VENV) (the first time: a few minutes)" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . >&2
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	@echo "installing the tools for tests and checks into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' >&2
+	@touch $@

@@ -1,0 +1,288 @@
+"""The front door: `chatbot VERB`, or `python -m chatbot VERB`. The only reader of argv; a user's mistake ends here.
+
+Exit codes: 0 done, 2 a mistake of the user's (one line on stderr), 130 stopped by Ctrl-C (state saved). What is for
+people goes to stderr; `--json` puts one JSON object on stdout.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, from_flags
+from .errors import ChatbotError
+
+# what a resumed run may change: how long it goes on, not what it computes
+RESUMABLE = {"steps", "max_minutes", "patience", "validate_every", "keep"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    parsed = _parser().parse_args(arguments)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # bytes that are no text must not end a conversation
+            stream.reconfigure(errors="replace")
+    try:
+        return parsed.verb(parsed)
+    except ChatbotError as error:
+        print(f"chatbot: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `chatbot ... | head`: nobody reads on
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    """chatbot prepare"""
+    from . import preparation
+
+    config = from_flags(arguments)
+    prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
+    _say(preparation.summary(prepared.manifest))
+    _say(f"prepared in {prepared.folder}")
+    _figures(arguments, prepared.manifest)
+    return 0
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """chatbot train"""
+    import torch
+
+    from .distributed import Group, pick_device
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    group = Group.join(pick_device(arguments.device))
+    try:
+        return _train(arguments, group)
+    finally:
+        group.close()
+
+
+def _train(arguments: argparse.Namespace, group: Any) -> int:
+    from . import preparation
+    from .checkpoint import RunDirectory
+    from .training import train
+
+    if arguments.resume:
+        run = _existing_run(arguments)
+        config = _resumed(arguments, run)
+    else:
+        config = from_flags(arguments)
+    if not group.is_writer:  # the first process gets and prepares the corpus, the others find it done
+        group.wait()
+    prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers)
+    if group.is_writer:
+        group.wait()
+        _say(preparation.summary(prepared.manifest))
+    if not arguments.resume:
+        run = RunDirectory(arguments.checkpoints_dir / (arguments.run or prepared.source.name))
+        if run.is_trained:
+            raise ChatbotError(
+                f"{run.path} holds a trained run already: continue it with --resume (make train ARGS=--resume), "
+                "name another (RUN=name), or delete that folder"
+            )
+        if config.corpus.corpus == "auto":  # so that config.json alone repeats the run
+            config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=prepared.source.name))
+    outcome = train(config, prepared.folder, run, group, resume=arguments.resume)
+    if group.is_writer:
+        _report(outcome, config, run)
+    return 130 if outcome.reason == "interrupted" else 0
+
+
+def _report(outcome: Any, config: Config, run: Any) -> None:
+    why = {
+        "steps": "all steps are taken",
+        "patience": "held-out perplexity no longer falls",
+        "minutes": f"{config.training.max_minutes:g} minutes are over",
+        "interrupted": "as you asked",
+    }[outcome.reason]
+    _say(f"\nstopped after {outcome.step} steps and {outcome.seconds / 60:.1f} minutes: {why}")
+    if outcome.perplexity is not None:
+        _say(f"held-out perplexity {outcome.perplexity:.2f} (the lowest)")
+    for prompt, reply in outcome.samples:
+        _say(f"  > {prompt}\n  {reply}")
+    _say("try next:")
+    if outcome.reason != "steps":
+        _say(f"  make train RUN={run.path.name} ARGS=--resume")
+    _say(f"  make chat RUN={run.path.name}\n  make export RUN={run.path.name}")
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """chatbot evaluate"""
+    import torch
+
+    from . import preparation
+    from .distributed import pick_device
+    from .evaluation import evaluate
+    from .prepared import PairDataset, load_vocabulary
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    run = _existing_run(arguments)
+    checkpoint = run.load_chosen()
+    prepared = preparation.prepare(checkpoint.config.corpus, arguments.data_dir, workers=arguments.workers)
+    if load_vocabulary(prepared.folder).tokens != checkpoint.vocabulary.tokens:
+        raise ChatbotError(f"the corpus has changed since {run.path} was trained: its vocabulary differs")
+    device = pick_device(arguments.device)
+    dataset = PairDataset(prepared.folder, arguments.split_name)
+    result = evaluate(checkpoint.build_model().to(device), dataset, arguments.split_name, device)
+    _say(f"{run.path}, step {checkpoint.step}, {result.pairs:,} pairs of the split {result.split}:")
+    _say(f"  perplexity      {result.perplexity:10.2f}\n  token accuracy  {result.token_accuracy:10.1%}")
+    _say(f"  pairs/s         {result.pairs_per_second:10.0f}")
+    _figures(arguments, {"run": str(run.path), "step": checkpoint.step, **result.to_dict()})
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """chatbot export"""
+    import torch
+
+    from .export import export
+
+    torch.set_num_threads(1)
+    run = _existing_run(arguments)
+    path = arguments.out or run.bundle
+    proof = export(run.load_chosen(), path)
+    _say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    _say(
+        f"compared with the model after reading it back: {proof.prompts} held-out prompts of {proof.shortest} to "
+        f"{proof.longest} words, each alone and all in one batch: {proof.tokens} reply tokens equal, "
+        f"scores within {proof.largest_score_difference:.1g}"
+    )
+    _say(f"try next:\n  python -m chatbot chat {path}")
+    _figures(arguments, {"path": str(path), "bytes": path.stat().st_size, **dataclasses.asdict(proof)})
+    return 0
+
+
+def chat(arguments: argparse.Namespace) -> int:
+    """chatbot chat"""
+    import torch
+
+    from .bot import Chatbot
+    from .checkpoint import find_run
+    from .repl import converse
+
+    torch.set_num_threads(arguments.threads or 1)
+    if arguments.run is not None and Path(arguments.run).is_file():
+        path = Path(arguments.run)
+    else:
+        path = find_run(arguments.run, arguments.checkpoints_dir).path
+    bot = Chatbot.load(path, arguments.device)
+    if arguments.prompt is not None:
+        print(bot.reply(arguments.prompt))
+    else:
+        converse(bot, str(path), quiet=arguments.quiet)
+    return 0
+
+
+def _existing_run(arguments: argparse.Namespace) -> Any:
+    from .checkpoint import find_run
+
+    return find_run(arguments.run, arguments.checkpoints_dir)
+
+
+def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
+    """The settings of the run, with what the flags may change of them."""
+    given = [name for name in vars(arguments) if "." in name]
+    if fixed := [name for name in given if name.removeprefix("training.") not in RESUMABLE]:
+        raise ChatbotError(f"--resume keeps the run's settings; begin another run to change {fixed[0]}")
+    saved = Config.load(run.config)
+    changed = {name.removeprefix("training."): getattr(arguments, name) for name in given}
+    return Config.from_dict({"training": changed}, over=saved)
+
+
+def _say(text: str) -> None:
+    if not int(os.environ.get("RANK", 0)):
+        print(text, file=sys.stderr)
+
+
+def _figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+    if arguments.json:
+        print(json.dumps(figures))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chatbot", description="A seq2seq chatbot you can train and deploy.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"chatbot {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(run: Any, help: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(run.__name__, help=help, description=help, allow_abbrev=False)
+        made.set_defaults(verb=run)
+        return made
+
+    def settings(made: argparse.ArgumentParser, *sections: type) -> None:
+        made.add_argument("--preset", choices=tuple(PRESETS), help="named settings (default: default, or sample)")
+        made.add_argument("--config", type=Path, metavar="FILE", help="settings from a saved config.json")
+        add_flags(made, *sections)
+
+    def places(made: argparse.ArgumentParser, *, data: bool = False, runs: bool = False, device: bool = False) -> None:
+        if data:
+            made.add_argument(
+                "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="corpora (default: data)"
+            )
+            made.add_argument(
+                "--workers", type=int, default=0, metavar="INT", help="processes that prepare; 0 is one a core"
+            )
+        if runs:
+            made.add_argument(
+                "--checkpoints-dir",
+                type=Path,
+                default=Path("checkpoints"),
+                metavar="DIR",
+                help="runs (default: checkpoints)",
+            )
+        if device:
+            made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+            made.add_argument("--threads", type=int, default=0, metavar="INT", help="CPU threads; 0 is torch's choice")
+
+    made = verb(prepare, "read a corpus and write numbered pairs")
+    made.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
+    made.add_argument("--json", action="store_true", help="the manifest as JSON on stdout")
+    places(made, data=True)
+    settings(made, CorpusConfig)
+
+    made = verb(train, "train a model on a corpus")
+    made.add_argument("--run", metavar="NAME", help="folder under checkpoints (default: the corpus's name)")
+    made.add_argument("--resume", action="store_true", help="continue a run exactly where it was saved")
+    places(made, data=True, runs=True, device=True)
+    settings(made, CorpusConfig, ModelConfig, TrainingConfig)
+
+    made = verb(evaluate, "score a run on held-out pairs")
+    made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
+    made.add_argument(
+        "--split", dest="split_name", default="test", choices=("train", "valid", "test"), help="(default: test)"
+    )
+    made.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
+    places(made, data=True, runs=True, device=True)
+
+    made = verb(export, "write the deployable file of a run, and prove it")
+    made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
+    made.add_argument("--out", type=Path, metavar="FILE", help="where to (default: chatbot.pt in the run's folder)")
+    made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
+    places(made, runs=True)
+
+    made = verb(chat, "talk to a run or an exported file")
+    made.add_argument("run", nargs="?", metavar="RUN|FILE", help="run, checkpoint or bundle (default: the latest run)")
+    made.add_argument("--prompt", metavar="TEXT", help="answer this once and leave")
+    made.add_argument("--quiet", action="store_true", help="say nothing of unknown words")
+    made.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads (default: 1)")
+    made.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
+    places(made, runs=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

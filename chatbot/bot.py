@@ -1,0 +1,108 @@
+"""Text in, text out: a chatbot from a run directory, a checkpoint or an exported bundle."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint, RunDirectory
+from .config import Config
+from .dataset import pad_prompts
+from .export import is_bundle, load_bundle
+from .model import Seq2Seq
+from .search import GreedySearchDecoder, SearchResult
+from .tokenizer import TOKENIZERS, Tokenizer
+from .vocabulary import Vocabulary
+
+MAX_CHARACTERS = 10_000
+MAX_WORDS = 100
+
+Search = Callable[[Tensor, Tensor, int], SearchResult]
+
+
+class Chatbot:
+    """Answers sentences; keeps nothing between them, and never fails on any text.
+
+    Args:
+        search: (src (B, S), src_lengths (B,), max_length) -> SearchResult.
+        vocabulary, tokenizer: those the model was trained with.
+        max_length: longest reply in words.
+        device: where `search` wants its prompts.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        vocabulary: Vocabulary,
+        tokenizer: Tokenizer,
+        max_length: int,
+        device: torch.device | None = None,
+    ) -> None:
+        self.search = search
+        self.vocabulary = vocabulary
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.device = device or torch.device("cpu")
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> "Chatbot":
+        """Open a run directory, a checkpoint (`best.pt`, `last.pt`) or a bundle (`chatbot.pt`).
+
+        A bundle is TorchScript, and TorchScript is code: open only files that you trust.
+
+        Raises:
+            ChatbotError: nothing is there, or it is damaged or of another version.
+        """
+        path, where = Path(path), torch.device(device)
+        if path.is_dir():
+            return cls.from_checkpoint(RunDirectory(path).load_chosen(), where)
+        if not is_bundle(path):
+            return cls.from_checkpoint(Checkpoint.load(path), where)
+        bundle = load_bundle(path)
+        return cls(bundle.search.to(where), bundle.vocabulary, bundle.tokenizer, bundle.max_length, where)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, device: torch.device) -> "Chatbot":
+        """A bot of a checkpoint's weights."""
+        return cls.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary)
+
+    @classmethod
+    def from_model(cls, model: Seq2Seq, config: Config, vocabulary: Vocabulary) -> "Chatbot":
+        """A bot around a network as it stands (in eval mode), wherever it lives."""
+        device = next(model.parameters()).device
+        search = GreedySearchDecoder(model.encoder, model.decoder, vocabulary.never_replied).to(device).eval()
+        tokenizer = TOKENIZERS[config.corpus.tokenizer]
+        return cls(search, vocabulary, tokenizer, config.corpus.max_length, device)
+
+    def reply(self, text: str) -> str:
+        """The reply to one sentence; "" where there is no word to answer to."""
+        return self.reply_batch([text])[0]
+
+    def reply_batch(self, texts: Sequence[str]) -> list[str]:
+        """The replies to many sentences at once, in their order, each the same as alone."""
+        return self.reply_ids([self.vocabulary.encode(self.words(text)) for text in texts])
+
+    def reply_ids(self, prompts: Sequence[Sequence[int]]) -> list[str]:
+        """Replies as text to prompts as ids; an empty prompt has the reply ""."""
+        replies = [""] * len(prompts)
+        rows = [row for row, prompt in enumerate(prompts) if len(prompt)]
+        if rows:
+            src, src_lengths = pad_prompts([prompts[row] for row in rows])
+            with torch.inference_mode():
+                tokens = self.search(src.to(self.device), src_lengths, self.max_length + 1).tokens
+            for row, ids in zip(rows, tokens.tolist(), strict=True):
+                replies[row] = self.text(ids)
+        return replies
+
+    def words(self, text: str) -> list[str]:
+        """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""
+        return self.tokenizer.tokenize(text[-MAX_CHARACTERS:])[-MAX_WORDS:]
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Those words of a sentence that the bot never learnt, each once, in order."""
+        return self.vocabulary.unknown(self.words(text))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Ids as a person would write them."""
+        return self.tokenizer.detokenize(self.vocabulary.decode(ids))

@@ -1,0 +1,83 @@
+"""One process or many: the only torch.distributed. Started by torchrun, which names the ranks in the environment."""
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .metrics import TokenSums
+
+
+class Group:
+    """The processes that train together; alone, every call is the identity.
+
+    Attributes:
+        rank: this process's number, from 0. size: how many there are. is_writer: whether this one writes files.
+        device: where this process computes.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", rank: int = 0, size: int = 1) -> None:
+        self.device, self.rank, self.size = torch.device(device), rank, size
+        self.is_writer = rank == 0
+
+    @classmethod
+    def join(cls, device: torch.device) -> "Group":
+        """The group that torchrun's environment variables describe; without them, this process alone."""
+        size = int(os.environ.get("WORLD_SIZE", 1))
+        if size > 1:
+            # the first process may prepare a large corpus while the others wait
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=timedelta(hours=12))
+        return cls(device, int(os.environ.get("RANK", 0)), size)
+
+    def close(self) -> None:
+        """Leave the group; call it once, at the end."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+    def share(self, items: Any) -> Any:
+        """This process's part of a sequence or an array: every size-th, from rank on."""
+        return items[self.rank :: self.size]
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def sum(self, values: Iterable[float]) -> list[float]:
+        """Element-wise sums over the processes, in double precision."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(list(values), dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def sum_tokens(self, sums: TokenSums) -> TokenSums:
+        """An evaluation's sums over the processes."""
+        return TokenSums(*self.sum(sums))
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up each parameter's gradient over the processes, in one message; a missing one counts as zero."""
+        if self.size == 1:
+            return
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        parts: Iterable[Tensor] = flat.split([p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is this process's CUDA device if there is one, else the CPU; any other name is taken as it is."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device(name)

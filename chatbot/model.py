@@ -1,0 +1,230 @@
+"""The network: tensors in, tensors out. A bidirectional GRU encoder, a bridge, and a GRU decoder with Luong attention.
+
+Shapes: B batch, S source length, T target length, N real target tokens in a batch, E embedding size, H hidden size,
+L decoder layers, V vocabulary. Ids are int64, lengths int64 on the CPU, masks bool (True at real tokens), the rest
+floats. Batch comes first everywhere but in GRU states (L, B, H).
+
+Sources: Cho et al. 2014 (GRU, encoder-decoder), Luong et al. 2015 (global attention, equations 5-8), Press and Wolf
+2017 (tied output embedding).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from .config import ModelConfig
+from .vocabulary import PAD_ID, SOS_ID
+
+
+class DotAttention(nn.Module):
+    """score(query, memory) = query . memory"""
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """query (B, T, H), memory (B, S, H), mask (B, S) -> weights (B, T, S), each row summing to 1 over real S."""
+        return _masked_softmax(query @ memory.transpose(1, 2), mask)
+
+
+class GeneralAttention(nn.Module):
+    """score(query, memory) = query . (W memory)"""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """As `DotAttention.forward`."""
+        return _masked_softmax(query @ self.projection(memory).transpose(1, 2), mask)
+
+
+class ConcatAttention(nn.Module):
+    """score(query, memory) = v . tanh(W [query; memory])"""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(2 * hidden_size, hidden_size)
+        self.v = nn.Parameter(torch.empty(hidden_size).uniform_(-(hidden_size**-0.5), hidden_size**-0.5))
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """As `DotAttention.forward`. W is applied to each half once, and not to every one of the T * S pairs."""
+        for_query, for_memory = self.projection.weight.chunk(2, dim=1)
+        queries = query @ for_query.t() + self.projection.bias  # (B, T, H)
+        memories = memory @ for_memory.t()  # (B, S, H)
+        energy = torch.tanh(queries.unsqueeze(2) + memories.unsqueeze(1))  # (B, T, S, H)
+        return _masked_softmax(energy @ self.v, mask)
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    return torch.softmax(scores.masked_fill(~mask.unsqueeze(1), float("-inf")), dim=-1)  # (B, T, S)
+
+
+class LinearBridge(nn.Module):
+    """Decoder layer d starts from tanh(W_d [forward; backward]) of an encoder layer; top layers meet top layers."""
+
+    def __init__(self, encoder_layers: int, decoder_layers: int, hidden_size: int) -> None:
+        super().__init__()
+        self.sources = [max(0, encoder_layers - decoder_layers + layer) for layer in range(decoder_layers)]
+        self.projections = nn.ModuleList(nn.Linear(2 * hidden_size, hidden_size) for _ in self.sources)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Last states of a bidirectional GRU (2 * encoder layers, B, H) -> first state of the decoder (L, B, H)."""
+        states = [
+            torch.tanh(projection(torch.cat((hidden[2 * source], hidden[2 * source + 1]), dim=-1)))
+            for source, projection in zip(self.sources, self.projections, strict=True)
+        ]
+        return torch.stack(states)
+
+
+class TutorialBridge(nn.Module):
+    """The lineage's `encoder_hidden[:n_layers]`: with two layers that is layer 0 forward and backward.
+
+    A published checkpoint of the lineage answers as it did with this bridge only.
+    """
+
+    def __init__(self, decoder_layers: int) -> None:
+        super().__init__()
+        self.decoder_layers = decoder_layers
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """As `LinearBridge.forward`."""
+        return hidden[: self.decoder_layers]
+
+
+class Encoder(nn.Module):
+    """Prompts to a memory to attend to and the decoder's first state."""
+
+    def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.dropout = nn.Dropout(config.dropout)
+        self.gru = nn.GRU(
+            embedding.embedding_dim,
+            config.hidden_size,
+            config.encoder_layers,
+            dropout=config.dropout if config.encoder_layers > 1 else 0.0,
+            bidirectional=True,
+            batch_first=True,
+        )
+        self.bridge = (
+            LinearBridge(config.encoder_layers, config.decoder_layers, config.hidden_size)
+            if config.bridge == "linear"
+            else TutorialBridge(config.decoder_layers)
+        )
+
+    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read prompts, longest first.
+
+        Args:
+            src: (B, S), rows sorted by length, longest first, padded with PAD to the longest.
+            src_lengths: (B,), each at least 1, on the CPU.
+
+        Returns:
+            memory (B, S, H): both directions' outputs of the top layer, added up; zero at padding.
+            mask (B, S): True at real tokens.
+            hidden (L, B, H): the decoder's first state.
+        """
+        embedded = self.dropout(self.embedding(src))  # (B, S, E)
+        packed = pack_padded_sequence(embedded, src_lengths, batch_first=True)
+        # given, for the default would be made on a device that a trace then holds as a constant
+        first = embedded.new_zeros(2 * self.gru.num_layers, src.size(0), self.gru.hidden_size)
+        outputs, hidden = self.gru(packed, first)
+        outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
+        forward, backward = outputs.chunk(2, dim=-1)
+        return forward + backward, src != PAD_ID, self.bridge(hidden)
+
+
+class Decoder(nn.Module):
+    """Words so far to logits of the next, for T >= 1 words in one call: without input feeding nothing needs a loop."""
+
+    def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.dropout = nn.Dropout(config.dropout)
+        self.gru = nn.GRU(
+            embedding.embedding_dim,
+            config.hidden_size,
+            config.decoder_layers,
+            dropout=config.dropout if config.decoder_layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.attention = {
+            "dot": lambda: DotAttention(),
+            "general": lambda: GeneralAttention(config.hidden_size),
+            "concat": lambda: ConcatAttention(config.hidden_size),
+        }[config.attention]()
+        self.concat = nn.Linear(2 * config.hidden_size, embedding.embedding_dim)
+        self.out = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
+        if config.tie_embeddings:
+            self.out.weight = embedding.weight
+
+    def forward(self, tokens: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Say what may follow each of `tokens`.
+
+        Args:
+            tokens: (B, T). hidden: (L, B, H). memory: (B, S, H). mask: (B, S).
+
+        Returns:
+            logits (B, T, V), hidden (L, B, H) after the last token, attention weights (B, T, S).
+        """
+        states, hidden = self.gru(self.dropout(self.embedding(tokens)), hidden)  # (B, T, H)
+        weights = self.attention(states, memory, mask)  # (B, T, S)
+        return self._logits(states, weights @ memory), hidden, weights
+
+    def teacher_forced(self, tgt: Tensor, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Logits (N, V) at the real positions of `tgt` (B, T), row by row: the same as `forward`, nothing padded."""
+        embedded = self.dropout(self.embedding(tgt))  # (B, T, E)
+        packed = pack_padded_sequence(embedded, tgt_lengths, batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed, hidden)[0], batch_first=True)  # (B, T, H)
+        context = self.attention(states, memory, mask) @ memory  # (B, T, H)
+        real = real_positions(tgt_lengths, tgt.size(1)).to(tgt.device)
+        return self._logits(states.flatten(0, 1)[real], context.flatten(0, 1)[real])
+
+    def _logits(self, states: Tensor, context: Tensor) -> Tensor:
+        """states (..., H), context (..., H) -> logits (..., V), by Luong's attentional state (equation 5)."""
+        return self.out(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
+
+
+def real_positions(lengths: Tensor, width: int) -> Tensor:
+    """Indices (N,) of the real tokens in a flattened (B, width) batch, row by row, from lengths (B,)."""
+    return (torch.arange(width) < lengths.unsqueeze(1)).flatten().nonzero().squeeze(1)
+
+
+class Seq2Seq(nn.Module):
+    """Encoder and decoder around one embedding."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        size = config.embedding_size or config.hidden_size
+        embedding = nn.Embedding(vocabulary_size, size)
+        if config.tie_embeddings:
+            # unit variance, as nn.Embedding draws it, would give logits of variance `size`
+            nn.init.normal_(embedding.weight, std=size**-0.5)
+        self.encoder = Encoder(embedding, config)
+        self.decoder = Decoder(embedding, config)
+
+    def forward(self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Tensor:
+        """Teacher forcing: every word of the true reply at once.
+
+        Args:
+            src: (B, S) and src_lengths (B,) as `Encoder.forward` takes them.
+            tgt: (B, T) replies behind SOS. tgt_lengths: (B,) on the CPU.
+
+        Returns:
+            logits (N, V) at the real positions of `tgt`, row by row.
+        """
+        memory, mask, hidden = self.encoder(src, src_lengths)
+        return self.decoder.teacher_forced(tgt, tgt_lengths, hidden, memory, mask)
+
+    def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
+        """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.
+
+        This one needs a loop over steps, so it is several times slower.
+        """
+        memory, mask, hidden = self.encoder(src, src_lengths)
+        tokens = src.new_full((src.size(0), 1), SOS_ID)
+        steps = []
+        for _ in range(int(tgt_lengths.max())):
+            logits, hidden, _ = self.decoder(tokens, hidden, memory, mask)  # (B, 1, V)
+            steps.append(logits)
+            tokens = logits.detach().argmax(dim=-1)
+        real = real_positions(tgt_lengths, len(steps)).to(src.device)
+        return torch.cat(steps, dim=1).flatten(0, 1)[real]

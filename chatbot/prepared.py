@@ -1,0 +1,101 @@
+"""A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ChatbotError
+from .vocabulary import Vocabulary
+
+PREPARED_FORMAT = 1
+SPLITS = ("train", "valid", "test")
+MANIFEST = "manifest.json"
+VOCABULARY = "vocabulary.txt"
+DTYPES = {"uint16": "<u2", "int32": "<i4"}
+OFFSETS_DTYPE = "<i8"
+
+
+def ids_file(split: str) -> str:
+    """Name of the flat array of ids (the manifest's dtype): prompt 0, reply 0, prompt 1, reply 1, and so on."""
+    return f"{split}.ids"
+
+
+def offsets_file(split: str) -> str:
+    """Name of the flat array of 2 * pairs + 1 offsets into the ids (little-endian int64), the first being 0."""
+    return f"{split}.offsets"
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a preparation.
+
+    Raises:
+        ChatbotError: it is missing, damaged, or of another format version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        version = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: chatbot prepare") from error
+    if version != PREPARED_FORMAT:
+        raise ChatbotError(
+            f"{path} has format {version!r}, this program reads {PREPARED_FORMAT}: prepare the corpus again"
+        )
+    return manifest
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """The vocabulary of a preparation."""
+    return Vocabulary.load(folder / VOCABULARY)
+
+
+class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
+    """The (prompt, reply) pairs of one split as ids, read from disk as they are asked for and shared by processes.
+
+    Args:
+        folder: what `prepare` wrote.
+        split: `train`, `valid` or `test`.
+
+    Raises:
+        ChatbotError: a file is missing, or its size is not what the manifest says.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        manifest = load_manifest(folder)
+        try:
+            pairs, tokens = (int(manifest["splits"][split][key]) for key in ("pairs", "tokens"))
+            dtype = DTYPES[manifest["dtype"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChatbotError(f"{folder / MANIFEST} is damaged ({error!r}): prepare the corpus again") from error
+        self.num_tokens = tokens
+        self._ids = _mapped(folder / ids_file(split), dtype, tokens)
+        self._offsets = _mapped(folder / offsets_file(split), OFFSETS_DTYPE, 2 * pairs + 1)
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return self._pairs
+
+    def __getitem__(self, index: Any) -> Any:
+        first, second, third = self._offsets[2 * index : 2 * index + 3]
+        return self._ids[first:second], self._ids[second:third]
+
+    def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lengths in ids of the prompts and of the replies at `indices`, both int64 of the same shape."""
+        start, middle, end = (self._offsets[2 * indices + shift] for shift in range(3))
+        return middle - start, end - middle
+
+
+def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
+    expected = count * np.dtype(dtype).itemsize
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ChatbotError(f"cannot read {path}: {error.strerror}; prepare the corpus again") from error
+    if size != expected:
+        raise ChatbotError(f"{path} has {size} bytes and should have {expected}: prepare the corpus again")
+    if count == 0:
+        return np.empty(0, dtype)  # an empty file cannot be mapped
+    return np.memmap(path, dtype, "r", shape=(count,))

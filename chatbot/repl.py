@@ -1,0 +1,47 @@
+"""Talking: a prompt in a terminal, line by line in a pipe."""
+
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from .bot import Chatbot
+
+LEAVE = {"quit", "q"}
+PROMPT = "> "
+
+
+def converse(bot: Chatbot, name: str, *, quiet: bool = False) -> None:
+    """Read lines and answer them until `quit`, `q` or the end of the input (Ctrl-D).
+
+    In a terminal: line editing and history, a greeting, a word on unknown words (not with `quiet`). Elsewhere: one
+    reply a line on stdout and nothing else there.
+    """
+    if not sys.stdin.isatty():
+        answer_lines(bot, sys.stdin, sys.stdout)
+        return
+    import readline  # noqa: F401  # importing it is what gives input() line editing and history
+
+    print(f"Talking to {name}. Leave with quit, q or Ctrl-D.", file=sys.stderr)
+    while True:
+        try:
+            line = input(PROMPT)
+            if line.strip().lower() in LEAVE:
+                return
+            if line.strip():
+                print(bot.reply(line) or "(no word in that; try another)")
+                if not quiet and (unknown := bot.unknown_words(line)):
+                    shown = ", ".join(word[:20] for word in unknown[:5])
+                    print(f"(I never learnt: {shown})", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("\n(quit, q or Ctrl-D leaves)", file=sys.stderr)
+        except EOFError:
+            print(file=sys.stderr)
+            return
+
+
+def answer_lines(bot: Chatbot, lines: Iterable[str], out: TextIO) -> None:
+    """One reply on one line for each line of the input, as soon as it came; an empty one for a line without words."""
+    for line in lines:
+        if line.strip().lower() in LEAVE:
+            return
+        print(bot.reply(line), file=out, flush=True)

@@ -1,0 +1,395 @@
+"""The page to read to learn what this program does: pairs in, a trained run directory out.
+
+One step: a batch of pairs, teacher forcing through encoder and decoder in one call each, the mean negative
+log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov and Hutter 2019). Every draw of a step
+(dropout, the teacher-forcing coin) comes from a generator seeded by (seed, step, rank), and the order of an epoch from
+(seed, epoch): a step number is all the random state there is, and resuming is exact by construction.
+"""
+
+import json
+import math
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from .bot import Chatbot
+from .checkpoint import Checkpoint, RunDirectory
+from .config import Config, TrainingConfig
+from .dataset import BatchSampler, PairDataset, collate, load_vocabulary
+from .distributed import Group
+from .errors import ChatbotError
+from .evaluation import held_out_sums
+from .metrics import TokenSums, perplexity
+from .model import Seq2Seq
+
+LOG_EVERY = 25  # steps between two lines of metrics
+SHOWN_PROMPTS = 5
+KEPT_PROMPTS = 64
+
+
+@dataclass
+class Progress:
+    """Where a training stands: with the weights and the optimiser, all that resuming needs."""
+
+    step: int = 0
+    best_perplexity: float = math.inf
+    worse_validations: int = 0  # in a row, since the best one
+    seconds: float = 0.0  # of training, over all sittings
+    loss_sum: float = 0.0  # since the last line of metrics, with the two below
+    token_count: float = 0.0
+    pair_count: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """How a training ended: `reason` is `steps`, `patience`, `minutes` or `interrupted`."""
+
+    reason: str
+    step: int
+    perplexity: float | None
+    seconds: float
+    samples: list[tuple[str, str]] = field(default_factory=list)
+
+
+def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, resume: bool = False) -> Outcome:
+    """Train until the steps, the patience or the minutes are used up, or a signal asks to stop; save; report.
+
+    Args:
+        config: all settings; with `resume` those of the run go on, and only how long it goes on may differ.
+        prepared: folder that `prepare` wrote.
+        run: where everything is written; it is made if need be.
+        group: the processes that train together, and this one's device.
+        resume: go on from the newest checkpoint, exactly as if nothing had been in between.
+
+    Raises:
+        ChatbotError: nothing to train on, nothing to resume, a vocabulary that does not match, or divergence.
+    """
+    try:
+        trainer = Trainer(config, prepared, run, group, resume)
+        try:
+            return trainer.train()
+        finally:
+            trainer.close()
+    except torch.OutOfMemoryError as error:
+        raise ChatbotError(
+            f"out of memory on {group.device}: lower --batch-size (now {config.training.batch_size}), "
+            f"--hidden-size or --max-length"
+        ) from error
+
+
+class Trainer:
+    """One training from its start, or from a checkpoint, to its end."""
+
+    def __init__(self, config: Config, prepared: Path, run: RunDirectory, group: Group, resume: bool) -> None:
+        self.config, self.run, self.group, self.device = config, run, group, group.device
+        self.settings: TrainingConfig = config.training
+        self.vocabulary = load_vocabulary(prepared)
+        self.pairs = PairDataset(prepared, "train")
+        self.held_out = PairDataset(prepared, "valid")
+        if not len(self.pairs):
+            raise ChatbotError("the corpus gave no training pair; see its summary: chatbot prepare --corpus ...")
+        self.sampler = BatchSampler(self.pairs, self.settings.batch_size, self.settings.seed)
+
+        torch.manual_seed(self.settings.seed)
+        self.model = Seq2Seq(config.model, len(self.vocabulary)).to(self.device)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=self.settings.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=self.settings.weight_decay,
+            fused=True,
+        )
+        self.progress = Progress()
+        self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
+        if resume:
+            self._restore(run.load_last())
+        elif group.is_writer:
+            run.begin(config, self.vocabulary)
+        self.logged_at = self.progress.seconds
+        self.gradient_norm = math.nan
+        self.journal = Journal(run, self.progress.step) if group.is_writer else None
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.training is None:
+            raise ChatbotError(f"{self.run.path} has no state to resume from, only weights")
+        if checkpoint.vocabulary.tokens != self.vocabulary.tokens:
+            raise ChatbotError(
+                f"the corpus has changed since {self.run.path} was begun: its vocabulary differs. "
+                "Bring the old corpus back, or begin another run (RUN=name)"
+            )
+        try:
+            self.model.load_state_dict(checkpoint.model)
+            self.optimizer.load_state_dict(checkpoint.training["optimizer"])
+            self.progress = Progress(**checkpoint.training["progress"])
+            if not self.group.is_writer:  # the sums are those of all processes: they count once
+                self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise ChatbotError(f"cannot resume {self.run.path}: {str(error).splitlines()[0]}") from error
+
+    def train(self) -> Outcome:
+        """All steps that are left."""
+        progress, settings = self.progress, self.settings
+        seconds_before, started = progress.seconds, time.perf_counter()
+        reason = "steps"
+        with stop_on_signal() as stop, self._bar() as bar:
+            for indices in self.sampler.batches(progress.step):
+                if progress.step >= settings.steps:
+                    break
+                stopping = self._step(indices, stop.requested)
+                sitting = time.perf_counter() - started
+                progress.seconds = seconds_before + sitting
+                bar.update()
+                if progress.step % LOG_EVERY == 0:
+                    self._log(bar)
+                validates = progress.step % settings.validate_every == 0 or progress.step == settings.steps
+                if validates:
+                    self._validate(bar)
+                    self._save_last()
+                if stopping:
+                    reason = "interrupted"
+                elif validates and 0 < settings.patience <= progress.worse_validations:
+                    reason = "patience"
+                elif settings.max_minutes and self._any(sitting > 60 * settings.max_minutes):
+                    reason = "minutes"
+                else:
+                    continue
+                if not validates:
+                    self._save_last()
+                break
+        return self._finish(reason)
+
+    def _step(self, indices: np.ndarray, stop_requested: bool) -> bool:
+        """One update. Returns whether any process was asked to stop."""
+        progress, settings = self.progress, self.settings
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = learning_rate(settings, progress.step)
+        coin = random.Random(f"{settings.seed} {progress.step}").random()
+        torch.manual_seed(random.Random(f"{settings.seed} {progress.step} {self.group.rank}").getrandbits(63))
+
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        share = self.group.share(indices)
+        batch = collate([self.pairs[index] for index in share]).to(self.device) if len(share) else None
+        own_tokens = len(batch.targets) if batch else 0
+        tokens, stopping = self.group.sum((own_tokens, stop_requested))
+        loss_sum = 0.0
+        if batch:
+            if coin < settings.teacher_forcing_ratio:
+                logits = self.model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+            else:
+                logits = self.model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
+            loss = F.cross_entropy(logits, batch.targets, reduction="sum")
+            (loss / tokens).backward()
+            loss_sum = loss.item()
+        self.group.sum_gradients(self.parameters)
+        self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm).item()
+        if not math.isfinite(self.gradient_norm):
+            raise ChatbotError(
+                f"training diverged at step {progress.step + 1} (the gradient is {self.gradient_norm}): lower "
+                f"--learning-rate (now {settings.learning_rate:g}) or --clip-norm (now {settings.clip_norm:g}); "
+                f"the last good checkpoint in {self.run.path} is kept"
+            )
+        self.optimizer.step()
+        progress.step += 1
+        progress.loss_sum += loss_sum
+        progress.token_count += own_tokens
+        progress.pair_count += len(share)
+        return bool(stopping)
+
+    def _log(self, bar: tqdm) -> None:
+        progress = self.progress
+        loss, tokens, pairs = self.group.sum((progress.loss_sum, progress.token_count, progress.pair_count))
+        progress.loss_sum = progress.token_count = progress.pair_count = 0.0
+        speed = pairs / max(progress.seconds - self.logged_at, 1e-9)
+        self.logged_at = progress.seconds
+        bar.set_postfix_str(f"loss {loss / tokens:.3f}, {speed:.0f} pairs/s", refresh=False)
+        if self.journal:
+            self.journal.write(
+                progress.step,
+                "train",
+                loss=loss / tokens,
+                perplexity=perplexity(loss / tokens),
+                learning_rate=learning_rate(self.settings, progress.step - 1),
+                gradient_norm=self.gradient_norm,
+                pairs_per_second=speed,
+                seconds=progress.seconds,
+            )
+
+    def _validate(self, bar: tqdm) -> None:
+        """Score the held-out pairs, keep `best.pt` if they were never predicted better, show sample replies."""
+        progress = self.progress
+        if not len(self.held_out):
+            return
+        sums = held_out_sums(self.model, self.held_out, self.group, self.device)
+        better = sums.perplexity < progress.best_perplexity
+        progress.worse_validations = 0 if better else progress.worse_validations + 1
+        progress.best_perplexity = min(progress.best_perplexity, sums.perplexity)
+        if self.journal is None:
+            return
+        if better:
+            self._checkpoint(sums).save(self.run.best)
+        self.journal.write(
+            progress.step,
+            "valid",
+            loss=sums.mean_loss,
+            perplexity=sums.perplexity,
+            token_accuracy=sums.token_accuracy,
+            seconds=progress.seconds,
+        )
+        self.journal.write_samples(progress.step, self._samples())
+        mark = "best so far" if better else f"no better for {progress.worse_validations}"
+        bar.write(f"step {progress.step}: held-out perplexity {sums.perplexity:.2f} ({mark})", file=sys.stderr)
+
+    def _samples(self) -> list[tuple[str, str]]:
+        """Replies to a few held-out prompts with the weights as they are."""
+        with torch.inference_mode():
+            bot = Chatbot.from_model(self.model.eval(), self.config, self.vocabulary)
+            prompts = self.prompts[:: max(1, len(self.prompts) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
+            return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
+
+    def _checkpoint(self, sums: TokenSums | None = None, training: dict[str, Any] | None = None) -> Checkpoint:
+        weights = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
+        score = sums.perplexity if sums else None
+        return Checkpoint(self.config, self.vocabulary, weights, self.progress.step, score, self.prompts, training)
+
+    def _save_last(self) -> None:
+        # the counters since the last line of metrics belong to all processes together
+        progress = Progress(**vars(self.progress))
+        progress.loss_sum, progress.token_count, progress.pair_count = self.group.sum(
+            (progress.loss_sum, progress.token_count, progress.pair_count)
+        )
+        if self.journal:
+            training = {"optimizer": self.optimizer.state_dict(), "progress": vars(progress)}
+            self.run.save_last(self._checkpoint(training=training))
+
+    def _finish(self, reason: str) -> Outcome:
+        samples = self._samples() if self.journal else []
+        best = self.progress.best_perplexity
+        return Outcome(
+            reason, self.progress.step, best if math.isfinite(best) else None, self.progress.seconds, samples
+        )
+
+    def close(self) -> None:
+        """Close what is open; the run can be resumed."""
+        if self.journal:
+            self.journal.close()
+
+    def _any(self, flag: bool) -> bool:
+        return self.group.sum((flag,))[0] > 0
+
+    def _bar(self) -> tqdm:
+        return tqdm(
+            total=self.settings.steps,
+            initial=self.progress.step,
+            unit="step",
+            desc="training",
+            dynamic_ncols=True,
+            disable=not self.group.is_writer,
+            file=sys.stderr,
+        )
+
+
+def learning_rate(settings: TrainingConfig, step: int) -> float:
+    """The rate of the update that comes after `step` updates: linear warm-up, then constant or a cosine to zero."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def kept_prompts(dataset: PairDataset) -> list[list[int]]:
+    """Up to 64 prompts that every length in `dataset` has a part in, shortest first; the same ones every time."""
+    lengths, _ = dataset.lengths(np.arange(len(dataset)))
+    order = np.argsort(lengths, kind="stable")
+    by_length = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
+    each = max(1, KEPT_PROMPTS // len(by_length))
+    # spread over the dataset, for neighbours in a corpus are alike
+    chosen = [group[:: max(1, len(group) // each)][:each] for group in by_length]
+    return [dataset[index][0].tolist() for group in chosen for index in group]
+
+
+class Journal:
+    """`metrics.jsonl` and the TensorBoard events of a run: the same numbers in both."""
+
+    def __init__(self, run: RunDirectory, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # here, for its import takes a second
+
+        _forget_after(run.metrics, step)
+        self._file = run.metrics.open("a", encoding="utf-8")
+        self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, part: str, **values: float) -> None:
+        """One measurement of `part` (`train` or `valid`) after `step` updates."""
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "part": part, **rounded}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._writer.add_scalar(f"{name}/{part}", value, step)
+
+    def write_samples(self, step: int, samples: list[tuple[str, str]]) -> None:
+        """Prompts and replies as a table under TensorBoard's Text tab."""
+        rows = "\n".join(f"| {prompt} | {reply} |" for prompt, reply in samples)
+        self._writer.add_text("replies", f"| prompt | reply |\n|---|---|\n{rows}", step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._file.close()
+        self._writer.close()
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the measurements of steps that a resumed training is going to take again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that a crash cut short
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+@dataclass
+class StopRequest:
+    """Whether somebody asked the training to stop."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Ctrl-C or SIGTERM asks to stop after the current step; a second one ends the program at once."""
+    request = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.requested = True
+        signal.signal(number, before[signal.Signals(number)])
+        print("\nstopping after this step, saving; once more quits at once", file=sys.stderr)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,65 @@
+"""What many tests share: the sample corpus, prepared once, and a small model trained on it once."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from chatbot.checkpoint import RunDirectory
+from chatbot.config import PRESETS, Config
+from chatbot.distributed import Group
+from chatbot.preparation import prepare
+from chatbot.training import train
+
+torch.set_num_threads(1)  # a spinning pool beside a busy neighbour is slower than one thread
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+
+TINY = {
+    "corpus": {"corpus": "sample", "min_count": 1, "split": [0.8, 0.1, 0.1]},
+    "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2},
+    "training": {
+        "steps": 40,
+        "batch_size": 16,
+        "learning_rate": 5e-3,
+        "warmup_steps": 5,
+        "validate_every": 10,
+        "patience": 0,
+        "max_minutes": 0,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """Settings of a model that trains in a second or two."""
+    return Config.from_dict(TINY, over=PRESETS["default"])
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests' preparations go."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def prepared(tiny: Config, data_dir: Path) -> Path:
+    """The sample corpus, prepared."""
+    return prepare(tiny.corpus, data_dir).folder
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Config, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run of a small model on the sample corpus: look, don't touch."""
+    run = RunDirectory(tmp_path_factory.mktemp("checkpoints") / "tiny")
+    train(tiny, prepared, run, Group())
+    return run
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """Folder with the real corpora, where CHATBOT_CORPORA names one."""
+    folder = os.environ.get("CHATBOT_CORPORA")
+    if not folder:
+        pytest.skip("CHATBOT_CORPORA names no folder with real corpora")
+    return Path(folder)

@@ -1,0 +1,162 @@
+"""The network against references worked out another way, and the equalities that a user relies on."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from chatbot.config import ModelConfig
+from chatbot.dataset import collate
+from chatbot.metrics import token_sums
+from chatbot.model import (
+    ConcatAttention,
+    DotAttention,
+    GeneralAttention,
+    LinearBridge,
+    Seq2Seq,
+    TutorialBridge,
+    real_positions,
+)
+from chatbot.vocabulary import EOS_ID
+
+V = 23
+PAIRS = [([5, 6, 7, 8, 9], [4, 5]), ([10], [6, 7, 8, 9]), ([11, 12, 13], []), ([14, 15, 4], [22])]
+
+
+def network(**settings: object) -> Seq2Seq:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 7, "embedding_size": 5, "encoder_layers": 2, "decoder_layers": 2} | settings
+    return Seq2Seq(ModelConfig(**sizes), V).eval()  # type: ignore[arg-type]
+
+
+def attention(kind: str, size: int) -> nn.Module:
+    return {"dot": DotAttention, "general": GeneralAttention, "concat": ConcatAttention}[kind](
+        *([] if kind == "dot" else [size])
+    )
+
+
+def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """Luong's three scores for one query and one memory vector, straight from the paper."""
+    if isinstance(module, GeneralAttention):
+        return query.dot(module.projection(memory))
+    if isinstance(module, ConcatAttention):
+        return module.v.dot(torch.tanh(module.projection(torch.cat((query, memory)))))
+    return query.dot(memory)
+
+
+@pytest.mark.parametrize("kind", ["dot", "general", "concat"])
+def test_attention_is_the_softmax_of_luongs_score_over_real_positions(kind: str) -> None:
+    torch.manual_seed(1)
+    module = attention(kind, 5)
+    query, memory = torch.randn(3, 2, 5), torch.randn(3, 4, 5)
+    lengths = [4, 2, 1]
+    mask = torch.arange(4) < torch.tensor(lengths).unsqueeze(1)
+    weights = module(query, memory, mask)
+    for b, length in enumerate(lengths):
+        for t in range(2):
+            scores = torch.stack([score(module, query[b, t], memory[b, s]) for s in range(length)])
+            torch.testing.assert_close(weights[b, t, :length], scores.softmax(0))
+            assert torch.all(weights[b, t, length:] == 0)
+
+
+@pytest.mark.parametrize("kind", ["dot", "general", "concat"])
+@pytest.mark.parametrize("bridge", ["linear", "tutorial"])
+def test_a_batch_says_what_each_pair_says_alone(kind: str, bridge: str) -> None:
+    model = network(attention=kind, bridge=bridge)
+    batch = collate(PAIRS)
+    together = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    rows = sorted(PAIRS, key=lambda pair: -len(pair[0]))
+    alone = []
+    for pair in rows:
+        one = collate([pair])
+        alone.append(model(one.src, one.src_lengths, one.tgt, one.tgt_lengths))
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_teacher_forcing_in_one_call_equals_one_word_at_a_time() -> None:
+    model = network()
+    batch = collate(PAIRS)
+    at_once = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    memory, mask, hidden = model.encoder(batch.src, batch.src_lengths)
+    steps = []
+    for t in range(batch.tgt.size(1)):
+        logits, hidden, weights = model.decoder(batch.tgt[:, t : t + 1], hidden, memory, mask)
+        torch.testing.assert_close(weights.sum(-1), torch.ones(len(PAIRS), 1))
+        steps.append(logits)
+    real = real_positions(batch.tgt_lengths, batch.tgt.size(1))
+    torch.testing.assert_close(at_once, torch.cat(steps, 1).flatten(0, 1)[real])
+
+
+def test_free_running_equals_teacher_forcing_on_the_models_own_words() -> None:
+    model = network()
+    batch = collate([([5, 6, 7], [4] * 5), ([8, 9], [4] * 5)])
+    logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)  # (2 * 6, V)
+    own = logits.argmax(-1).view(2, 6)
+    tgt = torch.cat((batch.tgt[:, :1], own[:, :-1]), dim=1)
+    torch.testing.assert_close(model(batch.src, batch.src_lengths, tgt, batch.tgt_lengths), logits)
+
+
+def test_the_memory_is_the_sum_of_both_directions_read_step_by_step() -> None:
+    model = network(encoder_layers=1, decoder_layers=1)
+    gru = model.encoder.gru
+    ids = [5, 6, 7]
+    cells = []
+    for suffix in ("", "_reverse"):
+        cell = nn.GRUCell(5, 7)
+        cell.load_state_dict(
+            {
+                f"{kind}_{part}": getattr(gru, f"{kind}_{part}_l0{suffix}")
+                for kind in ("weight", "bias")
+                for part in ("ih", "hh")
+            }
+        )
+        cells.append(cell)
+    embedded = model.encoder.embedding(torch.tensor(ids))
+    forward, backward = [torch.zeros(7)], [torch.zeros(7)]
+    for t in range(3):
+        forward.append(cells[0](embedded[t], forward[-1]))
+        backward.append(cells[1](embedded[2 - t], backward[-1]))
+    memory, _, hidden = model.encoder(torch.tensor([ids]), torch.tensor([3]))
+    expected = torch.stack([forward[t + 1] + backward[3 - t] for t in range(3)])
+    torch.testing.assert_close(memory[0], expected)
+    bridge = model.encoder.bridge
+    torch.testing.assert_close(hidden[0, 0], torch.tanh(bridge.projections[0](torch.cat((forward[-1], backward[-1])))))
+
+
+def test_the_linear_bridge_joins_top_layers_to_top_layers() -> None:
+    assert LinearBridge(2, 2, 3).sources == [0, 1]
+    assert LinearBridge(3, 1, 3).sources == [2]
+    assert LinearBridge(1, 3, 3).sources == [0, 0, 0]
+
+
+def test_the_tutorials_bridge_is_the_first_states_as_they_are_laid_out() -> None:
+    hidden = torch.randn(4, 2, 3)
+    assert torch.equal(TutorialBridge(2)(hidden), hidden[:2])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", ["dot", "general", "concat"])
+def test_every_parameter_learns(kind: str, tied: bool) -> None:
+    model = network(attention=kind, tie_embeddings=tied).train()
+    batch = collate(PAIRS)
+    logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    nn.functional.cross_entropy(logits, batch.targets).backward()
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert still == []
+    assert (model.decoder.out.weight is model.encoder.embedding.weight) == tied
+
+
+def test_padding_costs_nothing_and_gets_no_gradient() -> None:
+    model = network(tie_embeddings=False)
+    batch = collate(PAIRS)
+    assert len(batch.targets) == sum(len(reply) + 1 for _, reply in PAIRS)
+    logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    logits.sum().backward()
+    assert torch.all(model.encoder.embedding.weight.grad[0] == 0)
+
+
+def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_perplexity() -> None:
+    sums = token_sums(torch.zeros(11, V), torch.full((11,), EOS_ID))
+    assert math.isclose(sums.perplexity, V, rel_tol=1e-6)
+    assert sums.tokens == 11

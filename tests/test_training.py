@@ -1,0 +1,214 @@
+"""Training: exact to resume from every kind of stop, the same on two processes as on one, honest when it fails."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import chatbot.training as training
+from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.config import Config, TrainingConfig
+from chatbot.distributed import Group
+from chatbot.errors import ChatbotError
+from chatbot.prepared import PairDataset
+from chatbot.training import kept_prompts, learning_rate, train
+
+TIMES = ("seconds", "pairs_per_second")
+
+
+def losses(run: RunDirectory) -> list[dict]:
+    """The run's measurements without those that depend on the clock."""
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = Checkpoint.load(one).model, Checkpoint.load(other).model
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def with_training(config: Config, **changes: object) -> Config:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
+
+
+def test_it_learns_and_leaves_all_its_files(trained: RunDirectory, tiny: Config) -> None:
+    rows = [json.loads(line) for line in trained.metrics.read_text().splitlines()]
+    held_out = [row["perplexity"] for row in rows if row["part"] == "valid"]
+    assert len(held_out) == 4
+    assert held_out[-1] < held_out[0] / 1.5
+    assert Checkpoint.load(trained.best).perplexity == pytest.approx(min(held_out), rel=1e-4)
+    assert Config.load(trained.config) == tiny
+    assert Checkpoint.load(trained.last).step == tiny.training.steps
+    assert any(trained.tensorboard.iterdir())
+
+
+def test_tensorboard_has_the_curves_and_sample_replies(trained: RunDirectory) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained.tensorboard))
+    events.Reload()
+    tags = events.Tags()
+    wanted = {"loss/train", "perplexity/train", "learning_rate/train", "gradient_norm/train", "pairs_per_second/train"}
+    assert wanted | {"loss/valid", "perplexity/valid"} <= set(tags["scalars"])
+    assert "replies/text_summary" in tags["tensors"]
+    assert [event.step for event in events.Scalars("perplexity/valid")] == [10, 20, 30, 40]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(
+    trained: RunDirectory, tiny: Config, prepared: Path, tmp_path: Path
+) -> None:
+    again, other = RunDirectory(tmp_path / "again"), RunDirectory(tmp_path / "other")
+    train(tiny, prepared, again, Group())
+    train(with_training(tiny, seed=2), prepared, other, Group())
+    assert losses(again) == losses(trained)
+    assert same_weights(again.last, trained.last)
+    assert losses(other) != losses(trained)
+
+
+@pytest.mark.parametrize("stop_at", [1, 10, 27, 39])
+def test_stopped_by_a_signal_and_resumed_it_equals_the_run_that_was_not(
+    stop_at: int, trained: RunDirectory, tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    step = training.Trainer._step
+
+    def interrupted(self: training.Trainer, *arguments: object) -> bool:
+        if self.progress.step == stop_at - 1:
+            signal.raise_signal(signal.SIGTERM if stop_at == 10 else signal.SIGINT)
+            return step(self, arguments[0], True)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(training.Trainer, "_step", interrupted)
+    outcome = train(tiny, prepared, run, Group())
+    assert (outcome.reason, outcome.step) == ("interrupted", stop_at)
+    assert run.is_trained
+    monkeypatch.undo()
+    train(tiny, prepared, run, Group(), resume=True)
+    assert losses(run) == losses(trained)
+    assert same_weights(run.last, trained.last)
+    assert same_weights(run.best, trained.best)
+
+
+def test_killed_and_resumed_it_equals_the_run_that_was_not(
+    trained: RunDirectory, data_dir: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "chatbot", "train", "--data-dir", data_dir, "--checkpoints-dir", tmp_path]
+    command += ["--run", "killed", "--device", "cpu", "--threads", "1"]
+    run = RunDirectory(tmp_path / "killed")
+    process = subprocess.Popen([*command, "--config", trained.config], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 20: held-out" in line:
+            process.kill()
+            break
+    process.wait()
+    process.stderr.close()
+    assert process.returncode == -signal.SIGKILL
+    assert not (run.last.exists() and Checkpoint.load(run.last).step == 40)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
+    assert losses(run) == losses(trained)
+    assert same_weights(run.last, trained.last)
+
+
+def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
+    # without dropout: each process draws its own
+    model = dataclasses.replace(tiny.model, dropout=0.0)
+    config = dataclasses.replace(with_training(tiny, steps=50, validate_every=25), model=model)
+    alone = RunDirectory(tmp_path / "alone")
+    train(config, prepared, alone, Group())
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command += ["-m", "--", "chatbot", "train", "--config", alone.config, "--run", "both", "--device", "cpu"]
+    command += ["--data-dir", data_dir, "--checkpoints-dir", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    both = RunDirectory(tmp_path / "both")
+    for one, two in zip(losses(alone), losses(both), strict=True):
+        assert (one["step"], one["part"]) == (two["step"], two["part"])
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
+    expected, got = Checkpoint.load(alone.last).model, Checkpoint.load(both.last).model
+    for name, tensor in expected.items():
+        torch.testing.assert_close(got[name], tensor, rtol=1e-2, atol=1e-3)
+
+
+def test_an_epoch_on_two_processes_sees_every_pair_once(prepared: Path) -> None:
+    dataset = PairDataset(prepared, "train")
+    sampler = training.BatchSampler(dataset, 16, seed=5)
+    seen = [index for batch in sampler.epoch(0) for rank in range(2) for index in Group(rank=rank, size=2).share(batch)]
+    assert sorted(seen) == list(range(len(dataset)))
+    assert [batch.tolist() for batch in sampler.epoch(0)] != [batch.tolist() for batch in sampler.epoch(1)]
+
+
+def test_divergence_names_step_and_cause_and_keeps_the_last_good_checkpoint(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    step = training.Trainer._step
+
+    def poisoned(self: training.Trainer, *arguments: object) -> bool:
+        if self.progress.step == 13:
+            self.parameters[0].data.fill_(float("nan"))
+        return step(self, *arguments)
+
+    monkeypatch.setattr(training.Trainer, "_step", poisoned)
+    with pytest.raises(ChatbotError, match=r"step 14.*--learning-rate"):
+        train(tiny, prepared, run, Group())
+    assert Checkpoint.load(run.last).step == 10
+
+
+def test_patience_ends_a_training_that_gets_no_better(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    config = with_training(tiny, learning_rate=0.0, patience=2, steps=1000)
+    outcome = train(config, prepared, RunDirectory(tmp_path / "run"), Group())
+    assert (outcome.reason, outcome.step) == ("patience", 30)
+
+
+def test_minutes_end_a_training_with_everything_saved(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    outcome = train(with_training(tiny, max_minutes=1e-9), prepared, run, Group())
+    assert (outcome.reason, outcome.step) == ("minutes", 1)
+    assert run.load_chosen().step == 1
+
+
+def test_without_teacher_forcing_it_learns_too(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    train(with_training(tiny, teacher_forcing_ratio=0.5, steps=50), prepared, run, Group())
+    rows = losses(run)
+    assert rows[-1]["perplexity"] < rows[0]["perplexity"]
+
+
+def test_a_changed_corpus_is_not_resumed(tiny: Config, trained: RunDirectory, tmp_path: Path, data_dir: Path) -> None:
+    from chatbot.preparation import prepare
+
+    other = prepare(dataclasses.replace(tiny.corpus, min_count=5), data_dir).folder
+    with pytest.raises(ChatbotError, match="vocabulary"):
+        train(tiny, other, trained, Group(), resume=True)
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    settings = TrainingConfig(steps=1000, warmup_steps=100, learning_rate=2.0)
+    rates = [learning_rate(settings, step) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.02)
+    assert max(rates) == rates[100] == pytest.approx(2.0)
+    assert rates[550] == pytest.approx(1.0)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
+    constant = dataclasses.replace(settings, schedule="constant")
+    assert learning_rate(constant, 999) == 2.0
+
+
+def test_kept_prompts_have_every_length(prepared: Path) -> None:
+    dataset = PairDataset(prepared, "valid")
+    kept = kept_prompts(dataset)
+    assert {len(prompt) for prompt in kept} == {len(dataset[i][0]) for i in range(len(dataset))}
+    assert len(kept) <= 64
+
+
+def test_the_journal_forgets_what_a_crash_cut_short(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.metrics.write_text('{"step": 1, "part": "train"}\n{"step": 2, "part": "train"}\n{"step": 2, "pa')
+    journal = training.Journal(run, 1)
+    journal.close()
+    assert run.metrics.read_text() == '{"step": 1, "part": "train"}\n'
