@@ -22,6 +22,8 @@ BATCH_TURNS = 8192
 TRAIN, VALID, TEST = range(3)
 LEVELS = ("film", "conversation", "prompt")
 """What the split may keep together, the best first: see `Pairs.sides`."""
+FEWEST_GROUPS = 20
+"""Films, or conversations, that a split by them needs; with fewer, one of the three sides is easily empty."""
 
 
 class Pairs(NamedTuple):
@@ -30,7 +32,7 @@ class Pairs(NamedTuple):
     words: the words, in the order of those numbers; numbers (N,) int32: prompt 0, reply 0, prompt 1, …;
     lengths (2P,) int32: of each prompt and reply, in words;
     sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) were it made by film (bits 0-1), by
-    conversation (bits 2-3) or by prompt (bits 4-5);
+    conversation (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS conversations);
     films: those of the batch; conversations: how many; read, too_short, too_long: pairs before the length filter,
     and those that it took.
     """
@@ -76,6 +78,7 @@ def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
     lengths: list[int] = []
     sides: list[int] = []
     read = too_short = too_long = 0
+    by_prompt = len(conversations) < FEWEST_GROUPS  # otherwise nobody will ask for it
     for conversation in conversations:
         turns, start = conversation.turns, conversation.start
         words = [None if turn is None else tokenize(turn) for turn in turns]
@@ -103,7 +106,7 @@ def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
             if split:
                 if side is None:
                     side = _side(conversation.film, split) | _side(_key(conversation, words), split) << 2
-                sides.append(side | _side(" ".join(spoken), split) << 4)
+                sides.append(side | _side(" ".join(spoken), split) << 4 if by_prompt else side)
     return Pairs(
         words=list(numbering),
         numbers=np.fromiter(chain.from_iterable(numbers), np.int32, sum(lengths)),

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .config import CorpusConfig
-from .corpus import LEVELS, TRAIN, Pairs, batches, pairs_of
+from .corpus import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
 from .errors import ChatbotError
 from .files import atomic_file, atomic_folder, sha256
 from .formats import Conversation, conversations, recognise
@@ -44,7 +44,6 @@ from .sources import Source, resolve
 
 VERSION = 1  # of what preparation makes of the same input and settings; raise it when that changes
 SMALL_INPUT = 64 << 20  # bytes; below, one process is faster than starting several, and hashing is not worth avoiding
-FEWEST_GROUPS = 20  # films, or conversations, that a split by them needs
 
 
 @dataclass(frozen=True)

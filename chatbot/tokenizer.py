@@ -6,6 +6,7 @@ Both give lower-case ASCII words without white space, and both are idempotent on
 """
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -59,10 +60,7 @@ class EnglishTokenizer:
             text = _MARKUP.sub(" ", text)
         if not text.isascii():
             text = _fold_accents(unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)))
-        words: list[str] = []
-        for run in text.lower().split():
-            words += _cached_words(run) if len(run) < 30 else _words(run)
-        return words
+        return list(itertools.chain.from_iterable(map(_words_of_run.__getitem__, text.lower().split())))
 
     def detokenize(self, words: Sequence[str]) -> str:
         """Spaced and capitalised as English: `i 'm fine , thanks .` is "I'm fine, thanks."."""
@@ -104,14 +102,22 @@ def _fold_accents(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
 
 
-def _words(run: str) -> list[str]:
-    """The words of a run without white space, in lower case: no word reaches beyond one."""
-    words: list[str] = _pattern_tokenizer().tokenize(_REPEATED_MARK.sub(_collapse, run))
-    return words
+class _Runs(dict[str, "tuple[str, ...]"]):
+    """The words of a run of lower-case characters without white space (no word reaches beyond one), remembered.
+
+    Few runs make up most of a corpus, and looking them up is several times faster than matching each one.
+    """
+
+    def __missing__(self, run: str) -> "tuple[str, ...]":
+        words = tuple(_pattern_tokenizer().tokenize(_REPEATED_MARK.sub(_collapse, run)))
+        if len(run) < 32:
+            if len(self) >= 1 << 17:
+                self.clear()
+            self[run] = words
+        return words
 
 
-# few runs make up most of a corpus: looking them up is five times faster than matching each one
-_cached_words = functools.lru_cache(maxsize=1 << 16)(_words)
+_words_of_run = _Runs()
 
 
 def _collapse(match: re.Match[str]) -> str:

@@ -1,0 +1,152 @@
+"""The exported file gives the model's replies, alone, on any batch, and with torch only."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import chatbot.export as exporting
+from chatbot.bot import Chatbot
+from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.config import ModelConfig
+from chatbot.dataset import pad_prompts
+from chatbot.errors import ChatbotError
+from chatbot.export import export, is_bundle, load_bundle
+from chatbot.model import Seq2Seq
+from chatbot.search import GreedySearchDecoder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(trained: RunDirectory) -> Checkpoint:
+    return trained.load_chosen()
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "chatbot.pt"
+    export(checkpoint, path)
+    return path
+
+
+def prompts(vocabulary_size: int, count: int, longest: int) -> list[list[int]]:
+    rng = random.Random(4)
+    return [[rng.randrange(4, vocabulary_size) for _ in range(rng.randint(1, longest))] for _ in range(count)]
+
+
+def test_the_file_finds_what_the_model_finds(checkpoint: Checkpoint, bundle: Path) -> None:
+    model = checkpoint.build_model()
+    eager = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.vocabulary.never_replied).eval()
+    scripted = load_bundle(bundle).search
+    with torch.inference_mode():
+        for size in (1, 2, 7, 64):
+            src, src_lengths = pad_prompts(prompts(len(checkpoint.vocabulary), size, 40))
+            for expected, got in zip(eager(src, src_lengths, 13), scripted(src, src_lengths, 13), strict=True):
+                assert torch.equal(expected, got)
+
+
+@pytest.mark.parametrize("attention", ["dot", "general", "concat"])
+@pytest.mark.parametrize(("bridge", "layers"), [("linear", (1, 2)), ("linear", (3, 1)), ("tutorial", (2, 2))])
+def test_every_kind_of_model_exports(
+    attention: str, bridge: str, layers: tuple[int, int], checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    import dataclasses
+
+    config = dataclasses.replace(
+        checkpoint.config,
+        model=ModelConfig(
+            hidden_size=6,
+            embedding_size=5,
+            encoder_layers=layers[0],
+            decoder_layers=layers[1],
+            attention=attention,
+            bridge=bridge,
+        ),
+    )
+    model = Seq2Seq(config.model, len(checkpoint.vocabulary))
+    proof = export(dataclasses.replace(checkpoint, config=config, model=model.state_dict()), tmp_path / "chatbot.pt")
+    assert proof.prompts == len(checkpoint.prompts)
+    assert proof.tokens > 0
+
+
+def test_a_process_without_this_package_uses_it(checkpoint: Checkpoint, bundle: Path, trained: RunDirectory) -> None:
+    program = f"""
+import sys
+sys.modules["chatbot"] = None  # importing it fails
+import torch
+bot = torch.jit.load({str(bundle)!r})
+print(" ".join(bot.reply_words(["how", "are", "you", "?", "zzzz"])))
+print(len(bot.reply_words([])))
+print(bot.metadata)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    words, empty, metadata = done.stdout.splitlines()
+    bot = Chatbot.load(trained.path)
+    assert bot.tokenizer.detokenize(words.split()) == bot.reply("How are you? zzzz")
+    assert empty == "0"
+    assert json.loads(metadata)["config"] == json.loads(json.dumps(checkpoint.config.to_dict()))
+
+
+def test_it_is_silent_where_every_warning_is_an_error(trained: RunDirectory, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c"]
+    program = f"""
+from pathlib import Path
+from chatbot.checkpoint import Checkpoint
+from chatbot.export import export, load_bundle
+export(Checkpoint.load(Path({str(trained.best)!r})), Path({str(tmp_path / "b.pt")!r}))
+load_bundle(Path({str(tmp_path / "b.pt")!r}))
+"""
+    done = subprocess.run([*command, program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_device_is_baked_in(bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        code = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
+    assert any("pack_padded" in text for text in code.values())
+    assert [name for name, text in code.items() if re.search(r"torch\.device\(|device=\"", text)] == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_it_moves_to_a_gpu(checkpoint: Checkpoint, bundle: Path) -> None:
+    here, there = load_bundle(bundle).search, load_bundle(bundle).search.to("cuda")
+    src, src_lengths = pad_prompts(prompts(len(checkpoint.vocabulary), 9, 12))
+    assert torch.equal(here(src, src_lengths, 13).tokens, there(src.cuda(), src_lengths, 13).tokens.cpu())
+
+
+def test_a_file_that_answers_otherwise_is_not_left_behind(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "chatbot.pt"
+    path.write_bytes(b"what stood here")
+    original = exporting._script
+
+    def spoiled(model: Seq2Seq, checkpoint: Checkpoint) -> torch.jit.ScriptModule:
+        return original(Seq2Seq(checkpoint.config.model, len(checkpoint.vocabulary)).eval(), checkpoint)
+
+    monkeypatch.setattr(exporting, "_script", spoiled)
+    with pytest.raises(ChatbotError, match="not exported"):
+        export(checkpoint, path)
+    assert path.read_bytes() == b"what stood here"
+    assert [file.name for file in tmp_path.iterdir()] == ["chatbot.pt"]
+
+
+def test_bundles_and_checkpoints_are_told_apart(bundle: Path, trained: RunDirectory, tmp_path: Path) -> None:
+    assert is_bundle(bundle)
+    assert not is_bundle(trained.best)
+    assert not is_bundle(tmp_path / "nothing.pt")
+    assert Chatbot.load(bundle).reply("Hello.") == Chatbot.load(trained.best).reply("Hello.")
+
+
+def test_a_bundle_cut_anywhere_is_refused(bundle: Path, tmp_path: Path) -> None:
+    whole = bundle.read_bytes()
+    for sixteenth in range(16):
+        path = tmp_path / "cut.pt"
+        path.write_bytes(whole[: len(whole) * sixteenth // 16])
+        with pytest.raises(ChatbotError, match=r"cut\.pt"):
+            Chatbot.load(path)
