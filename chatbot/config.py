@@ -93,7 +93,7 @@ class ModelConfig:
 class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
-    steps: int = setting(3000, "updates in all", low=1, high=1_000_000_000)
+    steps: int = setting(2000, "updates in all", low=1, high=1_000_000_000)
     batch_size: int = setting(64, "pairs in a batch, over all processes together", low=1, high=1 << 20)
     learning_rate: float = setting(1e-3, "AdamW's highest rate", low=0, high=10)
     schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))

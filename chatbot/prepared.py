@@ -79,6 +79,8 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         return self._pairs
 
     def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._pairs:
+            raise IndexError(f"pair {index} of {self._pairs}")
         first, second, third = self._offsets[2 * index : 2 * index + 3]
         return self._ids[first:second], self._ids[second:third]
 

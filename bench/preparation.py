@@ -1,0 +1,169 @@
+"""Preparation, measured: time beside the lineage's way at the same output, and memory and time as the corpus grows.
+
+    python bench/preparation.py --corpus FOLDER [--json FILE] [--sizes 500000 5000000]
+
+Every measurement is a process of its own, begun anew: wall time from before the imports to after the last byte, peak
+memory as the system accounts it (with its workers', taken one by one). The two ways are run in turn.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent.parent))
+FIGURES = ("pairs_read", "pairs_short", "words_counted", "words_kept", "words_total", "pairs_kept")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="measure preparation")
+    parser.add_argument("--corpus", type=Path, help="folder of the classic Cornell files; without it, memory only")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each way (default: 5)")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[500_000, 5_000_000], help="generated pairs")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--one", nargs=3, metavar=("WAY", "CORPUS", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(one(*arguments.one, arguments.began)))
+        return
+    report: dict[str, Any] = {"cores": os.cpu_count()}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        if arguments.corpus:
+            report["speed"] = speed(arguments.corpus, Path(folder), arguments.rounds)
+        report["growth"] = [growth(pairs, Path(folder)) for pairs in arguments.sizes]
+    for row in report["growth"]:
+        print(
+            f"{row['pairs']:>12,} pairs {row['megabytes']:>8,.0f} MB of TSV {row['seconds']:>8.1f} s "
+            f"{row['pairs'] / row['seconds']:>9,.0f} pairs/s {row['peak_mb']:>7,.0f} MB peak, "
+            f"{row['worker_peak_mb']:,.0f} MB the largest worker"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def speed(corpus: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """Both ways in turn, `rounds` times; their outputs must be equal."""
+    runs: dict[str, list[dict[str, Any]]] = {"lineage": [], "chatbot": [], "default": []}
+    for _ in range(rounds):
+        for way, done in runs.items():
+            done.append(measured(way, corpus, folder))
+    first = [runs[way][0] for way in ("lineage", "chatbot")]
+    for key in (*FIGURES, "ids"):
+        if first[0][key] != first[1][key]:
+            raise SystemExit(f"the two ways differ in {key}: {first[0][key]} and {first[1][key]}")
+    medians = {way: statistics.median(run["seconds"] for run in done) for way, done in runs.items()}
+    peaks = {way: max(run["peak_mb"] for run in done) for way, done in runs.items()}
+    names = {
+        "lineage": "the lineage's way",
+        "chatbot": "chatbot --preset tutorial",
+        "default": "chatbot --preset default",
+    }
+    for way, name in names.items():
+        times = [run["seconds"] for run in runs[way]]
+        share = f"{medians[way] / medians['lineage']:.3f} of its time" if way != "lineage" else ""
+        print(
+            f"{name:<26} median {medians[way]:6.2f} s ({min(times):.2f} - {max(times):.2f}) "
+            f"{peaks[way]:5.0f} MB peak  {share}"
+        )
+    print("same output: " + " - ".join(f"{first[0][key]:,}" for key in FIGURES) + ", every id equal")
+    return {"seconds": medians, "peak_mb": peaks, "ratio": medians["chatbot"] / medians["lineage"], "rounds": rounds}
+
+
+def growth(pairs: int, folder: Path) -> dict[str, Any]:
+    """Prepare so many generated pairs."""
+    corpus = folder / f"{pairs}.tsv"
+    generate(corpus, pairs)
+    run = measured("default", corpus, folder)
+    result = {"pairs": pairs, "megabytes": corpus.stat().st_size / 1e6} | {
+        key: run[key] for key in ("seconds", "peak_mb", "worker_peak_mb", "pairs_kept", "words_total")
+    }
+    corpus.unlink()
+    return result
+
+
+def generate(path: Path, pairs: int, seed: int = 1) -> None:
+    """Pairs of 1 to 15 words with the frequencies of language (rank ** -1.05) and a tail that grows with the text."""
+    rng = random.Random(seed)
+    ranks = range(1, 200_001)
+    weights = list(accumulate(rank**-1.05 for rank in ranks))
+    names = [_name(rank) for rank in ranks]
+    with path.open("w") as file:
+        for start in range(0, pairs, 10_000):
+            count = min(10_000, pairs - start)
+            lengths = [rng.randint(1, 15) for _ in range(2 * count)]
+            words = iter(rng.choices(names, cum_weights=weights, k=sum(lengths)))
+            sides = [" ".join(next(words) for _ in range(length)) + rng.choice("..!?") for length in lengths]
+            for row, (asked, answered) in enumerate(zip(sides[::2], sides[1::2], strict=True), start):
+                rare = f" {_name(300_000 + row)}" if row % 20 == 0 else ""  # Heaps: new words never end
+                file.write(f"{asked}{rare}\t{answered}\n")
+
+
+def _name(number: int) -> str:
+    letters = ""
+    while number:
+        number, digit = divmod(number, 26)
+        letters += "etaoinshrdlucmfwypvbgkjqxz"[digit]
+    return letters
+
+
+def measured(way: str, corpus: Path, folder: Path) -> dict[str, Any]:
+    """Run `one` in a new process."""
+    command = [sys.executable, str(HERE), "--one", way, str(corpus), str(folder)]
+    done = subprocess.run([*command, "--began", str(time.time())], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def one(way: str, corpus: str, folder: str, began: float) -> dict[str, Any]:
+    """One way, once, in this process: figures, a digest of the ids, peak memory, seconds since `began`."""
+    import hashlib
+    import resource
+
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+
+    if way == "lineage":
+        import tutorial_preparation
+
+        result = tutorial_preparation.prepare(Path(corpus), Path(folder) / "formatted.txt")
+        seconds = time.time() - began
+        peaks = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        ids = hashlib.sha256(json.dumps([result.pop("words"), result.pop("pairs")]).encode()).hexdigest()
+    else:
+        from chatbot.config import PRESETS
+        from chatbot.preparation import prepare
+
+        preset = "tutorial" if way == "chatbot" else "default"
+        config = dataclasses.replace(PRESETS[preset].corpus, corpus=corpus)
+        done = prepare(config, Path(folder), force=True)
+        seconds = time.time() - began
+        peaks = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        result = {key: done.manifest[key] for key in FIGURES}
+        ids = digest(done.folder) if way == "chatbot" else ""
+    return result | {"ids": ids, "seconds": seconds, "peak_mb": peaks[0], "worker_peak_mb": peaks[1]}
+
+
+def digest(folder: Path) -> str:
+    """The same digest of words and ids from a prepared folder's training part."""
+    import hashlib
+
+    from chatbot.prepared import PairDataset, load_vocabulary
+
+    vocabulary = load_vocabulary(folder)
+    pairs = [[side.tolist() for side in pair] for pair in PairDataset(folder, "train")]
+    return hashlib.sha256(json.dumps([vocabulary.tokens[vocabulary.num_special :], pairs]).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
