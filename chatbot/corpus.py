@@ -7,7 +7,7 @@ import functools
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -69,6 +69,7 @@ def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
     `<sep>`; turns before a missing one are no context.
     """
     tokenize = TOKENIZERS[config.tokenizer].tokenize
+    enough = 8 * config.max_length + 8 if config.context == 0 else 1 << 40  # characters
     low, high, context, quirks = config.min_length, config.max_length, config.context, config.tutorial_quirks
     split = config.split if config.split[TRAIN] < 1 else None
     numbering: defaultdict[str, int] = defaultdict()
@@ -81,7 +82,10 @@ def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
     by_prompt = len(conversations) < FEWEST_GROUPS  # otherwise nobody will ask for it
     for conversation in conversations:
         turns, start = conversation.turns, conversation.start
-        words = [None if turn is None else tokenize(turn) for turn in turns]
+        words = [
+            None if turn is None else tokenize(turn) if len(turn) < enough else _beginning(tokenize, turn, enough, high)
+            for turn in turns
+        ]
         side = None
         for i in range(start, len(turns) - 1):
             prompt, reply = words[i], words[i + 1]
@@ -130,6 +134,13 @@ def side_of(group: str, split: tuple[float, float, float]) -> int:
 _side = functools.lru_cache(maxsize=1 << 14)(side_of)
 
 
+def _beginning(tokenize: Callable[[str], list[str]], turn: str, enough: int, most: int) -> list[str]:
+    """The words of a long turn, or as many as show that there are over `most`: no word reaches over a space."""
+    end = turn.rfind(" ", 0, enough)
+    words = tokenize(turn[:end]) if end > 0 else []
+    return words if len(words) > most else tokenize(turn)
+
+
 def _earlier(turns: Sequence[list[str] | None], most: int) -> list[str]:
     """Context: the last `most` words of each turn, and `<sep>` behind it."""
     context: list[str] = []
@@ -145,8 +156,7 @@ def _key(conversation: Conversation, words: Sequence[list[str] | None]) -> str:
     """What names a conversation; a bare pair is named by its prompt, so that one question stays on one side."""
     if conversation.key:
         return f"{conversation.film} {conversation.key}"
-    said = [turn or [] for turn in words]
-    return " ".join(said[0] if len(said) == 2 else chain.from_iterable(said))
+    return " ".join(words[0] or () if len(words) == 2 else (turn or "" for turn in conversation.turns))
 
 
 def _out_and_in(prompt: str, reply: str) -> list[str]:

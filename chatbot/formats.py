@@ -19,6 +19,7 @@ from .scattered import Texts, Threads
 
 CORNELL_LINES, CORNELL_CONVERSATIONS = "movie_lines.txt", "movie_conversations.txt"
 WHOLE = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
+JSON_CHUNK = 1 << 20
 MAX_TURNS = 256  # a longer conversation is read as several, the end of one being the context of the next
 OVERLAP = 21  # turns of context that such a piece brings along: one for its first prompt, and CorpusConfig.context
 
@@ -26,6 +27,7 @@ PROMPT_KEYS = ("prompt", "question", "input", "query", "text", "message", "conte
 REPLY_KEYS = ("reply", "answer", "output", "response", "target", "completion", "a")
 TURNS_KEYS = ("turns", "messages", "dialog", "dialogue", "utterances", "conversation")
 TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", "")
+BLANK = b" \t\r\n\xef\xbb\xbf"
 NO_CORPUS = re.compile(r"readme|licen[cs]e|copying|change|notice")
 
 
@@ -64,14 +66,16 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
     if len(files) > 1:
         files = [file for file in files if file.suffix in TEXT_SUFFIXES and not NO_CORPUS.match(file.base)]
     heads = {file: file.head() for file in files}
-    if len(files) == 1 and not heads[files[0]].strip():
+    if len(files) == 1 and not heads[files[0]].strip(BLANK):
         raise ChatbotError(f"{files[0].name} is empty")
     found: dict[str, list[InputFile]] = {}
     for file, head in heads.items():
-        if head.strip():
+        if head.strip(BLANK):
             found.setdefault(_format_of(file, head) if wanted == "auto" else wanted, []).append(file)
+    unknown = found.pop("unknown", [])
     if not found:
-        raise ChatbotError(f"{where} holds no text file to read")
+        what = "only JSON that is neither an object a line nor chitchat" if unknown else "no text file to read"
+        raise ChatbotError(f"{where} holds {what}; docs/data.md shows the formats")
     for name in ("convokit", "chitchat", "dailydialog"):
         if name in found:  # such a corpus comes with files about the corpus
             whole = [file for file in found[name] if file.base == WHOLE[name]]
@@ -100,6 +104,7 @@ def _cornell_files(files: list[InputFile], where: str, wanted: bool) -> list[Inp
 
 
 def _format_of(file: InputFile, head: bytes) -> str:
+    """The format that the beginning of a file looks like; `unknown` for JSON of another kind."""
     text = head.decode("utf-8", "replace").lstrip("\ufeff")
     lines = [line.rstrip("\r") for line in text.split("\n")]
     lines = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line.strip()][:200]
@@ -112,7 +117,7 @@ def _format_of(file: InputFile, head: bytes) -> str:
         if keys or file.base.endswith((".jsonl", ".ndjson")):
             return "convokit" if {"id", "text"} <= keys and keys & {"conversation_id", "root"} else "jsonl"
         if lines[0].lstrip().startswith("{"):
-            raise ChatbotError(f"{file.name}: JSON that is neither one object a line nor chitchat; see docs/data.md")
+            return "unknown"
     if sum("__eou__" in line for line in lines) * 2 > len(lines):
         return "dailydialog"
     return "delimited" if _table(lines, file.base.endswith((".csv", ".tsv", ".tab"))) else "log"
@@ -139,13 +144,17 @@ def conversations(format: str, files: list[InputFile], reading: Reading) -> Iter
 
 
 def _cornell(lines_file: InputFile, conversations_file: InputFile, reading: Reading) -> Iterator[Conversation]:
-    """`L1 +++$+++ u0 +++$+++ m0 +++$+++ NAME +++$+++ text`, and `u0 +++$+++ u2 +++$+++ m0 +++$+++ ['L1', 'L2']`."""
-    id_list = re.compile(r"\[('[^'\\]+'(?:, ?'[^'\\]+')*)\]\s*")
+    """`L1 +++$+++ u0 +++$+++ m0 +++$+++ NAME +++$+++ text`, and `u0 +++$+++ u2 +++$+++ m0 +++$+++ ['L1', 'L2']`.
+
+    As in the lineage a line of nothing but white space is no turn; so it is in ConvoKit's edition.
+    """
+    id_list = re.compile(r"\['([^'\\]+(?:', '[^'\\]+)*)'\]\s*")
     with Texts() as texts:
+        add = texts.add
         for number, line in reading.lines(lines_file):
             fields = line.split(" +++$+++ ", 4)
             if len(fields) == 5:
-                texts.add(fields[0], fields[4])
+                add(fields[0], fields[4] if fields[4].strip() else None)
             elif line not in ("\0", ""):
                 reading.damaged(lines_file.name, number, "not five fields separated by ' +++$+++ '")
         for number, line in reading.lines(conversations_file):
@@ -155,17 +164,11 @@ def _cornell(lines_file: InputFile, conversations_file: InputFile, reading: Read
                 if line not in ("\0", ""):
                     reading.damaged(conversations_file.name, number, "not three fields and a list of line ids")
                 continue
-            names = ids[1][1:-1].replace("', '", "','").split("','")
+            names = ids[1].split("', '")
             turns = texts.get(names)
-            if None in turns:
-                missing = names[turns.index(None)]
+            if None in turns and (missing := texts.missing(names)):
                 reading.damaged(conversations_file.name, number, "a line id that is unknown", f": {missing}")
-            yield Conversation(fields[2], names[0], _spoken(turns))
-
-
-def _spoken(turns: list[str | None]) -> list[str | None]:
-    """Turns as the lineage reads films: one of nothing but white space is not there."""
-    return [turn if turn and turn.strip() else None for turn in turns]
+            yield Conversation(fields[2], names[0], turns)
 
 
 def _convokit(file: InputFile, reading: Reading) -> Iterator[Conversation]:
@@ -190,9 +193,9 @@ def _chains(
     key: str, film: str, utterances: list[tuple[str, str | None, str, int]], file: str, reading: Reading
 ) -> Iterator[Conversation]:
     """Rebuild who replied to whom. A tree of replies gives one chain for each leaf; no exchange comes twice."""
-    by_id = {id: (parent, text) for id, parent, text, _ in utterances}
+    by_id = {id: (parent, text if text.strip() else None) for id, parent, text, _ in utterances}
     if len(utterances) > 1 and all(parent is None for _, parent, _, _ in utterances):
-        yield from _long(Conversation(film, key, _spoken([text for _, _, text, _ in utterances])))  # the file's order
+        yield from _long(Conversation(film, key, [by_id[id][1] for id, _, _, _ in utterances]))  # the file's order
         return
     children: dict[str | None, list[str]] = {}
     for id, parent, _, number in utterances:
@@ -212,7 +215,7 @@ def _chains(
             id = replies[0]
             turns.append(by_id[id][1])
             reached += 1
-        yield from _long(Conversation(film, key, _spoken(turns), start))
+        yield from _long(Conversation(film, key, turns, start))
     if reached < len(utterances):
         number = max(number for _, _, _, number in utterances)
         reading.damaged(file, number, "replies in a circle", f" in conversation {key[:40]}")
@@ -237,7 +240,7 @@ def _delimited(file: InputFile, reading: Reading) -> Iterator[Conversation]:
     if table is None:
         raise ChatbotError(f"{file.name} has no two columns separated by tab, comma, semicolon or bar")
     first = True
-    for number, row in _rows(file, table.delimiter, reading):
+    for number, row in _rows(file, table, reading):
         if first and table.header:
             first = False
             continue
@@ -266,8 +269,12 @@ def _table(lines: list[str], sure: bool) -> Table | None:
     return None
 
 
-def _rows(file: InputFile, delimiter: str, reading: Reading) -> Iterator[tuple[int, list[str]]]:
-    """Rows and the numbers of their first lines. A quoted field may run over several lines, but not over the file."""
+def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
+    """Rows and the numbers of their first lines. A quoted field may run over several lines, but not over the file.
+
+    Between tabs a quote is often just a quote: a line that is a row by itself is not continued by one that is, too.
+    """
+    delimiter, tabs = table.delimiter, table.columns - 1
     lines = reading.lines(file)
     ahead: list[tuple[int, str]] = []
     while ahead or (following := next(lines, None)):
@@ -281,12 +288,15 @@ def _rows(file: InputFile, delimiter: str, reading: Reading) -> Iterator[tuple[i
         while row is None and len(joined) < 50:  # a quote is open
             if len(ahead) < len(joined):
                 following = next(lines, None)
-                if following is None or following[1] == "\0":
+                if following is None:
                     break
                 ahead.append(following)
-            joined.append(ahead[len(joined) - 1][1])
+            more = ahead[len(joined) - 1][1]
+            if more == "\0" or (delimiter == "\t" and line.count("\t") == more.count("\t") == tabs):
+                break
+            joined.append(more)
             row = _fields(joined, delimiter)
-        if row is None:  # it never closes: so it is no quoting
+        if not row:  # it never closes well: so it is no quoting
             row = line.split(delimiter)
         else:
             del ahead[: len(joined) - 1]
@@ -294,13 +304,15 @@ def _rows(file: InputFile, delimiter: str, reading: Reading) -> Iterator[tuple[i
 
 
 def _fields(lines: list[str], delimiter: str) -> list[str] | None:
-    """One row's fields; None if a quote is still open at the end."""
+    """One row's fields; None if a quote is still open at the end, none if several lines make no row."""
     text = [line + "\n" for line in lines]
     try:
         return next(csv.reader(text, delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         if "unexpected end" in str(error):
             return None
+    if len(lines) > 1:
+        return []
     try:
         return next(csv.reader(text, delimiter=delimiter), [])  # a stray quote inside a field: leave it there
     except csv.Error:
@@ -391,7 +403,7 @@ def _members_of_object(file: InputFile, reading: Reading) -> Iterator[tuple[str,
     decoder = json.JSONDecoder()
     space = re.compile(r"[\s,]*")
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    buffer, position, wanted = "", 0, 1 << 20
+    buffer, position, wanted = "", 0, JSON_CHUNK
     with file.open() as stream:
         opened = False
         while True:
@@ -413,7 +425,7 @@ def _members_of_object(file: InputFile, reading: Reading) -> Iterator[tuple[str,
                 except (ValueError, RecursionError):
                     break
                 yield str(key), value
-                wanted = 1 << 20
+                wanted = JSON_CHUNK
             if not data:
                 reading.records += 1
                 reading.damaged(file.name, 0, "JSON that breaks off or is malformed", f" after {buffer[:40]!r}")

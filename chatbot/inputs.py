@@ -216,7 +216,7 @@ class Reading:
             ChatbotError: it was; the message names the first damaged line.
         """
         if self.bad > most * max(self.records, 1):
-            first = self.examples[0]
+            first = next((example for example in self.examples if example.line), self.examples[0])
             raise ChatbotError(
                 f"{self.bad:,} of {self.records:,} lines are damaged, more than max_bad_fraction {most:g}; "
                 f"first {first.file}:{first.line}: {first.reason}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .config import ModelConfig
+from .gru import GRU
 from .vocabulary import PAD_ID, SOS_ID
 
 
@@ -96,7 +97,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         self.dropout = nn.Dropout(config.dropout)
-        self.gru = nn.GRU(
+        self.gru = GRU(
             embedding.embedding_dim,
             config.hidden_size,
             config.encoder_layers,
@@ -139,7 +140,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         self.dropout = nn.Dropout(config.dropout)
-        self.gru = nn.GRU(
+        self.gru = GRU(
             embedding.embedding_dim,
             config.hidden_size,
             config.decoder_layers,

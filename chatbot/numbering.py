@@ -122,7 +122,8 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
     vocabulary, final = _vocabulary(words, counts, config)
     reasons = {"pairs_duplicate": int(dropped.sum())}
 
-    hashes = np.empty(len(sides), np.uint64)
+    split = bool((sides != TRAIN).any())
+    hashes = np.empty(len(sides) if split else 0, np.uint64)
     held_out = np.zeros(2, np.int64)  # words of held-out pairs: all, unknown
     for chunk in draft.chunks():
         ids = final[chunk.numbers]
@@ -131,15 +132,17 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
             drop &= ~dropped[here]
             dropped[here] |= drop
             reasons[reason] = reasons.get(reason, 0) + int(drop.sum())
-        hashes[here] = pair_hashes(ids, chunk)
+        if split:
+            hashes[here] = pair_hashes(ids, chunk)
         outside = chunk.per_number(sides[here] != TRAIN) & (chunk.numbers != SEP_NUMBER)
         held_out += outside.sum(), (outside & (ids < 0)).sum()
-    kept = np.flatnonzero(~dropped)
-    _, leaked = repeats(hashes[kept], sides[kept])
-    del hashes
-    dropped[kept[leaked]] = True
-    reasons["pairs_leaked"] = int(leaked.sum())
-    del kept, leaked
+    reasons["pairs_leaked"] = 0
+    if split:
+        kept = np.flatnonzero(~dropped)
+        _, leaked = repeats(hashes[kept], sides[kept])
+        dropped[kept[leaked]] = True
+        reasons["pairs_leaked"] = int(leaked.sum())
+        del hashes, kept, leaked
 
     dtype = "uint16" if len(vocabulary) <= 1 << 16 else "int32"
     splits, lengths, replies = _write(draft, final, np.where(dropped, TEST + 1, sides), vocabulary, dtype, folder)

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 import time
 from collections import Counter, deque
@@ -78,9 +79,7 @@ def prepare(config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bo
         if not force and (manifest := _intact(folder)):
             return Preparation(folder, manifest, True, source)
         with atomic_folder(folder) as part:
-            reading = Reading(latin=config.tutorial_quirks)
-            for bad in refused:
-                reading.damaged(*bad)
+            reading = Reading(latin=config.tutorial_quirks, examples=refused)
             manifest = _prepare(config, format, files, reading, part, workers)
             if _stats(files) != [tuple(entry["stat"]) for entry in inputs]:
                 raise ChatbotError(f"{source.path} changed while it was read: run it again")
@@ -180,7 +179,8 @@ def _pairs(found: Iterable[Conversation], config: CorpusConfig, workers: int) ->
 
 
 def _end_with_parent() -> None:
-    """In a worker: leave when the parent is gone, even if it was killed."""
+    """In a worker: leave when the parent is gone, even if it was killed; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

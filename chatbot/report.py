@@ -47,7 +47,7 @@ def summary(manifest: dict[str, Any]) -> str:
     if bad["count"]:
         lines.append(f"damaged       {bad['count']:,} of {bad['read']:,} lines, left out:")
         lines += [f"              {count:,} x {reason}" for reason, count in bad["reasons"].items()]
-        lines += [f"              {_place(example)}: {example['reason']}" for example in bad["examples"][:3]]
+    lines += [f"              {_place(example)}: {example['reason']}" for example in bad["examples"][:3]]
     return "\n".join(lines)
 
 

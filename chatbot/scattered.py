@@ -31,18 +31,18 @@ class _Temporary:
 
 
 class Texts(_Temporary):
-    """Text by id, for any number of them; of an id that comes twice the last one stands."""
+    """Text (or None for "nothing") by id, for any number of them; of an id that comes twice the last one stands."""
 
     def __init__(self, few: int = FEW) -> None:
         super().__init__()
         self._few = few
-        self._held: dict[str, str] = {}
+        self._held: dict[str, str | None] = {}
         self._indexed = False
 
     def __enter__(self) -> "Texts":
         return self
 
-    def add(self, id: str, text: str) -> None:
+    def add(self, id: str, text: str | None) -> None:
         self._held[id] = text
         if len(self._held) >= self._few:
             self._spill()
@@ -51,13 +51,23 @@ class Texts(_Temporary):
         """The texts of `ids`, None where there is none."""
         if self._database is None:
             return list(map(self._held.get, ids))
+        return [row[0] if row else None for row in map(self._find, ids)]
+
+    def missing(self, ids: list[str]) -> str | None:
+        """The first of `ids` that was never added; None if all were."""
+        known = self._held.__contains__ if self._database is None else self._find
+        return next((id for id in ids if not known(id)), None)
+
+    def _find(self, id: str) -> "tuple[str | None] | None":
+        assert self._database is not None
         if not self._indexed:
             self._spill()
             self._database.execute("CREATE INDEX by_id ON texts (id)")
             self._indexed = True
-        find = "SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1"
-        rows = (self._database.execute(find, (id,)).fetchone() for id in ids)
-        return [row[0] if row else None for row in rows]
+        row: tuple[str | None] | None = self._database.execute(
+            "SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (id,)
+        ).fetchone()
+        return row
 
     def _spill(self) -> None:
         if self._database is None:

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +126,8 @@ def _cornell_here(data_dir: Path) -> Path | None:
     for folder in folders:
         if all((folder / name).is_file() for name in ("movie_lines.txt", "movie_conversations.txt")):
             return folder
-    archives = [entry for entry in inside if entry.is_file() and zipfile.is_zipfile(entry)]
-    for archive in archives:
+    archives = [entry for entry in inside if entry.is_file() and entry.suffix.lower() == ".zip"]
+    for archive in archives:  # one that is damaged is an error: whoever put it there meant it to be used
         if {"movie_lines.txt", "movie_conversations.txt"} <= {file.base for file in input_files(archive)[0]}:
             return archive
     for place in [*folders[1:], *archives]:
@@ -150,7 +149,7 @@ def _download_cornell(data_dir: Path, offers: Offers) -> Path:
                 for name, blob_id in offers.blob_ids.items():
                     member = next((file for file in files if file.base == name), None)
                     if member is None:
-                        raise _NotHadError(f"{offers.url} gave an archive without {name}")
+                        raise _NotHadError(f"{offers.url} gave something without {name}")
                     with (part / name).open("wb") as out:
                         _copy(member, out, offers.max_bytes)
                     if git_blob_id(part / name) != blob_id:

@@ -34,9 +34,8 @@ class TutorialTokenizer:
     name = "tutorial"
 
     def tokenize(self, text: str) -> list[str]:
-        text = _fold_accents(text.lower())
         if not text.isascii():
-            text = _TUTORIAL_NOT_KEPT.sub(" ", text)
+            text = _TUTORIAL_NOT_KEPT.sub(" ", _fold_accents(text.lower()))
         # characters of ASCII are looked up: eight times faster than regular expressions
         text = text.translate(_TUTORIAL_ASCII).replace(".", " .").replace("!", " !").replace("?", " ?")
         return text.split()
@@ -73,7 +72,7 @@ class EnglishTokenizer:
 
 TOKENIZERS: dict[str, Tokenizer] = {t.name: t for t in (EnglishTokenizer(), TutorialTokenizer())}
 
-_TUTORIAL_ASCII = {code: chr(code) if chr(code) in "abcdefghijklmnopqrstuvwxyz.!?" else " " for code in range(128)}
+_TUTORIAL_ASCII = {code: chr(code).lower() if chr(code).isalpha() or chr(code) in ".!?" else " " for code in range(128)}
 _TUTORIAL_NOT_KEPT = re.compile(r"[^a-z.!?]+")
 
 _MARKUP = re.compile(r"</?[A-Za-z]{1,10}>")

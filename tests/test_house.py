@@ -9,11 +9,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary"},
-    {"inputs", "scattered", "prepared", "model", "search", "metrics"},
-    {"formats", "dataset", "distributed", "sources", "checkpoint"},
-    {"corpus", "export", "evaluation", "report"},
-    {"numbering", "bot"},
-    {"preparation", "training", "repl"},
+    {"gru", "search", "metrics", "inputs", "scattered", "prepared"},
+    {"model", "dataset", "distributed", "formats", "sources"},
+    {"checkpoint", "evaluation", "corpus", "report"},
+    {"export", "journal", "numbering"},
+    {"bot", "preparation"},
+    {"training", "repl"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,6 +15,7 @@ from chatbot.checkpoint import Checkpoint, RunDirectory
 from chatbot.config import Config, TrainingConfig
 from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
+from chatbot.journal import Journal
 from chatbot.prepared import PairDataset
 from chatbot.training import kept_prompts, learning_rate, train
 
@@ -209,6 +210,6 @@ def test_kept_prompts_have_every_length(prepared: Path) -> None:
 def test_the_journal_forgets_what_a_crash_cut_short(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.metrics.write_text('{"step": 1, "part": "train"}\n{"step": 2, "part": "train"}\n{"step": 2, "pa')
-    journal = training.Journal(run, 1)
+    journal = Journal(run, 1)
     journal.close()
     assert run.metrics.read_text() == '{"step": 1, "part": "train"}\n'

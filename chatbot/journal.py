@@ -1,0 +1,50 @@
+"""What a training writes down: `metrics.jsonl` for scripts, TensorBoard events for people; the same numbers in both."""
+
+import json
+from pathlib import Path
+
+from .checkpoint import RunDirectory
+
+
+class Journal:
+    """`metrics.jsonl` and the TensorBoard events of a run: the same numbers in both."""
+
+    def __init__(self, run: RunDirectory, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # here, for its import takes a second
+
+        _forget_after(run.metrics, step)
+        self._file = run.metrics.open("a", encoding="utf-8")
+        self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, part: str, **values: float) -> None:
+        """One measurement of `part` (`train` or `valid`) after `step` updates."""
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "part": part, **rounded}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._writer.add_scalar(f"{name}/{part}", value, step)
+
+    def write_samples(self, step: int, samples: list[tuple[str, str]]) -> None:
+        """Prompts and replies as a table under TensorBoard's Text tab."""
+        rows = "\n".join(f"| {prompt} | {reply} |" for prompt, reply in samples)
+        self._writer.add_text("replies", f"| prompt | reply |\n|---|---|\n{rows}", step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._file.close()
+        self._writer.close()
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the measurements of steps that a resumed training is going to take again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that a crash cut short
+    path.write_text("".join(kept), encoding="utf-8")

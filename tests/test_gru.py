@@ -1,0 +1,70 @@
+"""The faster GRU gives the outputs and gradients of nn.GRU, and steps aside where it does not apply."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import chatbot.gru as room
+from chatbot.gru import GRU
+
+
+def results(gru: nn.GRU, data: Tensor, lengths: list[int], first: Tensor | None) -> list[Tensor]:
+    """Outputs, last states and every gradient of a scalar that depends on all of them."""
+    data = data.clone().requires_grad_()
+    first = None if first is None else first.clone().requires_grad_()
+    packed = pack_padded_sequence(data, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+    outputs, hidden = gru(packed, first)
+    outputs, _ = pad_packed_sequence(outputs, batch_first=True)
+    generator = torch.Generator().manual_seed(7)
+    total = (outputs * torch.randn(outputs.shape, generator=generator)).sum()
+    total = total + (hidden * torch.randn(hidden.shape, generator=generator)).sum()
+    leaves = [data, *([] if first is None else [first]), *gru.parameters()]
+    return [outputs.detach(), hidden.detach(), *torch.autograd.grad(total, leaves)]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    layers=st.integers(1, 3),
+    bidirectional=st.booleans(),
+    sizes=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    given_first=st.booleans(),
+)
+def test_outputs_and_gradients_are_those_of_nn_gru(
+    lengths: list[int], layers: int, bidirectional: bool, sizes: tuple[int, int], given_first: bool
+) -> None:
+    torch.manual_seed(0)
+    expected = nn.GRU(*sizes, layers, bidirectional=bidirectional, batch_first=True)
+    fast = GRU(*sizes, layers, bidirectional=bidirectional, batch_first=True)
+    fast.load_state_dict(expected.state_dict())
+    data = torch.randn(len(lengths), max(lengths), sizes[0])
+    first = torch.randn(layers * (1 + bidirectional), len(lengths), sizes[1]) if given_first else None
+    for one, other in zip(results(expected, data, lengths, first), results(fast, data, lengths, first), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_used_in_training_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    apply = room._Pass.apply
+    monkeypatch.setattr(room._Pass, "apply", lambda *arguments: calls.append(1) or apply(*arguments))
+    gru = GRU(3, 4, batch_first=True)
+    packed = pack_padded_sequence(torch.randn(2, 3, 3), torch.tensor([3, 2]), batch_first=True)
+    gru(packed)
+    assert len(calls) == 1
+    with torch.no_grad():
+        gru(packed)
+    gru(torch.randn(2, 3, 3))
+    gru.double()(packed.to(torch.float64))
+    gru.float().eval()(packed)
+    assert len(calls) == 1
+
+
+def test_dropout_between_layers_is_drawn_in_training() -> None:
+    gru = GRU(3, 4, 2, dropout=0.5, batch_first=True)
+    packed = pack_padded_sequence(torch.randn(2, 3, 3), torch.tensor([3, 2]), batch_first=True)
+    assert not torch.equal(gru(packed)[0].data, gru(packed)[0].data)
+    gru.eval()
+    assert torch.equal(gru(packed)[0].data, gru(packed)[0].data)

