@@ -45,11 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def prepare(arguments: argparse.Namespace) -> int:
     """chatbot prepare"""
-    from . import preparation
+    from . import preparation, report
 
     config = from_flags(arguments)
     prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
-    _say(preparation.summary(prepared.manifest))
+    _tell(prepared)
+    if arguments.stats:
+        _say("\n" + report.table(prepared.manifest))
+        _say(report.save_stats(prepared.folder, prepared.manifest))
     _say(f"prepared in {prepared.folder}")
     _figures(arguments, prepared.manifest)
     return 0
@@ -85,7 +88,7 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers)
     if group.is_writer:
         group.wait()
-        _say(preparation.summary(prepared.manifest))
+        _tell(prepared)
     if not arguments.resume:
         run = RunDirectory(arguments.checkpoints_dir / (arguments.run or prepared.source.name))
         if run.is_trained:
@@ -203,6 +206,14 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     return Config.from_dict({"training": changed}, over=saved)
 
 
+def _tell(prepared: Any) -> None:
+    from .preparation import summary
+
+    if prepared.source.notice:
+        _say(prepared.source.notice)
+    _say(summary(prepared.manifest))
+
+
 def _say(text: str) -> None:
     if not int(os.environ.get("RANK", 0)):
         print(text, file=sys.stderr)
@@ -252,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
 
     made = verb(prepare, "read a corpus and write numbered pairs")
     made.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
+    made.add_argument("--stats", action="store_true", help="lengths, coverage and frequent replies as table and plot")
     made.add_argument("--json", action="store_true", help="the manifest as JSON on stdout")
     places(made, data=True)
     settings(made, CorpusConfig)

@@ -103,6 +103,9 @@ class TrainingConfig:
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
     )
+    precision: str = setting(
+        "fp32", "of the matrix products: bf16 is faster where the processor has it", choices=("fp32", "bf16")
+    )
     validate_every: int = setting(250, "steps between validations; each keeps `last`", low=1, high=1_000_000_000)
     patience: int = setting(
         4, "stop after so many validations without a better one; 0 never stops", low=0, high=1_000_000

@@ -6,16 +6,16 @@ keep them in a temporary database on disk when there are many.
 """
 
 import codecs
-import csv
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from . import tables
 from .errors import ChatbotError
 from .inputs import InputFile, Reading
 from .scattered import Texts, Threads
+from .tables import PROMPT_KEYS, REPLY_KEYS, layout
 
 CORNELL_LINES, CORNELL_CONVERSATIONS = "movie_lines.txt", "movie_conversations.txt"
 WHOLE = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
@@ -23,8 +23,6 @@ JSON_CHUNK = 1 << 20
 MAX_TURNS = 256  # a longer conversation is read as several, the end of one being the context of the next
 OVERLAP = 21  # turns of context that such a piece brings along: one for its first prompt, and CorpusConfig.context
 
-PROMPT_KEYS = ("prompt", "question", "input", "query", "text", "message", "context", "source", "q", "utterance")
-REPLY_KEYS = ("reply", "answer", "output", "response", "target", "completion", "a")
 TURNS_KEYS = ("turns", "messages", "dialog", "dialogue", "utterances", "conversation")
 TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", "")
 BLANK = b" \t\r\n\xef\xbb\xbf"
@@ -43,16 +41,6 @@ class Conversation(NamedTuple):
     key: str
     turns: list[str | None]
     start: int = 0
-
-
-class Table(NamedTuple):
-    """How a delimited file is laid out; `columns` 0 accepts any number."""
-
-    delimiter: str
-    header: bool
-    prompt: int
-    reply: int
-    columns: int
 
 
 def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, list[InputFile]]:
@@ -120,7 +108,7 @@ def _format_of(file: InputFile, head: bytes) -> str:
             return "unknown"
     if sum("__eou__" in line for line in lines) * 2 > len(lines):
         return "dailydialog"
-    return "delimited" if _table(lines, file.base.endswith((".csv", ".tsv", ".tab"))) else "log"
+    return "delimited" if layout(lines, file.base.endswith((".csv", ".tsv", ".tab"))) else "log"
 
 
 def _keys(line: str) -> set[str]:
@@ -235,88 +223,8 @@ def _long(conversation: Conversation) -> Iterator[Conversation]:
 
 def _delimited(file: InputFile, reading: Reading) -> Iterator[Conversation]:
     """A prompt and a reply a row, separated by tab, comma, semicolon or bar, quoted or not, with a header or not."""
-    head = file.head().decode("utf-8", "replace").lstrip("\ufeff").split("\n")
-    table = _table([line.rstrip("\r") for line in head[: max(len(head) - 1, 1)] if line.strip()][:200], True)
-    if table is None:
-        raise ChatbotError(f"{file.name} has no two columns separated by tab, comma, semicolon or bar")
-    first = True
-    for number, row in _rows(file, table, reading):
-        if first and table.header:
-            first = False
-            continue
-        first = False
-        if len(row) != table.columns:
-            reading.damaged(file.name, number, f"not {table.columns} columns", f" but {len(row)}")
-        else:
-            yield Conversation("", "", [row[table.prompt], row[table.reply]])
-
-
-def _table(lines: list[str], sure: bool) -> Table | None:
-    """The layout of a delimited file by its first lines; None if it does not look like one.
-
-    A comma also stands in prose: without a header it counts only where the file's name says so (`sure`).
-    """
-    for delimiter in "\t,;|":
-        rows = [_fields([line], delimiter) or [] for line in lines]
-        names = [name.strip().lower() for name in rows[0]]
-        prompts = [names.index(key) for key in PROMPT_KEYS if key in names]
-        replies = [names.index(key) for key in REPLY_KEYS if key in names]
-        if prompts and replies:
-            return Table(delimiter, True, prompts[0], replies[0], len(names))
-        columns, count = Counter(map(len, rows)).most_common(1)[0]
-        if columns == 2 and count * 5 >= len(rows) * 4 and (sure or delimiter == "\t"):
-            return Table(delimiter, False, 0, 1, 2)
-    return None
-
-
-def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
-    """Rows and the numbers of their first lines. A quoted field may run over several lines, but not over the file.
-
-    Between tabs a quote is often just a quote: a line that is a row by itself is not continued by one that is, too.
-    """
-    delimiter, tabs = table.delimiter, table.columns - 1
-    lines = reading.lines(file)
-    ahead: list[tuple[int, str]] = []
-    while ahead or (following := next(lines, None)):
-        number, line = ahead.pop(0) if ahead else following  # type: ignore[misc]
-        if line == "\0" or not line.strip():
-            continue
-        if '"' not in line:
-            yield number, line.split(delimiter)
-            continue
-        joined, row = [line], _fields([line], delimiter)
-        while row is None and len(joined) < 50:  # a quote is open
-            if len(ahead) < len(joined):
-                following = next(lines, None)
-                if following is None:
-                    break
-                ahead.append(following)
-            more = ahead[len(joined) - 1][1]
-            if more == "\0" or (delimiter == "\t" and line.count("\t") == more.count("\t") == tabs):
-                break
-            joined.append(more)
-            row = _fields(joined, delimiter)
-        if not row:  # it never closes well: so it is no quoting
-            row = line.split(delimiter)
-        else:
-            del ahead[: len(joined) - 1]
-        yield number, row
-
-
-def _fields(lines: list[str], delimiter: str) -> list[str] | None:
-    """One row's fields; None if a quote is still open at the end, none if several lines make no row."""
-    text = [line + "\n" for line in lines]
-    try:
-        return next(csv.reader(text, delimiter=delimiter, strict=True), [])
-    except csv.Error as error:
-        if "unexpected end" in str(error):
-            return None
-    if len(lines) > 1:
-        return []
-    try:
-        return next(csv.reader(text, delimiter=delimiter), [])  # a stray quote inside a field: leave it there
-    except csv.Error:
-        return lines[0].split(delimiter)
+    for prompt, reply in tables.pairs(file, reading):
+        yield Conversation("", "", [prompt, reply])
 
 
 def _records(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:

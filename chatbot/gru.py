@@ -10,6 +10,11 @@ Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state
     z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)      h' = (1 - z) * n + z * h
 
 Shapes: N real tokens of a packed batch of B sequences, I input size, H hidden size.
+
+Under `torch.autocast("cpu", torch.bfloat16)` the matrix products take bfloat16 operands (which AMX and AVX512-BF16
+multiply several times faster); states, gates and sums stay in float32. oneDNN, which multiplies them, compiles a kernel
+for each new shape, and that takes longer than the product: so there the products come in few shapes, with N rounded up
+to `ROUND` and all B rows at every step. Rows beyond the real ones are zero and count for nothing.
 """
 
 from typing import Any
@@ -18,6 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
+
+ROUND = 64
+
+
+def rounded(rows: int) -> int:
+    """Rows of a bfloat16 product on the CPU for so many real ones."""
+    return -(-rows // ROUND) * ROUND
 
 
 class GRU(nn.GRU):
@@ -81,50 +93,73 @@ class _Pass(torch.autograd.Function):
         """Returns every state (N, H) in the order of `data`, and the last of each sequence (B, H)."""
         size = first.size(1)
         steps = _steps(batch_sizes, backward)
-        from_input = torch.addmm(b_ih, data, w_ih.t())  # (N, 3H)
-        rz = from_input[:, : 2 * size].contiguous()
-        n = from_input[:, 2 * size :].contiguous()
-        from_state = torch.empty_like(n)  # W_hn h + b_hn, which the backward pass needs
-        before = torch.empty_like(n)  # h of every step
-        states = torch.empty_like(n)
+        narrow = torch.is_autocast_enabled("cpu")
+        if narrow:
+            data = nn.functional.pad(data, (0, 0, 0, rounded(len(data)) - len(data)))
+            data, w_ih, w_hh, b_ih, b_hh = (part.bfloat16() for part in (data, w_ih, w_hh, b_ih, b_hh))
+        gates = torch.addmm(b_ih, data, w_ih.t()).float()  # (N, 3H), of the input yet; the state's share is added below
+        rz, n = gates[:, : 2 * size], gates[:, 2 * size :]
+        real = int(batch_sizes.sum())
+        before = _empty_but_zero_from(real, n)  # h of every step
+        from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
+        states = before.new_empty(real, size)
         state = first.clone()
         recurrent = w_hh.t()
         for start, end in steps:
             # sequences are sorted: those that go on at a step are the first rows
             rows = end - start
             h = before[start:end].copy_(state[:rows])
-            gates = torch.addmm(b_hh, h, recurrent)  # (rows, 3H)
-            rz[start:end].add_(gates[:, : 2 * size]).sigmoid_()
-            from_state[start:end] = gates[:, 2 * size :]
+            product = torch.addmm(b_hh, state.bfloat16() if narrow else h, recurrent)[:rows]  # (rows, 3H)
+            rz[start:end].add_(product[:, : 2 * size]).sigmoid_()
+            from_state[start:end] = product[:, 2 * size :]
             n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).tanh_()
             torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])
             state[:rows] = states[start:end]
-        ctx.save_for_backward(data, w_ih, w_hh, rz, n, from_state, before)
-        ctx.steps = steps
+        ctx.save_for_backward(data, w_ih, w_hh, gates, from_state, before)
+        ctx.steps, ctx.narrow = steps, narrow
         return states, state
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_states: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of data, first, w_ih, w_hh, b_ih, b_hh."""
-        data, w_ih, w_hh, rz, n, from_state, before = ctx.saved_tensors
-        size = n.size(1)
-        r, z = rz[:, :size], rz[:, size:]
+        data, w_ih, w_hh, gates, from_state, before = ctx.saved_tensors
+        real, (batch, size) = len(d_states), d_last.shape
+        r, z, n = gates[:real].view(real, 3, size).unbind(1)
+        h = before[:real]
         # what a step's gates get of the gradient of its h', as far as the recurrence has no say in it
-        d_n = (1 - z) * (1 - n * n)  # before tanh
-        share = torch.stack((d_n * from_state * r * (1 - r), (before - n) * z * (1 - z), d_n * r), dim=1)  # (N, 3, H)
-        d_gates = torch.empty_like(share)  # of W_h h + b_h
-        d_after = torch.empty_like(n)  # of h'
+        d_n = torch.addcmul(n.new_ones(()), n, n, value=-1).mul_(1 - z)  # before tanh
+        share = torch.empty_like(gates[:real]).view(real, 3, size)
+        torch.mul(d_n, r, out=share[:, 2])
+        torch.mul(share[:, 2], from_state[:real], out=share[:, 0]).mul_(1 - r)
+        torch.sub(h, n, out=share[:, 1]).mul_(z).mul_(1 - z)
+        d_gates = _empty_but_zero_from(real, gates, data.dtype).view(-1, 3, size)  # of W_h h + b_h
+        d_after = torch.empty_like(d_states)  # of h'
         d_state = d_last.clone()
         for start, end in reversed(ctx.steps):
             rows = end - start
             d_h = torch.add(d_states[start:end], d_state[:rows], out=d_after[start:end])
-            torch.mul(d_h.unsqueeze(1), share[start:end], out=d_gates[start:end])
-            torch.addmm(d_h * z[start:end], d_gates[start:end].view(rows, -1), w_hh, out=d_state[:rows])
+            d_step = d_gates[start:end]
+            if ctx.narrow:
+                d_step.copy_(d_h.unsqueeze(1) * share[start:end])
+                d_step = nn.functional.pad(d_step, (0, 0, 0, 0, 0, batch - rows))
+            else:
+                torch.mul(d_h.unsqueeze(1), share[start:end], out=d_step)
+            through = (d_step.view(len(d_step), -1) @ w_hh)[:rows]
+            torch.addcmul(through, d_h, z[start:end], out=d_state[:rows])
         flat = d_gates.view(len(data), -1)  # (N, 3H)
-        d_w_hh, d_b_hh = flat.t() @ before, flat.sum(0)
-        torch.mul(d_after, d_n, out=d_gates[:, 2])  # now of W_i x + b_i, which r does not scale
-        return flat @ w_ih, None, d_state, flat.t() @ data, d_w_hh, flat.sum(0), d_b_hh, None
+        d_w_hh, d_b_hh = flat.t() @ before.to(data.dtype), flat.sum(0)
+        torch.mul(d_after, d_n, out=share[:, 2])
+        d_gates[:real, 2] = share[:, 2]  # now of W_i x + b_i, which r does not scale
+        gradients = ((flat @ w_ih)[:real], None, d_state, flat.t() @ data, d_w_hh, flat.sum(0), d_b_hh, None)
+        return tuple(None if gradient is None else gradient.float() for gradient in gradients)
+
+
+def _empty_but_zero_from(row: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor of the shape of `like`, contiguous, its rows from `row` on zero and those before to be written."""
+    made = torch.empty(like.shape, dtype=dtype or like.dtype)
+    made[row:].zero_()
+    return made
 
 
 def _steps(batch_sizes: Tensor, backward: bool) -> list[tuple[int, int]]:

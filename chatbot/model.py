@@ -10,10 +10,10 @@ Sources: Cho et al. 2014 (GRU, encoder-decoder), Luong et al. 2015 (global atten
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .config import ModelConfig
-from .gru import GRU
+from .gru import GRU, rounded
 from .vocabulary import PAD_ID, SOS_ID
 
 
@@ -123,14 +123,18 @@ class Encoder(nn.Module):
             mask (B, S): True at real tokens.
             hidden (L, B, H): the decoder's first state.
         """
-        embedded = self.dropout(self.embedding(src))  # (B, S, E)
-        packed = pack_padded_sequence(embedded, src_lengths, batch_first=True)
+        packed = pack_padded_sequence(src, src_lengths, batch_first=True)
+        return self.read(packed._replace(data=self.embedding(packed.data)), src != PAD_ID)
+
+    def read(self, embedded: PackedSequence, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`forward` from the embedded prompts (real tokens, E) on."""
+        data = self.dropout(embedded.data)
         # given, for the default would be made on a device that a trace then holds as a constant
-        first = embedded.new_zeros(2 * self.gru.num_layers, src.size(0), self.gru.hidden_size)
-        outputs, hidden = self.gru(packed, first)
+        first = data.new_zeros(2 * self.gru.num_layers, mask.size(0), self.gru.hidden_size)
+        outputs, hidden = self.gru(embedded._replace(data=data), first)
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
         forward, backward = outputs.chunk(2, dim=-1)
-        return forward + backward, src != PAD_ID, self.bridge(hidden)
+        return forward + backward, mask, self.bridge(hidden)
 
 
 class Decoder(nn.Module):
@@ -167,17 +171,33 @@ class Decoder(nn.Module):
             logits (B, T, V), hidden (L, B, H) after the last token, attention weights (B, T, S).
         """
         states, hidden = self.gru(self.dropout(self.embedding(tokens)), hidden)  # (B, T, H)
-        weights = self.attention(states, memory, mask)  # (B, T, S)
-        return self._logits(states, weights @ memory), hidden, weights
+        context, weights = self._attend(states, memory, mask)
+        return self._logits(states, context), hidden, weights
 
-    def teacher_forced(self, tgt: Tensor, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Logits (N, V) at the real positions of `tgt` (B, T), row by row: the same as `forward`, nothing padded."""
-        embedded = self.dropout(self.embedding(tgt))  # (B, T, E)
-        packed = pack_padded_sequence(embedded, tgt_lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed, hidden)[0], batch_first=True)  # (B, T, H)
-        context = self.attention(states, memory, mask) @ memory  # (B, T, H)
-        real = real_positions(tgt_lengths, tgt.size(1)).to(tgt.device)
-        return self._logits(states.flatten(0, 1)[real], context.flatten(0, 1)[real])
+    def teacher_forced(
+        self, embedded: PackedSequence, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor
+    ) -> Tensor:
+        """From embedded replies (N, E), each behind SOS, to logits (N, V) at their real positions, row by row.
+
+        The same as `forward` says of the padded replies, and nothing padded is worked on.
+        """
+        packed, _ = self.gru(embedded._replace(data=self.dropout(embedded.data)), hidden)
+        states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, H)
+        context, _ = self._attend(states, memory, mask)
+        real = real_positions(tgt_lengths, states.size(1)).to(states.device)
+        count = len(real)
+        if torch.is_autocast_enabled("cpu"):  # few shapes of products: see `gru`
+            real = nn.functional.pad(real, (0, rounded(count) - count))
+        states, context = (part.flatten(0, 1).index_select(0, real) for part in (states, context))
+        return self._logits(states, context)[:count]
+
+    def _attend(self, states: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """states (B, T, H), memory (B, S, H) -> context (B, T, H), weights (B, T, S), always in float32."""
+        if torch.is_autocast_enabled(states.device.type):
+            with torch.autocast(states.device.type, enabled=False):
+                return self._attend(states.float(), memory.float(), mask)
+        weights = self.attention(states, memory, mask)
+        return weights @ memory, weights
 
     def _logits(self, states: Tensor, context: Tensor) -> Tensor:
         """states (..., H), context (..., H) -> logits (..., V), by Luong's attentional state (equation 5)."""
@@ -212,8 +232,13 @@ class Seq2Seq(nn.Module):
         Returns:
             logits (N, V) at the real positions of `tgt`, row by row.
         """
-        memory, mask, hidden = self.encoder(src, src_lengths)
-        return self.decoder.teacher_forced(tgt, tgt_lengths, hidden, memory, mask)
+        prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
+        replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
+        # one look-up for both: each would fill a gradient of the whole embedding's size
+        embedded = self.encoder.embedding(torch.cat((prompts.data, replies.data)))
+        for_encoder, for_decoder = embedded.split((len(prompts.data), len(replies.data)))
+        memory, mask, hidden = self.encoder.read(prompts._replace(data=for_encoder), src != PAD_ID)
+        return self.decoder.teacher_forced(replies._replace(data=for_decoder), tgt_lengths, hidden, memory, mask)
 
     def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.

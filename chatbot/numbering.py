@@ -8,92 +8,17 @@ words and a few bytes for each pair.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .config import CorpusConfig
-from .corpus import TEST, TRAIN, Pairs
+from .corpus import TRAIN
+from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft, sums
 from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, ids_file, offsets_file
-from .vocabulary import SEP, UNK, Vocabulary
+from .vocabulary import Vocabulary
 
-CHUNK_NUMBERS = 1 << 20
-MAX_WORDS = 4_000_000  # different words told apart; those first seen later are unknown, whatever their count
-UNK_NUMBER, SEP_NUMBER = 0, 1  # in a draft
 FREQUENT_REPLIES = 20
-
-
-class Chunk(NamedTuple):
-    """P pairs of a draft, from pair number `first`: numbers (N,) int32; bounds (2P+1,) int64 of prompts and replies."""
-
-    first: int
-    numbers: np.ndarray
-    bounds: np.ndarray
-
-    @property
-    def pairs(self) -> slice:
-        """Their places among all pairs."""
-        return slice(self.first, self.first + len(self.bounds) // 2)
-
-    def per_number(self, of_pair: np.ndarray) -> np.ndarray:
-        """(P,) values, one for each pair, to (N,)."""
-        return np.repeat(of_pair, np.diff(self.bounds[::2]))
-
-    def flagged(self, flags: np.ndarray) -> np.ndarray:
-        """How many of the (N,) flags are set in each prompt and reply: (P, 2)."""
-        return _sums(flags, self.bounds, np.int64).reshape(-1, 2)
-
-
-class Draft:
-    """All pairs that passed the length filter, in the order read, in temporary files in `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._numbers_path, self._lengths_path = folder / "numbers.part", folder / "lengths.part"
-        self._numbers: IO[bytes] = self._numbers_path.open("wb")
-        self._lengths: IO[bytes] = self._lengths_path.open("wb")
-        self._sides = bytearray()
-        self._table = {UNK: UNK_NUMBER, SEP: SEP_NUMBER}
-        self._size = 0
-
-    def add(self, pairs: Pairs) -> None:
-        """Append a batch; its words get the next numbers in the order in which the batch has them."""
-        table = self._table
-        if len(table) + len(pairs.words) <= MAX_WORDS:
-            final = [table.setdefault(word, len(table)) for word in pairs.words]
-        else:
-            final = [
-                table.setdefault(word, len(table)) if len(table) < MAX_WORDS else table.get(word, UNK_NUMBER)
-                for word in pairs.words
-            ]
-        np.array(final, np.int32)[pairs.numbers].tofile(self._numbers)
-        pairs.lengths.tofile(self._lengths)
-        self._sides += pairs.sides.tobytes()
-        self._size += len(pairs.numbers)
-
-    def close(self) -> tuple[list[str], np.ndarray]:
-        """End the text pass. Returns the words by number, and (P,) uint8 `Pairs.sides`."""
-        self._numbers.close()
-        self._lengths.close()
-        words = list(self._table)
-        self._table = {}
-        return words, np.frombuffer(self._sides, np.uint8)
-
-    def remove(self) -> None:
-        """Delete the temporary files."""
-        self._numbers.close()
-        self._lengths.close()
-        self._numbers_path.unlink()
-        self._lengths_path.unlink()
-
-    def chunks(self) -> Iterator[Chunk]:
-        """All pairs, in runs of about CHUNK_NUMBERS numbers."""
-        pairs = len(self._sides)
-        step = max(1, CHUNK_NUMBERS * pairs // max(self._size, 1))
-        with self._numbers_path.open("rb") as numbers, self._lengths_path.open("rb") as lengths:
-            for first in range(0, pairs, step):
-                bounds = np.zeros(2 * min(step, pairs - first) + 1, np.int64)
-                np.cumsum(np.fromfile(lengths, np.int32, len(bounds) - 1), out=bounds[1:])
-                yield Chunk(first, np.fromfile(numbers, np.int32, int(bounds[-1])), bounds)
 
 
 @dataclass
@@ -115,15 +40,19 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
         sides: (P,) TRAIN, VALID or TEST for each pair.
         folder: where the arrays go.
     """
-    again, _ = repeats(np.concatenate([pair_hashes(chunk.numbers, chunk) for chunk in draft.chunks()]), sides)
+    hashes = np.empty(len(sides), np.uint64)  # 160 MB for 20 million pairs, so there is only one such array
+    dropped = np.zeros(len(sides), bool)
+    split = bool((sides != TRAIN).any())
+    for chunk in draft.chunks():
+        hashes[chunk.pairs] = pair_hashes(chunk.numbers, chunk)
+    again, _ = repeats(hashes, sides, ~dropped)
     duplicates = int(again.sum())
-    dropped = again if config.duplicates == "drop" else np.zeros(len(sides), bool)
+    if config.duplicates == "drop":
+        dropped |= again
+    reasons = {"pairs_duplicate": int(dropped.sum())}
     counts = _counts(draft, len(words), (sides == TRAIN) & ~dropped)
     vocabulary, final = _vocabulary(words, counts, config)
-    reasons = {"pairs_duplicate": int(dropped.sum())}
 
-    split = bool((sides != TRAIN).any())
-    hashes = np.empty(len(sides) if split else 0, np.uint64)
     held_out = np.zeros(2, np.int64)  # words of held-out pairs: all, unknown
     for chunk in draft.chunks():
         ids = final[chunk.numbers]
@@ -138,14 +67,14 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
         held_out += outside.sum(), (outside & (ids < 0)).sum()
     reasons["pairs_leaked"] = 0
     if split:
-        kept = np.flatnonzero(~dropped)
-        _, leaked = repeats(hashes[kept], sides[kept])
-        dropped[kept[leaked]] = True
+        _, leaked = repeats(hashes, sides, ~dropped)
+        dropped |= leaked
         reasons["pairs_leaked"] = int(leaked.sum())
-        del hashes, kept, leaked
 
     dtype = "uint16" if len(vocabulary) <= 1 << 16 else "int32"
-    splits, lengths, replies = _write(draft, final, np.where(dropped, TEST + 1, sides), vocabulary, dtype, folder)
+    splits, lengths = _write(draft, final, sides, dropped, vocabulary, dtype, folder)
+    for chunk in draft.chunks():
+        hashes[chunk.pairs] = run_hashes(chunk.numbers, chunk.bounds)[1::2]
     total, known = int(counts.sum()), int(counts[final >= vocabulary.num_special].sum())
     figures = {
         "words_counted": int((counts > 0).sum()) + vocabulary.num_special,
@@ -160,7 +89,7 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
             "by_vocabulary": _coverage(counts, total),
         },
         "lengths": lengths,
-        "frequent_replies": frequent_replies(draft, replies, words, len(sides), dropped),
+        "frequent_replies": _frequent_replies(draft, hashes, words, ~dropped),
     }
     return Numbered(vocabulary, dtype, splits, figures)
 
@@ -208,19 +137,24 @@ def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: Cor
 
 
 def _write(
-    draft: Draft, final: np.ndarray, sides: np.ndarray, vocabulary: Vocabulary, dtype: str, folder: Path
-) -> tuple[dict[str, dict[str, int]], dict[str, list[int]], np.ndarray]:
-    """Write ids and offsets of every split. Returns their sizes, histograms of lengths and hashes of the replies."""
+    draft: Draft,
+    final: np.ndarray,
+    sides: np.ndarray,
+    dropped: np.ndarray,
+    vocabulary: Vocabulary,
+    dtype: str,
+    folder: Path,
+) -> tuple[dict[str, dict[str, int]], dict[str, list[int]]]:
+    """Write ids and offsets of every split. Returns their sizes, and histograms of the lengths of both sides."""
     splits = {}
     histograms = {"prompts": np.zeros(0, np.int64), "replies": np.zeros(0, np.int64)}
     unknown = 0 if vocabulary.unk_id is None else vocabulary.unk_id
-    hashes = []
     for side, split in enumerate(SPLITS):
         pairs, tokens = 0, 0
         with (folder / ids_file(split)).open("wb") as ids_out, (folder / offsets_file(split)).open("wb") as offsets_out:
             np.zeros(1, OFFSETS_DTYPE).tofile(offsets_out)
             for chunk in draft.chunks():
-                here = sides[chunk.pairs] == side
+                here = (sides[chunk.pairs] == side) & ~dropped[chunk.pairs]
                 ids = final[chunk.numbers[chunk.per_number(here)]]
                 np.where(ids < 0, unknown, ids).astype(DTYPES[dtype]).tofile(ids_out)
                 lengths = np.diff(chunk.bounds).reshape(-1, 2)[here]
@@ -228,19 +162,14 @@ def _write(
                 pairs, tokens = pairs + len(lengths), tokens + int(lengths.sum())
                 for name, column in zip(histograms, lengths.T, strict=True):
                     histograms[name] = _added(histograms[name], np.bincount(column))
-                if side == TRAIN:
-                    hashes.append(_hashes(chunk.numbers, chunk.bounds)[1::2])
         splits[split] = {"pairs": pairs, "tokens": tokens}
-    return splits, {name: counts.tolist() for name, counts in histograms.items()}, np.concatenate(hashes)
+    return splits, {name: counts.tolist() for name, counts in histograms.items()}
 
 
-def frequent_replies(
-    draft: Draft, hashes: np.ndarray, words: list[str], pairs: int, dropped: np.ndarray
-) -> list[dict[str, Any]]:
-    """The commonest replies among the pairs kept, as words joined by spaces, with their counts."""
+def _frequent_replies(draft: Draft, hashes: np.ndarray, words: list[str], kept: np.ndarray) -> list[dict[str, Any]]:
+    """The commonest replies (by their hashes, (P,)) among the pairs kept, as words joined by spaces, with counts."""
     found: list[tuple[int, int]] = []
-    for chosen in _buckets(hashes):
-        chosen = chosen[~dropped[chosen]]
+    for chosen in _buckets(hashes, kept):
         _, first, counts = np.unique(hashes[chosen], return_index=True, return_counts=True)
         top = np.argsort(-counts, kind="stable")[:FREQUENT_REPLIES]
         found += zip((-counts[top]).tolist(), chosen[first[top]].tolist(), strict=True)
@@ -264,13 +193,13 @@ def _coverage(counts: np.ndarray, total: int) -> dict[str, float]:
     return {str(size): float(running[size - 1]) / total for size in sizes}
 
 
-def repeats(hashes: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def repeats(hashes: np.ndarray, sides: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of equal hashes (P,), which come again, and which stand on a later side of the split than the first: (P,) bool.
 
-    "First" is by side, then by place. Works through a sixteenth of the hashes at a time.
+    Only pairs that are `used` (P,) count. "First" is by side, then by place. A sixteenth of the hashes at a time.
     """
     again, leaked = np.zeros(len(hashes), bool), np.zeros(len(hashes), bool)
-    for chosen in _buckets(hashes):
+    for chosen in _buckets(hashes, used):
         values, of = hashes[chosen], sides[chosen]
         order = np.lexsort((of, values))
         values, of, chosen = values[order], of[order], chosen[order]
@@ -282,23 +211,23 @@ def repeats(hashes: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return again, leaked
 
 
-def _buckets(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of the hashes, in sixteen lists such that equal ones come together."""
+def _buckets(hashes: np.ndarray, used: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of the hashes that are `used`, in sixteen lists such that equal ones come together."""
     high = hashes.astype("<u8", copy=False).view(np.uint8)[7::8] >> 4
-    return (np.flatnonzero(high == bucket) for bucket in range(16))
+    return (np.flatnonzero((high == bucket) & used) for bucket in range(16))
 
 
 def pair_hashes(numbers: np.ndarray, chunk: Chunk) -> np.ndarray:
     """(P,) uint64, the same for pairs with the same prompt and reply: a collision in 20 million is 1 : 100,000."""
-    sides = _hashes(numbers, chunk.bounds)
+    sides = run_hashes(numbers, chunk.bounds)
     return _mixed(sides[0::2]) + sides[1::2]
 
 
-def _hashes(numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+def run_hashes(numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """(S,) uint64 for S runs of numbers (N,), by their values and order."""
     place = np.arange(len(numbers)) - np.repeat(bounds[:-1], np.diff(bounds))
     mixed = _mixed((numbers.astype(np.int64) << 20 | place).view(np.uint64))
-    return _mixed(_sums(mixed, bounds, np.uint64) + np.diff(bounds).astype(np.uint64))
+    return _mixed(sums(mixed, bounds, np.uint64) + np.diff(bounds).astype(np.uint64))
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
@@ -307,13 +236,6 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _sums(values: np.ndarray, bounds: np.ndarray, dtype: Any) -> np.ndarray:
-    """The sum of each run of `values` between neighbouring bounds, runs of nothing included."""
-    running = np.zeros(len(values) + 1, dtype)
-    np.cumsum(values, dtype=dtype, out=running[1:])
-    return running[bounds[1:]] - running[bounds[:-1]]
 
 
 def _added(total: np.ndarray, more: np.ndarray) -> np.ndarray:

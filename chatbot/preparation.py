@@ -24,11 +24,12 @@ from tqdm import tqdm
 
 from .config import CorpusConfig
 from .corpus import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
+from .draft import Draft
 from .errors import ChatbotError
 from .files import atomic_file, atomic_folder, sha256
 from .formats import Conversation, conversations, recognise
 from .inputs import InputFile, Reading, input_files
-from .numbering import Draft, number
+from .numbering import number
 from .prepared import (
     DTYPES,
     MANIFEST,
@@ -44,6 +45,7 @@ from .report import summary as summary
 from .sources import Source, resolve
 
 VERSION = 1  # of what preparation makes of the same input and settings; raise it when that changes
+TOTALS = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")
 SMALL_INPUT = 64 << 20  # bytes; below, one process is faster than starting several, and hashing is not worth avoiding
 
 
@@ -93,11 +95,46 @@ def _prepare(
 ) -> dict[str, Any]:
     """Read `files`, write everything but the manifest into `folder`, return the manifest."""
     began = time.monotonic()
+    with Draft(folder) as draft:
+        totals, films = _read(config, format, files, reading, workers, draft)
+        reading.check(config.max_bad_fraction)
+        words, packed = draft.close()
+        _require(len(packed), "no usable pair", files, totals, config)
+        level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
+        sides = packed >> np.uint8(2 * level) & np.uint8(3)
+        _require(int((sides == TRAIN).sum()), "no pair for training", files, totals, config)
+        numbered = number(draft, words, sides, config, folder)
+    _require(numbered.splits["train"]["pairs"], "no pair for training without a rare word", files, totals, config)
+    with (folder / VOCABULARY).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{token}\n" for token in numbered.vocabulary.tokens)
+    return {
+        "format": PREPARED_FORMAT,
+        "version": VERSION,
+        "dtype": numbered.dtype,
+        "splits": numbered.splits,
+        **{name: totals[name] for name in TOTALS},
+        **numbered.figures,
+        "split_by": LEVELS[level],
+        "settings": dataclasses.asdict(config),
+        "bad_lines": {
+            "count": reading.bad,
+            "read": reading.records,
+            "not_utf8": reading.recoded,
+            "reasons": dict(reading.reasons),
+            "examples": [bad._asdict() for bad in reading.examples],
+        },
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _read(
+    config: CorpusConfig, format: str, files: list[InputFile], reading: Reading, workers: int, draft: Draft
+) -> tuple[Counter[str], set[str]]:
+    """The text pass: all of `files` into `draft`. Returns counts of pairs, and films (FEWEST_GROUPS of them do)."""
     size = sum(file.size for file in files)
     workers = workers or (1 if size < SMALL_INPUT else _cores())
     totals: Counter[str] = Counter()
     films: set[str] = set()
-    draft = Draft(folder)
     with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
         reading.advance = bar.update
         for pairs in _pairs(conversations(format, files, reading), config, workers):
@@ -111,38 +148,7 @@ def _prepare(
             )
             if len(films) < FEWEST_GROUPS:
                 films |= pairs.films
-    reading.check(config.max_bad_fraction)
-    words, packed = draft.close()
-    _require(len(packed), "no usable pair", files, totals, config)
-    level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
-    sides = packed >> np.uint8(2 * level) & np.uint8(3)
-    _require(int((sides == TRAIN).sum()), "no pair for training", files, totals, config)
-    numbered = number(draft, words, sides, config, folder)
-    draft.remove()
-    _require(numbered.splits["train"]["pairs"], "no pair for training without a rare word", files, totals, config)
-    with (folder / VOCABULARY).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{token}\n" for token in numbered.vocabulary.tokens)
-    return {
-        "format": PREPARED_FORMAT,
-        "version": VERSION,
-        "dtype": numbered.dtype,
-        "splits": numbered.splits,
-        **{name: totals[name] for name in ("pairs_read", "pairs_short")},
-        **numbered.figures,
-        "pairs_too_short": totals["pairs_too_short"],
-        "pairs_too_long": totals["pairs_too_long"],
-        "conversations": totals["conversations"],
-        "split_by": LEVELS[level],
-        "settings": dataclasses.asdict(config),
-        "bad_lines": {
-            "count": reading.bad,
-            "read": reading.records,
-            "not_utf8": reading.recoded,
-            "reasons": dict(reading.reasons),
-            "examples": [bad._asdict() for bad in reading.examples],
-        },
-        "seconds": round(time.monotonic() - began, 2),
-    }
+    return totals, films
 
 
 def _require(pairs: int, what: str, files: list[InputFile], totals: Counter[str], config: CorpusConfig) -> None:
@@ -272,8 +278,9 @@ def _alone(prepared: Path) -> Iterator[None]:
     try:
         prepared.mkdir(parents=True, exist_ok=True)
         lock = (prepared / ".lock").open("w")
-    except OSError as error:
-        raise ChatbotError(f"cannot write {prepared}: {error.strerror}") from error
+    except OSError:  # what is prepared can be used all the same, and writing will say what is wrong
+        yield
+        return
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in prepared.glob(".*.part"):

@@ -82,6 +82,8 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     if name == "chitchat":
         return Source("chitchat", _chitchat_here(data_dir) or _download_chitchat(data_dir, offers))
     path = SAMPLE if name == "sample" else Path(name).expanduser()
+    if name == "sample" and not path.exists():
+        raise ChatbotError(f"the sample corpus is not at {path}: it comes with a checkout of the program")
     if not name or not path.exists():
         raise ChatbotError(f"no corpus {name!r}: it is neither a path that exists nor one of {', '.join(NAMES)}")
     stem = path.resolve().name.split(".")[0] if path.is_file() else path.resolve().name

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
 from .config import Config, TrainingConfig
-from .dataset import BatchSampler, PairDataset, collate, load_vocabulary
+from .dataset import Batch, BatchSampler, PairDataset, collate, load_vocabulary
 from .distributed import Group
 from .errors import ChatbotError
 from .evaluation import held_out_sums
@@ -106,13 +106,7 @@ class Trainer:
         torch.manual_seed(self.settings.seed)
         self.model = Seq2Seq(config.model, len(self.vocabulary)).to(self.device)
         self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(self.model, self.settings)
         self.progress = Progress()
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
         if resume:
@@ -188,11 +182,7 @@ class Trainer:
         tokens, stopping = self.group.sum((own_tokens, stop_requested))
         loss_sum = 0.0
         if batch:
-            if coin < settings.teacher_forcing_ratio:
-                logits = self.model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
-            else:
-                logits = self.model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-            loss = F.cross_entropy(logits, batch.targets, reduction="sum")
+            loss = batch_loss(self.model, batch, settings, forced=coin < settings.teacher_forcing_ratio)
             (loss / tokens).backward()
             loss_sum = loss.item()
         self.group.sum_gradients(self.parameters)
@@ -301,6 +291,30 @@ class Trainer:
             disable=not self.group.is_writer,
             file=sys.stderr,
         )
+
+
+def make_optimizer(model: Seq2Seq, settings: TrainingConfig) -> torch.optim.Optimizer:
+    """One AdamW over every parameter once."""
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def batch_loss(model: Seq2Seq, batch: Batch, settings: TrainingConfig, *, forced: bool = True) -> Tensor:
+    """Negative log-likelihood of the replies in nats, summed over their tokens: a scalar to differentiate.
+
+    forced: whether the network reads the true reply or its own words.
+    """
+    with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        if forced:
+            logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
+        else:
+            logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
+    return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
 
 
 def learning_rate(settings: TrainingConfig, step: int) -> float:

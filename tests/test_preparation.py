@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot import numbering, preparation
+from chatbot import draft, preparation
 from chatbot.config import PRESETS, CorpusConfig
+from chatbot.corpus import side_of
 from chatbot.errors import ChatbotError
 from chatbot.numbering import repeats
 from chatbot.preparation import Preparation, prepare, summary
@@ -148,18 +149,19 @@ def test_the_split_is_the_same_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("films", "by"), [(40, "film"), (3, "conversation")])
 def test_films_stay_whole_where_there_are_enough_of_them(tmp_path: Path, films: int, by: str) -> None:
     lines, talks = [], []
+    expected: Counter[int] = Counter()
+    split = (0.6, 0.2, 0.2)
     for number in range(120):
-        film = f"m{number % films}"
-        lines += [f"L{number}{side} +++$+++ u +++$+++ {film} +++$+++ X +++$+++ film {film} {number}" for side in "ab"]
+        film, text = f"m{number % films}", f"{WORDS[number % 12]} {WORDS[number // 12]}"
+        lines += [f"L{number}{side} +++$+++ u +++$+++ {film} +++$+++ X +++$+++ {text}" for side in "ab"]
         talks.append(f"u +++$+++ u +++$+++ {film} +++$+++ ['L{number}a', 'L{number}b']")
+        expected[side_of(film if by == "film" else f"{film} L{number}a", split)] += 1
     (tmp_path / "movie_lines.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "movie_conversations.txt").write_text("\n".join(talks) + "\n")
-    done = prepare(config(tmp_path, split=(0.6, 0.2, 0.2), unknown_replies="keep"), tmp_path / "data")
+    done = prepare(config(tmp_path, split=split, unknown_replies="keep"), tmp_path / "data")
     assert done.manifest["split_by"] == by
-    where = [{pair[0].split()[1] for pair in decoded(done, split)} for split in ("train", "valid", "test")]
-    assert all(where)
-    if by == "film":
-        assert not where[0] & where[1] | where[0] & where[2] | where[1] & where[2] - {"<unk>"}
+    assert [sizes["pairs"] for sizes in done.manifest["splits"].values()] == [expected[side] for side in range(3)]
+    assert all(expected.values())
 
 
 def test_one_endless_conversation_can_still_be_split(tmp_path: Path) -> None:
@@ -185,14 +187,14 @@ def test_small_chunks_make_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = talk(tmp_path, *["a|b"] * 5)
     wanted = config(path, min_count=2, context=1, duplicates="drop", split=(0.6, 0.2, 0.2))
     one = prepare(wanted, tmp_path / "one")
-    monkeypatch.setattr(numbering, "CHUNK_NUMBERS", 40)
+    monkeypatch.setattr(draft, "CHUNK_NUMBERS", 40)
     many = prepare(wanted, tmp_path / "many")
     assert everything(one) == everything(many)
     assert {**one.manifest, "seconds": 0} == {**many.manifest, "seconds": 0}
 
 
 def test_words_beyond_what_the_table_holds_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbering, "MAX_WORDS", 4)
+    monkeypatch.setattr(draft, "MAX_WORDS", 4)
     done = prepare(config(talk(tmp_path, "a b|a", "a c|b", "a|c", count=0), split=ALL), tmp_path)
     assert decoded(done, "train") == [("a b", "a"), ("a <unk>", "b")]
 
@@ -202,11 +204,15 @@ def test_words_beyond_what_the_table_holds_are_unknown(tmp_path: Path, monkeypat
 def test_repeats_are_found_by_value_side_and_place(pairs: list[tuple[int, int]]) -> None:
     hashes = np.array([value << 60 | value for value, _ in pairs], np.uint64)
     sides = np.array([side for _, side in pairs], np.uint8)
-    again, leaked = repeats(hashes, sides)
+    used = np.array([value != 3 for value, _ in pairs], bool)
+    again, leaked = repeats(hashes, sides, used)
     seen: dict[int, int] = {}
     expected = {}
     for place in sorted(range(len(pairs)), key=lambda place: (pairs[place][1], place)):
         value, side = pairs[place]
+        if value == 3:
+            expected[place] = (False, False)
+            continue
         expected[place] = (value in seen, side > seen.setdefault(value, side))
     assert list(zip(again.tolist(), leaked.tolist(), strict=True)) == [expected[i] for i in range(len(pairs))]
 
@@ -361,13 +367,12 @@ def test_an_input_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_a_killed_preparation_leaves_no_folder_and_no_process(tmp_path: Path) -> None:
-    path = talk(tmp_path, count=400)
+    path = talk(tmp_path, count=5000)
     code = f"""
 import os, signal
 from pathlib import Path
-from chatbot import corpus, preparation
+from chatbot import preparation
 from chatbot.config import CorpusConfig
-corpus.BATCH_TURNS = 100
 def add(self, pairs):
     print(*[p.pid for p in __import__("multiprocessing").active_children()], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -453,15 +458,13 @@ def test_the_preset_does_what_the_lineage_did(talks: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ids = iter(range(1000))
-        with (folder / "movie_lines.txt").open("w", encoding="latin-1", newline="\n") as lines:
-            with (folder / "movie_conversations.txt").open("w", newline="\n") as out:
-                for turns in talks:
-                    named = [f"L{next(ids)}" for _ in turns]
-                    lines.writelines(
-                        f"{id} +++$+++ u0 +++$+++ m0 +++$+++ X +++$+++ {text}\n"
-                        for id, text in zip(named, turns, strict=True)
-                    )
-                    out.write(f"u0 +++$+++ u1 +++$+++ m0 +++$+++ {named}\n")
+        lines, conversations = "", ""
+        for turns in talks:
+            named = {f"L{next(ids)}": text for text in turns}
+            lines += "".join(f"{id} +++$+++ u0 +++$+++ m0 +++$+++ X +++$+++ {text}\n" for id, text in named.items())
+            conversations += f"u0 +++$+++ u1 +++$+++ m0 +++$+++ {list(named)}\n"
+        (folder / "movie_lines.txt").write_bytes(lines.encode("latin-1"))
+        (folder / "movie_conversations.txt").write_text(conversations)
         same(*lineage(folder, folder / "data"))
 
 
@@ -494,6 +497,5 @@ def test_the_original_conversations_with_unknown_ids_are_survived(corpora: Path,
     assert set(bad["reasons"]) == {"a line id that is unknown"}
     assert bad["not_utf8"] > 2000
     assert done.manifest["split_by"] == "film"
-    assert all(
-        done.manifest["splits"][name]["pairs"] / done.manifest["pairs_kept"] > 0.02 for name in ("valid", "test")
-    )
+    shares = [done.manifest["splits"][name]["pairs"] / done.manifest["pairs_kept"] for name in ("valid", "test")]
+    assert min(shares) > 0.02

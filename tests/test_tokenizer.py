@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatbot import tokenizer
 from chatbot.tokenizer import TOKENIZERS, EnglishTokenizer, TutorialTokenizer
 
 ENGLISH, TUTORIAL = EnglishTokenizer(), TutorialTokenizer()
@@ -117,10 +118,8 @@ def test_a_million_characters_without_a_space_are_no_trouble() -> None:
     assert len(ENGLISH.tokenize("!?" * 100_000)) == 200_000
 
 
-def test_what_is_remembered_stays_bounded() -> None:
-    from chatbot import tokenizer
-
-    for number in range(1 << 17):
-        tokenizer._words_of_run[str(number)] = ()
-    assert ENGLISH.tokenize("hello there") == ["hello", "there"]
-    assert len(tokenizer._words_of_run) < 10
+def test_what_is_remembered_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered = tokenizer._Runs({str(number): () for number in range(1 << 17)})
+    monkeypatch.setattr(tokenizer, "_words_of_run", remembered)
+    assert ENGLISH.tokenize("hello there " + "x" * 50) == ["hello", "there", "x" * 50]
+    assert len(remembered) == 2

@@ -1,0 +1,166 @@
+"""Training speed beside the tutorial's step: the same batches, sizes and mathematics per pair, in turn, in one process.
+
+    python bench/training.py [--corpus FOLDER] [--rounds 8] [--threads 1] [--device cpu] [--json FILE]
+
+Every variant takes the same batches of 64; a round times one step of each variant in turn, and the table gives the
+median. Without `--corpus` the pairs are random words in lengths as the tutorial's preparation has them.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
+
+import torch
+from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from chatbot.config import PRESETS, Config
+from chatbot.dataset import collate
+from chatbot.model import Seq2Seq
+from chatbot.training import batch_loss, make_optimizer
+
+BATCH = 64
+
+
+class OurTraining:
+    """The program's own step, at the tutorial's sizes."""
+
+    def __init__(self, vocabulary_size: int, device: torch.device, tied: bool, precision: str) -> None:
+        config = PRESETS["default"]
+        self.config: Config = dataclasses.replace(
+            config,
+            model=dataclasses.replace(config.model, tie_embeddings=tied),
+            training=dataclasses.replace(config.training, precision=precision),
+        )
+        self.device = device
+        self.model = Seq2Seq(self.config.model, vocabulary_size).to(device).train()
+        self.optimizer = make_optimizer(self.model, self.config.training)
+
+    def step(self, pairs: list[Pair]) -> float:
+        """One update; returns the mean loss."""
+        batch = collate(pairs).to(self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = batch_loss(self.model, batch, self.config.training) / len(batch.targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm)
+        self.optimizer.step()
+        return loss.item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="measure training")
+    parser.add_argument("--corpus", type=Path, help="folder of the classic Cornell files (default: random words)")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    device = torch.device(arguments.device)
+    pairs, size = read_pairs(arguments.corpus)
+    variants = {
+        "tutorial": TutorialTraining(size, device),
+        "ours, untied": OurTraining(size, device, tied=False, precision="fp32"),
+        "ours": OurTraining(size, device, tied=True, precision="fp32"),
+        "ours, bf16": OurTraining(size, device, tied=True, precision="bf16"),
+    }
+    rng = random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    operations, rates = [], []
+    for round in range(arguments.rounds + 1):
+        batch = drawn(pairs, BATCH, rng)
+        operations.append(floating_operations(batch, size))
+        rates.append(product_rate(device))
+        for name, variant in variants.items():
+            began = time.perf_counter()
+            variant.step(batch)
+            synchronize(device)
+            if round:  # the first is warm-up
+                times[name].append(time.perf_counter() - began)
+    rows = report(times, statistics.mean(operations), statistics.median(rates))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process {memory:,.0f} MB, {arguments.threads} threads, torch {torch.__version__}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"threads": arguments.threads, "rows": rows}, indent=1) + "\n")
+
+
+def report(times: dict[str, list[float]], operations: float, rate: float) -> list[dict[str, float | str]]:
+    """Print the table and return its rows."""
+    baseline = statistics.median(times["tutorial"])
+    rows: list[dict[str, float | str]] = []
+    print(f"{operations / 1e9:.1f} GFLOP a batch of {BATCH}; products run at {rate / 1e9:.0f} GFLOP/s in fp32")
+    print(f"{'':16}{'ms a step':>10}{'pairs/s':>10}{'ratio':>8}{'of the fp32 product rate':>26}")
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        row = {
+            "variant": name,
+            "milliseconds": 1000 * median,
+            "pairs_per_second": BATCH / median,
+            "ratio": baseline / median,
+            "product_rate_share": operations / median / rate,
+        }
+        rows.append(row)
+        print(
+            f"{name:16}{row['milliseconds']:10.0f}{row['pairs_per_second']:10.0f}{row['ratio']:8.2f}"
+            f"{row['product_rate_share']:26.0%}"
+        )
+    return rows
+
+
+def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
+    """Pairs of ids by the tutorial's preparation, and the vocabulary's size."""
+    if corpus is None:
+        rng = random.Random(1)
+        return [
+            tuple([rng.randrange(3, 7826) for _ in range(rng.randint(1, 9))] for _ in "ab") for _ in range(5000)
+        ], 7826
+    from chatbot.preparation import prepare
+    from chatbot.prepared import PairDataset, load_vocabulary
+
+    settings = dataclasses.replace(PRESETS["tutorial"].corpus, corpus=str(corpus))
+    folder = prepare(settings, Path("data")).folder
+    dataset = PairDataset(folder, "train")
+    pairs = [(prompt.tolist(), reply.tolist()) for prompt, reply in (dataset[i] for i in range(len(dataset)))]
+    return pairs, len(load_vocabulary(folder))
+
+
+def floating_operations(batch: list[Pair], vocabulary_size: int) -> float:
+    """Of the matrix products of one step on real tokens: six for each multiply-add, forward and both gradients."""
+    gates = 3 * HIDDEN * HIDDEN
+    encoder = 2 * (2 * gates) + 2 * (3 * gates)  # two directions; the second layer reads both of the first
+    decoder = 4 * gates + 2 * HIDDEN * HIDDEN + HIDDEN * vocabulary_size
+    prompts = sum(len(prompt) for prompt, _ in batch)
+    replies = sum(len(reply) + 1 for _, reply in batch)
+    return 6.0 * (prompts * encoder + replies * decoder)
+
+
+def product_rate(device: torch.device) -> float:
+    """Floating-point operations a second of a large fp32 product, now."""
+    a = torch.randn(1500, 1500, device=device)
+    a @ a
+    synchronize(device)
+    began = time.perf_counter()
+    a @ a
+    synchronize(device)
+    return 2 * 1500**3 / (time.perf_counter() - began)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what was queued."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    main()
