@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chatbot.checkpoint import RunDirectory
 from chatbot.config import PRESETS, Config, CorpusConfig
-from chatbot.dataset import in_order
 from chatbot.distributed import Group
 from chatbot.evaluation import evaluate
 from chatbot.preparation import prepare
@@ -80,7 +79,7 @@ def tutorial(folder: Path, steps: int, every: int) -> dict[str, Any]:
         if step % every == 0:
             point = {"step": step, "seconds": seconds, "train_loss": sum(losses[-100:]) / len(losses[-100:])}
             for split, dataset in held_out.items():
-                sums = [training.held_out_loss([dataset[i] for i in rows]) for rows in in_order(dataset, 1)]
+                sums = [training.held_out_loss(batch) for batch in alike(dataset)]
                 point[split] = math.exp(sum(loss for loss, _ in sums) / sum(count for _, count in sums))
             points.append(point)
             print(json.dumps(point), flush=True)
@@ -114,8 +113,8 @@ def compare(baseline: dict[str, Any], candidate: dict[str, Any]) -> None:
         share = reached["seconds"] / best["seconds"]
         print(f"ours: {reached['valid']:.2f} after {reached['seconds']:.0f} s, 1/{1 / share:.1f} of that time")
     print(
-        f"ours: best valid {own['valid']:.2f} ({1 - own['valid'] / best['valid']:.1%} lower) after {own['seconds']:.0f} s, "
-        f"test {candidate['test']:.2f} ({1 - candidate['test'] / best['test']:.1%} lower)"
+        f"ours: best valid {own['valid']:.2f} ({1 - own['valid'] / best['valid']:.1%} lower) after "
+        f"{own['seconds']:.0f} s, test {candidate['test']:.2f} ({1 - candidate['test'] / best['test']:.1%} lower)"
     )
 
 
@@ -127,6 +126,15 @@ def changed(corpus: CorpusConfig, changes: list[str]) -> Config:
         section, _, field = name.partition(".")
         data.setdefault(section, {})[field] = json.loads(value)
     return Config.from_dict(data, over=dataclasses.replace(PRESETS["default"], corpus=corpus))
+
+
+def alike(dataset: PairDataset) -> list[list[tuple[Any, Any]]]:
+    """Batches of prompts of one length: the tutorial's attention would take padding for words."""
+    by_length: dict[int, list[tuple[Any, Any]]] = {}
+    for index in range(len(dataset)):
+        pair = dataset[index]
+        by_length.setdefault(len(pair[0]), []).append(pair)
+    return [pairs[i : i + 64] for pairs in by_length.values() for i in range(0, len(pairs), 64)]
 
 
 def as_lists(dataset: PairDataset) -> list[tuple[list[int], list[int]]]:

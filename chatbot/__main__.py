@@ -96,12 +96,22 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
                 f"{run.path} holds a trained run already: continue it with --resume (make train ARGS=--resume), "
                 "name another (RUN=name), or delete that folder"
             )
-        if config.corpus.corpus == "auto":  # so that config.json alone repeats the run
-            config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=prepared.source.name))
+        config = _settled(config, prepared.source.name, group.device)
     outcome = train(config, prepared.folder, run, group, resume=arguments.resume)
     if group.is_writer:
         _report(outcome, config, run)
     return 130 if outcome.reason == "interrupted" else 0
+
+
+def _settled(config: Config, corpus: str, device: Any) -> Config:
+    """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
+    from .distributed import pick_precision
+
+    precision = pick_precision(config.training.precision, device)
+    training = dataclasses.replace(config.training, precision=precision)
+    if config.corpus.corpus == "auto":
+        config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
+    return dataclasses.replace(config, training=training)
 
 
 def _report(outcome: Any, config: Config, run: Any) -> None:

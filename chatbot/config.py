@@ -94,7 +94,9 @@ class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
     steps: int = setting(2000, "updates in all", low=1, high=1_000_000_000)
+    epochs: float = setting(0.0, "passes over the pairs, instead of `steps`; 0 is off", low=0, high=1e6)
     batch_size: int = setting(64, "pairs in a batch, over all processes together", low=1, high=1 << 20)
+    accumulate: int = setting(1, "parts in which a batch is worked on, in turn: less memory", low=1, high=1 << 16)
     learning_rate: float = setting(1e-3, "AdamW's highest rate", low=0, high=10)
     schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
     warmup_steps: int = setting(200, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
@@ -103,8 +105,17 @@ class TrainingConfig:
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
     )
+    word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
+    weight_averaging: float = setting(
+        0.0,
+        "decay per step of the exponential average of the weights that is judged, kept and used; 0 is off",
+        low=0,
+        high=0.99999,
+    )
     precision: str = setting(
-        "fp32", "of the matrix products: bf16 is faster where the processor has it", choices=("fp32", "bf16")
+        "auto",
+        "of the matrix products; auto is bf16 where the processor has the instructions for it",
+        choices=("auto", "fp32", "bf16"),
     )
     validate_every: int = setting(250, "steps between validations; each keeps `last`", low=1, high=1_000_000_000)
     patience: int = setting(

@@ -81,3 +81,19 @@ def pick_device(name: str) -> torch.device:
         torch.cuda.set_device(device)
         return device
     return torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """`auto` is `bf16` where the device multiplies it natively (AMX, AVX512-BF16, recent GPUs), else `fp32`."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and torch.backends.mkldnn.is_available() and _multiplies_bf16() else "fp32"
+
+
+def _multiplies_bf16() -> bool:
+    has_amx, has_avx512 = (
+        getattr(torch.cpu, name, lambda: False) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+    return has_amx() or has_avx512()

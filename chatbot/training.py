@@ -6,6 +6,8 @@ log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov
 (seed, epoch): a step number is all the random state there is, and resuming is exact by construction.
 """
 
+import copy
+import dataclasses
 import math
 import random
 import signal
@@ -36,6 +38,7 @@ from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 
 LOG_EVERY = 25  # steps between two lines of metrics
+AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
 
@@ -83,10 +86,12 @@ def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, re
             return trainer.train()
         finally:
             trainer.close()
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
         raise ChatbotError(
-            f"out of memory on {group.device}: lower --batch-size (now {config.training.batch_size}), "
-            f"--hidden-size or --max-length"
+            f"out of memory on {group.device}: raise --accumulate (now {config.training.accumulate}), or lower "
+            f"--batch-size (now {config.training.batch_size}), --hidden-size or --max-length"
         ) from error
 
 
@@ -102,11 +107,16 @@ class Trainer:
         if not len(self.pairs):
             raise ChatbotError("the corpus gave no training pair; see its summary: chatbot prepare --corpus ...")
         self.sampler = BatchSampler(self.pairs, self.settings.batch_size, self.settings.seed)
+        if self.settings.epochs:
+            steps = max(1, round(self.settings.epochs * len(self.sampler)))
+            self.settings = dataclasses.replace(self.settings, steps=steps)
 
         torch.manual_seed(self.settings.seed)
         self.model = Seq2Seq(config.model, len(self.vocabulary)).to(self.device)
         self.parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(self.model, self.settings)
+        # what is judged and kept: an average of the weights over the last steps, or the weights themselves
+        self.judged = copy.deepcopy(self.model) if self.settings.weight_averaging else self.model
         self.progress = Progress()
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
         if resume:
@@ -126,7 +136,9 @@ class Trainer:
                 "Bring the old corpus back, or begin another run (RUN=name)"
             )
         try:
-            self.model.load_state_dict(checkpoint.model)
+            self.judged.load_state_dict(checkpoint.model)
+            if self.judged is not self.model:
+                self.model.load_state_dict(checkpoint.training["weights"])
             self.optimizer.load_state_dict(checkpoint.training["optimizer"])
             self.progress = Progress(**checkpoint.training["progress"])
             if not self.group.is_writer:  # the sums are those of all processes: they count once
@@ -177,14 +189,14 @@ class Trainer:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         share = self.group.share(indices)
-        batch = collate([self.pairs[index] for index in share]).to(self.device) if len(share) else None
-        own_tokens = len(batch.targets) if batch else 0
+        parts = [self._batch(part) for part in np.array_split(share, settings.accumulate) if len(part)]
+        own_tokens = sum(len(part.targets) for part in parts)
         tokens, stopping = self.group.sum((own_tokens, stop_requested))
         loss_sum = 0.0
-        if batch:
-            loss = batch_loss(self.model, batch, settings, forced=coin < settings.teacher_forcing_ratio)
+        for part in parts:
+            loss = batch_loss(self.model, part, settings, forced=coin < settings.teacher_forcing_ratio)
             (loss / tokens).backward()
-            loss_sum = loss.item()
+            loss_sum += loss.item()
         self.group.sum_gradients(self.parameters)
         self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm).item()
         if not math.isfinite(self.gradient_norm):
@@ -195,10 +207,21 @@ class Trainer:
             )
         self.optimizer.step()
         progress.step += 1
+        if settings.weight_averaging and progress.step % AVERAGE_EVERY == 0:
+            average(self.judged, self.model, settings.weight_averaging, progress.step)
         progress.loss_sum += loss_sum
         progress.token_count += own_tokens
         progress.pair_count += len(share)
         return bool(stopping)
+
+    def _batch(self, indices: np.ndarray) -> Batch:
+        batch = collate([self.pairs[index] for index in indices])
+        unk_id = self.vocabulary.unk_id
+        if self.settings.word_dropout and unk_id is not None:
+            forgotten = torch.rand(batch.src.shape) < self.settings.word_dropout
+            words = batch.src >= self.vocabulary.num_special
+            batch = batch._replace(src=batch.src.masked_fill(forgotten & words, unk_id))
+        return batch.to(self.device)
 
     def _log(self, bar: tqdm) -> None:
         progress = self.progress
@@ -224,7 +247,7 @@ class Trainer:
         progress = self.progress
         if not len(self.held_out):
             return
-        sums = held_out_sums(self.model, self.held_out, self.group, self.device)
+        sums = held_out_sums(self.judged, self.held_out, self.group, self.device)
         better = sums.perplexity < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
         progress.best_perplexity = min(progress.best_perplexity, sums.perplexity)
@@ -247,13 +270,14 @@ class Trainer:
     def _samples(self) -> list[tuple[str, str]]:
         """Replies to a few held-out prompts with the weights as they are."""
         with torch.inference_mode():
-            bot = Chatbot.from_model(self.model.eval(), self.config, self.vocabulary)
-            prompts = self.prompts[:: max(1, len(self.prompts) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
+            bot = Chatbot.from_model(self.judged.eval(), self.config, self.vocabulary)
+            readable = [prompt for prompt in self.prompts if self.vocabulary.unk_id not in prompt] or self.prompts
+            prompts = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
             return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
 
     def _checkpoint(self, sums: TokenSums | None = None, training: dict[str, Any] | None = None) -> Checkpoint:
-        weights = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
         score = sums.perplexity if sums else None
+        weights = _on_cpu(self.judged)
         return Checkpoint(self.config, self.vocabulary, weights, self.progress.step, score, self.prompts, training)
 
     def _save_last(self) -> None:
@@ -264,6 +288,8 @@ class Trainer:
         )
         if self.journal:
             training = {"optimizer": self.optimizer.state_dict(), "progress": vars(progress)}
+            if self.judged is not self.model:
+                training["weights"] = _on_cpu(self.model)
             self.run.save_last(self._checkpoint(training=training))
 
     def _finish(self, reason: str) -> Outcome:
@@ -291,6 +317,21 @@ class Trainer:
             disable=not self.group.is_writer,
             file=sys.stderr,
         )
+
+
+@torch.no_grad()
+def average(averaged: Seq2Seq, model: Seq2Seq, decay: float, step: int) -> None:
+    """Move `averaged` towards `model`: an exponential average over the steps (Polyak and Juditsky 1992).
+
+    The decay is `decay` for each of the `AVERAGE_EVERY` steps since the last call, and less at the beginning, so that
+    the first weights are soon forgotten.
+    """
+    kept = min(decay, (1 + step) / (10 + step)) ** AVERAGE_EVERY
+    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - kept)
+
+
+def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
 
 def make_optimizer(model: Seq2Seq, settings: TrainingConfig) -> torch.optim.Optimizer:

@@ -119,7 +119,7 @@ def test_killed_and_resumed_it_equals_the_run_that_was_not(
 def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
     # without dropout: each process draws its own
     model = dataclasses.replace(tiny.model, dropout=0.0)
-    config = dataclasses.replace(with_training(tiny, steps=50, validate_every=25), model=model)
+    config = dataclasses.replace(with_training(tiny, steps=50, validate_every=25, word_dropout=0.0), model=model)
     alone = RunDirectory(tmp_path / "alone")
     train(config, prepared, alone, Group())
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
@@ -134,6 +134,56 @@ def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_di
     expected, got = Checkpoint.load(alone.last).model, Checkpoint.load(both.last).model
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name], tensor, rtol=1e-2, atol=1e-3)
+
+
+def test_a_batch_in_parts_learns_what_a_whole_one_does(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    # without what is drawn at random for each part
+    model = dataclasses.replace(tiny.model, dropout=0.0)
+    config = dataclasses.replace(with_training(tiny, word_dropout=0.0), model=model)
+    whole, parts = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "parts")
+    train(config, prepared, whole, Group())
+    train(with_training(config, accumulate=3), prepared, parts, Group())
+    for one, other in zip(losses(whole), losses(parts), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_bfloat16_learns_about_as_well(tiny: Config, trained: RunDirectory, prepared: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    train(with_training(tiny, precision="bf16"), prepared, run, Group())
+    for one, other in zip(losses(trained), losses(run), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.03)
+
+
+def test_epochs_count_passes_over_the_pairs(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    outcome = train(with_training(tiny, epochs=0.25, batch_size=32), prepared, RunDirectory(tmp_path / "run"), Group())
+    assert outcome.step == round(0.25 * -(-len(PairDataset(prepared, "train")) // 32))
+
+
+def test_the_kept_weights_are_the_average_over_the_steps(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    train(with_training(tiny, steps=8, validate_every=8), prepared, run, Group())
+    checkpoint = Checkpoint.load(run.last)
+    assert checkpoint.training is not None
+    torch.manual_seed(tiny.training.seed)
+    first = training.Seq2Seq(tiny.model, len(checkpoint.vocabulary)).state_dict()
+    kept = min(0.9, 9 / 18) ** 8
+    for name, now in checkpoint.training["weights"].items():
+        torch.testing.assert_close(checkpoint.model[name], first[name] * kept + now * (1 - kept))
+
+
+def test_word_dropout_touches_prompts_only(tiny: Config, prepared: Path, tmp_path: Path) -> None:
+    config = with_training(tiny, word_dropout=0.5)
+    trainer = training.Trainer(config, prepared, RunDirectory(tmp_path / "run"), Group(), resume=False)
+    indices = trainer.sampler.epoch(0)[0]
+    plain = training.collate([trainer.pairs[index] for index in indices])
+    torch.manual_seed(0)
+    batch = trainer._batch(indices)
+    trainer.close()
+    changed = batch.src != plain.src
+    assert 0.2 < changed.float().mean() / (plain.src >= 4).float().mean() < 0.8
+    assert set(batch.src[changed].tolist()) == {trainer.vocabulary.unk_id}
+    assert torch.equal(batch.tgt, plain.tgt)
+    assert torch.equal(batch.targets, plain.targets)
 
 
 def test_an_epoch_on_two_processes_sees_every_pair_once(prepared: Path) -> None:
