@@ -97,9 +97,9 @@ class TrainingConfig:
     epochs: float = setting(0.0, "passes over the pairs, instead of `steps`; 0 is off", low=0, high=1e6)
     batch_size: int = setting(64, "pairs in a batch, over all processes together", low=1, high=1 << 20)
     accumulate: int = setting(1, "parts in which a batch is worked on, in turn: less memory", low=1, high=1 << 16)
-    learning_rate: float = setting(1e-3, "AdamW's highest rate", low=0, high=10)
+    learning_rate: float = setting(2e-3, "AdamW's highest rate", low=0, high=10)
     schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
-    warmup_steps: int = setting(200, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
+    warmup_steps: int = setting(100, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
     weight_decay: float = setting(0.01, "AdamW's decoupled weight decay", low=0, high=1)
     clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
     teacher_forcing_ratio: float = setting(
@@ -107,7 +107,7 @@ class TrainingConfig:
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     weight_averaging: float = setting(
-        0.0,
+        0.995,
         "decay per step of the exponential average of the weights that is judged, kept and used; 0 is off",
         low=0,
         high=0.99999,
@@ -117,7 +117,7 @@ class TrainingConfig:
         "of the matrix products; auto is bf16 where the processor has the instructions for it",
         choices=("auto", "fp32", "bf16"),
     )
-    validate_every: int = setting(250, "steps between validations; each keeps `last`", low=1, high=1_000_000_000)
+    validate_every: int = setting(200, "steps between validations; each keeps `last`", low=1, high=1_000_000_000)
     patience: int = setting(
         4, "stop after so many validations without a better one; 0 never stops", low=0, high=1_000_000
     )
@@ -191,6 +191,8 @@ PRESETS: dict[str, Config] = {
             warmup_steps=0,
             weight_decay=0.0,
             clip_norm=50.0,
+            weight_averaging=0.0,
+            precision="fp32",
             patience=0,
             keep="last",
             max_minutes=0,
@@ -201,10 +203,12 @@ PRESETS: dict[str, Config] = {
         corpus=CorpusConfig(corpus="sample", min_count=1),
         model=ModelConfig(hidden_size=256),
         training=TrainingConfig(
-            steps=1000,
+            steps=800,
             batch_size=32,
             learning_rate=3e-3,
             warmup_steps=50,
+            word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
+            weight_averaging=0.98,
             validate_every=200,
             patience=0,
             keep="last",
