@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, from_flags
+from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, flags_given, from_flags
 from .errors import ChatbotError
 
 # what a resumed run may change: how long it goes on, not what it computes
-RESUMABLE = {"steps", "max_minutes", "patience", "validate_every", "keep"}
+RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -208,12 +208,17 @@ def _existing_run(arguments: argparse.Namespace) -> Any:
 
 def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     """The settings of the run, with what the flags may change of them."""
-    given = [name for name in vars(arguments) if "." in name]
-    if fixed := [name for name in given if name.removeprefix("training.") not in RESUMABLE]:
-        raise ChatbotError(f"--resume keeps the run's settings; begin another run to change {fixed[0]}")
     saved = Config.load(run.config)
-    changed = {name.removeprefix("training."): getattr(arguments, name) for name in given}
-    return Config.from_dict({"training": changed}, over=saved)
+    wanted = flags_given(arguments, over=saved)
+    for section in ("corpus", "model", "training"):
+        before, after = (dataclasses.asdict(getattr(config, section)) for config in (saved, wanted))
+        for name in before:
+            if before[name] != after[name] and name not in RESUMABLE:
+                raise ChatbotError(
+                    f"--resume keeps the run's settings, and its {name} is {before[name]}: "
+                    "to change that, begin another run (--run NAME)"
+                )
+    return wanted
 
 
 def _tell(prepared: Any) -> None:

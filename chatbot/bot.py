@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,6 +95,22 @@ class Chatbot:
             for row, ids in zip(rows, tokens.tolist(), strict=True):
                 replies[row] = self.text(ids)
         return replies
+
+    def attend(self, prompt: Sequence[int]) -> tuple[list[str], list[str], np.ndarray]:
+        """How a reply looks at its prompt.
+
+        Args:
+            prompt: ids, at least one.
+
+        Returns:
+            the S tokens of the prompt, the T tokens of the reply (`<eos>` with them), attention weights (T, S).
+        """
+        src, src_lengths = pad_prompts([prompt])
+        with torch.inference_mode():
+            found = self.search(src.to(self.device), src_lengths, self.max_length + 1)
+        tokens = self.vocabulary.tokens
+        said = [tokens[id] for id in found.tokens[0].tolist()]
+        return [tokens[id] for id in prompt], said, found.attention[0].float().cpu().numpy()
 
     def words(self, text: str) -> list[str]:
         """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""

@@ -121,6 +121,7 @@ class TrainingConfig:
     patience: int = setting(
         4, "stop after so many validations without a better one; 0 never stops", low=0, high=1_000_000
     )
+    histograms: bool = setting(False, "TensorBoard histograms of weights and gradients at each validation")
     keep: str = setting("best", "the checkpoint that chat, evaluate and export open", choices=("best", "last"))
     max_minutes: float = setting(18.0, "stop (and save) after so many minutes; 0 is no limit", low=0, high=1e7)
     seed: int = setting(1, "of weights, order and dropout", low=0, high=(1 << 63) - 1)
@@ -244,18 +245,23 @@ def from_flags(arguments: argparse.Namespace) -> Config:
 
     Without `--preset`, the corpus `sample` takes the preset `sample`, every other the preset `default`.
     """
-    given: dict[str, dict[str, Any]] = {}
-    for name, value in vars(arguments).items():
-        if "." in name:
-            section, field = name.split(".")
-            given.setdefault(section, {})[field] = value
     preset = arguments.preset
     if preset is None:
-        preset = "sample" if given.get("corpus", {}).get("corpus") == "sample" else "default"
+        preset = "sample" if getattr(arguments, "corpus.corpus", None) == "sample" else "default"
     config = PRESETS[preset]
     if arguments.config is not None:
         config = Config.load(arguments.config, over=config)
-    return Config.from_dict(given, over=config)
+    return flags_given(arguments, over=config)
+
+
+def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
+    """`over`, with what the flags that were given say."""
+    given: dict[str, dict[str, Any]] = {}
+    for name, value in vars(arguments).items():
+        section, dot, field = name.partition(".")
+        if dot:
+            given.setdefault(section, {})[field] = value
+    return Config.from_dict(given, over=over)
 
 
 _Section = TypeVar("_Section")

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
+from torch import nn
+
 from .checkpoint import RunDirectory
 
 
@@ -29,6 +32,17 @@ class Journal:
         rows = "\n".join(f"| {prompt} | {reply} |" for prompt, reply in samples)
         self._writer.add_text("replies", f"| prompt | reply |\n|---|---|\n{rows}", step)
         self._writer.flush()
+
+    def write_attention(self, step: int, picture: np.ndarray, number: int) -> None:
+        """An image (height, width, 3) of uint8 under TensorBoard's Images tab; `number` says of which prompt."""
+        self._writer.add_image(f"attention/{number}", picture, step, dataformats="HWC")
+
+    def write_histograms(self, step: int, model: nn.Module) -> None:
+        """Every parameter and its gradient, as they are now, under TensorBoard's Histograms tab."""
+        for name, parameter in model.named_parameters():
+            self._writer.add_histogram(f"weights/{name}", parameter, step)
+            if parameter.grad is not None:
+                self._writer.add_histogram(f"gradients/{name}", parameter.grad, step)
 
     def close(self) -> None:
         """Write out what is left."""

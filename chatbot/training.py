@@ -36,6 +36,7 @@ from .evaluation import held_out_sums
 from .journal import Journal
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
+from .pictures import attention_picture
 
 LOG_EVERY = 25  # steps between two lines of metrics
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
@@ -263,17 +264,29 @@ class Trainer:
             token_accuracy=sums.token_accuracy,
             seconds=progress.seconds,
         )
-        self.journal.write_samples(progress.step, self._samples())
+        bot = self._bot()
+        self.journal.write_samples(progress.step, self._samples(bot))
+        for number, prompt in enumerate(self._shown_prompts()[-2:]):
+            words, reply, weights = bot.attend(prompt)
+            self.journal.write_attention(progress.step, attention_picture(weights, words, reply), number)
+        if self.settings.histograms:
+            self.journal.write_histograms(progress.step, self.model)
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
         bar.write(f"step {progress.step}: held-out perplexity {sums.perplexity:.2f} ({mark})", file=sys.stderr)
 
-    def _samples(self) -> list[tuple[str, str]]:
-        """Replies to a few held-out prompts with the weights as they are."""
-        with torch.inference_mode():
-            bot = Chatbot.from_model(self.judged.eval(), self.config, self.vocabulary)
-            readable = [prompt for prompt in self.prompts if self.vocabulary.unk_id not in prompt] or self.prompts
-            prompts = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
-            return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
+    def _bot(self) -> Chatbot:
+        """The bot of the weights that are judged, as they are."""
+        return Chatbot.from_model(self.judged.eval(), self.config, self.vocabulary)
+
+    def _shown_prompts(self) -> list[list[int]]:
+        """A few held-out prompts, from short to long, without unknown words if there are such."""
+        readable = [prompt for prompt in self.prompts if self.vocabulary.unk_id not in prompt] or self.prompts
+        return readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
+
+    def _samples(self, bot: Chatbot) -> list[tuple[str, str]]:
+        """Those prompts and the bot's replies."""
+        prompts = self._shown_prompts()
+        return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
 
     def _checkpoint(self, sums: TokenSums | None = None, training: dict[str, Any] | None = None) -> Checkpoint:
         score = sums.perplexity if sums else None
@@ -293,7 +306,7 @@ class Trainer:
             self.run.save_last(self._checkpoint(training=training))
 
     def _finish(self, reason: str) -> Outcome:
-        samples = self._samples() if self.journal else []
+        samples = self._samples(self._bot()) if self.journal else []
         best = self.progress.best_perplexity
         return Outcome(
             reason, self.progress.step, best if math.isfinite(best) else None, self.progress.seconds, samples

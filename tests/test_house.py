@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary"},
-    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "report"},
+    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report"},
     {"model", "dataset", "distributed", "tables", "sources"},
     {"checkpoint", "evaluation", "formats"},
     {"export", "journal", "corpus"},

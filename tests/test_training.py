@@ -57,7 +57,20 @@ def test_tensorboard_has_the_curves_and_sample_replies(trained: RunDirectory) ->
     wanted = {"loss/train", "perplexity/train", "learning_rate/train", "gradient_norm/train", "pairs_per_second/train"}
     assert wanted | {"loss/valid", "perplexity/valid"} <= set(tags["scalars"])
     assert "replies/text_summary" in tags["tensors"]
+    assert {"attention/0", "attention/1"} <= set(tags["images"])
     assert [event.step for event in events.Scalars("perplexity/valid")] == [10, 20, 30, 40]
+
+
+def test_histograms_come_on_request(tiny: Config, prepared: Path, tmp_path: Path, trained: RunDirectory) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = RunDirectory(tmp_path / "run")
+    train(with_training(tiny, steps=10, histograms=True), prepared, run, Group())
+    for folder, expected in ((run.tensorboard, True), (trained.tensorboard, False)):
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        assert ("weights/encoder.embedding.weight" in events.Tags()["histograms"]) == expected
+        assert ("gradients/decoder.out.bias" in events.Tags()["histograms"]) == expected
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(
