@@ -80,7 +80,7 @@ class ModelConfig:
         "encoder's last states to the decoder's first: linear over both directions of each layer, or the tutorial's",
         choices=("linear", "tutorial"),
     )
-    dropout: float = setting(0.1, "on embeddings and between GRU layers", low=0, high=0.95)
+    dropout: float = setting(0.1, "on embeddings, between GRU layers and before the output layer", low=0, high=0.95)
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
 
     def __post_init__(self) -> None:

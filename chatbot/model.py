@@ -201,7 +201,7 @@ class Decoder(nn.Module):
 
     def _logits(self, states: Tensor, context: Tensor) -> Tensor:
         """states (..., H), context (..., H) -> logits (..., V), by Luong's attentional state (equation 5)."""
-        return self.out(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
+        return self.out(self.dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1)))))
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:

@@ -37,9 +37,11 @@ from .journal import Journal
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 from .pictures import attention_picture
+from .vocabulary import EOS_ID
 
 LOG_EVERY = 25  # steps between two lines of metrics
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
+FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
 
@@ -113,7 +115,10 @@ class Trainer:
             self.settings = dataclasses.replace(self.settings, steps=steps)
 
         torch.manual_seed(self.settings.seed)
-        self.model = Seq2Seq(config.model, len(self.vocabulary)).to(self.device)
+        self.model = Seq2Seq(config.model, len(self.vocabulary))
+        with torch.no_grad():  # begin with how often each word is said, and learn the rest
+            self.model.decoder.out.bias.copy_(torch.from_numpy(log_frequencies(self.pairs, len(self.vocabulary))))
+        self.model.to(self.device)
         self.parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(self.model, self.settings)
         # what is judged and kept: an average of the weights over the last steps, or the weights themselves
@@ -379,6 +384,19 @@ def learning_rate(settings: TrainingConfig, step: int) -> float:
         return settings.learning_rate
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
+    """The logarithm of each token's share of the replies' tokens, EOS counted, of a sample of the pairs: (V,) floats.
+
+    A token that is never said counts as said half a time.
+    """
+    counts = np.full(vocabulary_size, 0.5)
+    for index in range(0, len(dataset), -(-len(dataset) // FREQUENCY_PAIRS)):
+        _, reply = dataset[index]
+        np.add.at(counts, reply, 1)
+        counts[EOS_ID] += 1
+    return np.log(counts / counts.sum())
 
 
 def kept_prompts(dataset: PairDataset) -> list[list[int]]:
