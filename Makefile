@@ -43,8 +43,9 @@ format: $(VENV)/.developed ## put every file into its format
 test: $(VENV)/.developed ## every test
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.developed ## speed and memory beside a baseline, in one table
-	@$(BIN)/python bench/preparation.py $(ARGS)
+bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
+	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")
+	@$(BIN)/python bench/training.py --rounds 20 $(if $(CORPUS),--corpus "$(CORPUS)")
 
 clean: ## remove environment, caches and prepared data; never a run or a downloaded corpus
 	rm -rf $(VENV) build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis

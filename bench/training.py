@@ -7,6 +7,7 @@ median. Without `--corpus` the pairs are random words in lengths as the tutorial
 """
 
 import argparse
+import copy
 import dataclasses
 import json
 import os
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
-from chatbot.training import batch_loss, make_optimizer
+from chatbot.training import AVERAGE_EVERY, average, batch_loss, make_optimizer
 
 BATCH = 64
 
@@ -44,6 +45,7 @@ class OurTraining:
         )
         self.device = device
         self.model = Seq2Seq(self.config.model, vocabulary_size).to(device).train()
+        self.averaged, self.steps = copy.deepcopy(self.model), 0
         self.optimizer = make_optimizer(self.model, self.config.training)
 
     def step(self, pairs: list[Pair]) -> float:
@@ -54,6 +56,9 @@ class OurTraining:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm)
         self.optimizer.step()
+        self.steps += 1
+        if self.steps % AVERAGE_EVERY == 0:
+            average(self.averaged, self.model, self.config.training.weight_averaging, self.steps)
         return loss.item()
 
 

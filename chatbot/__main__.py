@@ -11,13 +11,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__
 from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, flags_given, from_flags
 from .errors import ChatbotError
 
-# what a resumed run may change: how long it goes on, not what it computes
+# what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
 
 
@@ -78,29 +78,59 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     from .checkpoint import RunDirectory
     from .training import train
 
+    # torchrun begins its processes again after one has failed: they go on from the last checkpoint
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    run = RunDirectory(arguments.checkpoints_dir / arguments.run) if arguments.run else None
     if arguments.resume:
         run = _existing_run(arguments)
         config = _resumed(arguments, run)
     else:
         config = from_flags(arguments)
+        if run and run.is_trained and not again:
+            raise _is_there(run)
     if not group.is_writer:  # the first process gets and prepares the corpus, the others find it done
         group.wait()
     prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers)
     if group.is_writer:
         group.wait()
         _tell(prepared)
+    run = run or RunDirectory(arguments.checkpoints_dir / prepared.source.name)
+    resume = arguments.resume or (again and run.is_trained)
     if not arguments.resume:
-        run = RunDirectory(arguments.checkpoints_dir / (arguments.run or prepared.source.name))
-        if run.is_trained:
-            raise ChatbotError(
-                f"{run.path} holds a trained run already: continue it with --resume (make train ARGS=--resume), "
-                "name another (RUN=name), or delete that folder"
-            )
-        config = _settled(config, prepared.source.name, group.device)
-    outcome = train(config, prepared.folder, run, group, resume=arguments.resume)
+        if run.is_trained and not again:
+            raise _is_there(run)
+        config = Config.load(run.config) if resume else _settled(config, prepared.source.name, group.device)
+    outcome = train(config, prepared.folder, run, group, resume=resume)
     if group.is_writer:
         _report(outcome, config, run)
+        figures = {"run": str(run.path), "step": outcome.step, "reason": outcome.reason}
+        _figures(arguments, figures | {"perplexity": outcome.perplexity, "seconds": outcome.seconds})
     return 130 if outcome.reason == "interrupted" else 0
+
+
+def _is_there(run: Any) -> ChatbotError:
+    return ChatbotError(
+        f"{run.path} holds a trained run already: continue it (make train RUN={run.path.name} ARGS=--resume), "
+        "name another (RUN=name), or delete that folder"
+    )
+
+
+def _report(outcome: Any, config: Config, run: Any) -> None:
+    why = {
+        "steps": "all steps are taken",
+        "patience": "held-out perplexity no longer falls",
+        "minutes": f"{config.training.max_minutes:g} minutes are over",
+        "interrupted": "as you asked",
+    }[outcome.reason]
+    _say(f"\nstopped after {outcome.step} steps and {outcome.seconds / 60:.1f} minutes of training: {why}")
+    if outcome.perplexity is not None:
+        _say(f"held-out perplexity {outcome.perplexity:.2f} (the lowest)")
+    for prompt, reply in outcome.samples:
+        _say(f"  > {prompt}\n  {reply}")
+    _say("try next:")
+    if outcome.reason in ("interrupted", "minutes"):
+        _say(f"  make train RUN={run.path.name} ARGS=--resume")
+    _say(f"  make chat RUN={run.path.name}\n  make export RUN={run.path.name}")
 
 
 def _settled(config: Config, corpus: str, device: Any) -> Config:
@@ -112,24 +142,6 @@ def _settled(config: Config, corpus: str, device: Any) -> Config:
     if config.corpus.corpus == "auto":
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
     return dataclasses.replace(config, training=training)
-
-
-def _report(outcome: Any, config: Config, run: Any) -> None:
-    why = {
-        "steps": "all steps are taken",
-        "patience": "held-out perplexity no longer falls",
-        "minutes": f"{config.training.max_minutes:g} minutes are over",
-        "interrupted": "as you asked",
-    }[outcome.reason]
-    _say(f"\nstopped after {outcome.step} steps and {outcome.seconds / 60:.1f} minutes: {why}")
-    if outcome.perplexity is not None:
-        _say(f"held-out perplexity {outcome.perplexity:.2f} (the lowest)")
-    for prompt, reply in outcome.samples:
-        _say(f"  > {prompt}\n  {reply}")
-    _say("try next:")
-    if outcome.reason != "steps":
-        _say(f"  make train RUN={run.path.name} ARGS=--resume")
-    _say(f"  make chat RUN={run.path.name}\n  make export RUN={run.path.name}")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -170,11 +182,11 @@ def export(arguments: argparse.Namespace) -> int:
     proof = export(run.load_chosen(), path)
     _say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     _say(
-        f"compared with the model after reading it back: {proof.prompts} held-out prompts of {proof.shortest} to "
+        f"compared with the model after reading it back: {proof.prompts} prompts of {proof.shortest} to "
         f"{proof.longest} words, each alone and all in one batch: {proof.tokens} reply tokens equal, "
         f"scores within {proof.largest_score_difference:.1g}"
     )
-    _say(f"try next:\n  python -m chatbot chat {path}")
+    _say(f"try next:\n  make chat RUN={path}")
     _figures(arguments, {"path": str(path), "bytes": path.stat().st_size, **dataclasses.asdict(proof)})
     return 0
 
@@ -184,14 +196,11 @@ def chat(arguments: argparse.Namespace) -> int:
     import torch
 
     from .bot import Chatbot
-    from .checkpoint import find_run
+    from .checkpoint import find_model
     from .repl import converse
 
     torch.set_num_threads(arguments.threads or 1)
-    if arguments.run is not None and Path(arguments.run).is_file():
-        path = Path(arguments.run)
-    else:
-        path = find_run(arguments.run, arguments.checkpoints_dir).path
+    path = find_model(arguments.run, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device)
     if arguments.prompt is not None:
         print(bot.reply(arguments.prompt))
@@ -208,6 +217,8 @@ def _existing_run(arguments: argparse.Namespace) -> Any:
 
 def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     """The settings of the run, with what the flags may change of them."""
+    if arguments.preset or arguments.config:
+        raise ChatbotError("--resume takes the run's own settings: leave out --preset and --config")
     saved = Config.load(run.config)
     wanted = flags_given(arguments, over=saved)
     for section in ("corpus", "model", "training"):
@@ -218,6 +229,8 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
                     f"--resume keeps the run's settings, and its {name} is {before[name]}: "
                     "to change that, begin another run (--run NAME)"
                 )
+    if (saved.training.steps, saved.training.epochs) != (wanted.training.steps, wanted.training.epochs):
+        _say("the learning rate's schedule now reaches to the new last step")
     return wanted
 
 
@@ -230,7 +243,8 @@ def _tell(prepared: Any) -> None:
 
 
 def _say(text: str) -> None:
-    if not int(os.environ.get("RANK", 0)):
+    first = int(os.environ.get("WORLD_SIZE", 1)) <= 1 or os.environ.get("RANK") == "0"
+    if first:  # of the processes that train together, one speaks
         print(text, file=sys.stderr)
 
 
@@ -239,10 +253,26 @@ def _figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
         print(json.dumps(figures))
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and leave with exit code 2."""
+        self.exit(2, f"chatbot: {message}; see {self.prog} --help\n")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 4096:
+        raise ValueError
+    return number
+
+
+_count.__name__ = "number from 0 to 4096"  # argparse names it so in its message
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="chatbot", description="A seq2seq chatbot you can train and deploy.", allow_abbrev=False
-    )
+    parser = _Parser(prog="chatbot", description="A seq2seq chatbot you can train and deploy.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"chatbot {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -262,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="corpora (default: data)"
             )
             made.add_argument(
-                "--workers", type=int, default=0, metavar="INT", help="processes that prepare; 0 is one a core"
+                "--workers", type=_count, default=0, metavar="INT", help="processes that prepare; 0 is one a core"
             )
         if runs:
             made.add_argument(
@@ -274,7 +304,9 @@ def _parser() -> argparse.ArgumentParser:
             )
         if device:
             made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-            made.add_argument("--threads", type=int, default=0, metavar="INT", help="CPU threads; 0 is torch's choice")
+            made.add_argument(
+                "--threads", type=_count, default=0, metavar="INT", help="CPU threads; 0 is torch's choice"
+            )
 
     made = verb(prepare, "read a corpus and write numbered pairs")
     made.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
@@ -286,6 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     made = verb(train, "train a model on a corpus")
     made.add_argument("--run", metavar="NAME", help="folder under checkpoints (default: the corpus's name)")
     made.add_argument("--resume", action="store_true", help="continue a run exactly where it was saved")
+    made.add_argument("--json", action="store_true", help="how it ended as JSON on stdout")
     places(made, data=True, runs=True, device=True)
     settings(made, CorpusConfig, ModelConfig, TrainingConfig)
 
@@ -307,7 +340,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("run", nargs="?", metavar="RUN|FILE", help="run, checkpoint or bundle (default: the latest run)")
     made.add_argument("--prompt", metavar="TEXT", help="answer this once and leave")
     made.add_argument("--quiet", action="store_true", help="say nothing of unknown words")
-    made.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads (default: 1)")
+    made.add_argument("--threads", type=_count, default=1, metavar="INT", help="CPU threads (default: 1)")
     made.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     places(made, runs=True)
     return parser

@@ -10,11 +10,12 @@ from torch import Tensor
 from .checkpoint import Checkpoint, RunDirectory
 from .config import Config
 from .dataset import pad_prompts
+from .distributed import pick_device
 from .export import is_bundle, load_bundle
 from .model import Seq2Seq
 from .search import GreedySearchDecoder, SearchResult
 from .tokenizer import TOKENIZERS, Tokenizer
-from .vocabulary import Vocabulary
+from .vocabulary import SEP, Vocabulary
 
 MAX_CHARACTERS = 10_000
 MAX_WORDS = 100
@@ -23,12 +24,13 @@ Search = Callable[[Tensor, Tensor, int], SearchResult]
 
 
 class Chatbot:
-    """Answers sentences; keeps nothing between them, and never fails on any text.
+    """Answers sentences; remembers nothing by itself, and never fails on any text.
 
     Args:
         search: (src (B, S), src_lengths (B,), max_length) -> SearchResult.
         vocabulary, tokenizer: those the model was trained with.
         max_length: longest reply in words.
+        context: how many earlier turns the model was trained to read before the prompt.
         device: where `search` wants its prompts.
     """
 
@@ -38,12 +40,14 @@ class Chatbot:
         vocabulary: Vocabulary,
         tokenizer: Tokenizer,
         max_length: int,
+        context: int = 0,
         device: torch.device | None = None,
     ) -> None:
         self.search = search
         self.vocabulary = vocabulary
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.context = context
         self.device = device or torch.device("cpu")
 
     @classmethod
@@ -55,13 +59,14 @@ class Chatbot:
         Raises:
             ChatbotError: nothing is there, or it is damaged or of another version.
         """
-        path, where = Path(path), torch.device(device)
+        path, where = Path(path), pick_device(device)
         if path.is_dir():
             return cls.from_checkpoint(RunDirectory(path).load_chosen(), where)
         if not is_bundle(path):
             return cls.from_checkpoint(Checkpoint.load(path), where)
         bundle = load_bundle(path)
-        return cls(bundle.search.to(where), bundle.vocabulary, bundle.tokenizer, bundle.max_length, where)
+        search, context = bundle.search.to(where), bundle.metadata["config"]["corpus"]["context"]
+        return cls(search, bundle.vocabulary, bundle.tokenizer, bundle.max_length, context, where)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, device: torch.device) -> "Chatbot":
@@ -74,11 +79,23 @@ class Chatbot:
         device = next(model.parameters()).device
         search = GreedySearchDecoder(model.encoder, model.decoder, vocabulary.never_replied).to(device).eval()
         tokenizer = TOKENIZERS[config.corpus.tokenizer]
-        return cls(search, vocabulary, tokenizer, config.corpus.max_length, device)
+        return cls(search, vocabulary, tokenizer, config.corpus.max_length, config.corpus.context, device)
 
-    def reply(self, text: str) -> str:
-        """The reply to one sentence; "" where there is no word to answer to."""
-        return self.reply_batch([text])[0]
+    def reply(self, text: str, earlier: Sequence[str] = ()) -> str:
+        """The reply to one sentence; "" where there is no word to answer to.
+
+        A model trained with `--context N` also reads the last N of the `earlier` turns, its own and the other's.
+        """
+        prompt = self.vocabulary.encode(self.words(text))
+        return self.reply_ids([self._before(earlier) + prompt if prompt else prompt])[0]
+
+    def _before(self, earlier: Sequence[str]) -> list[int]:
+        """The ids of the last turns as preparation puts them in front of a prompt (`corpus.pairs_of`)."""
+        ids: list[int] = []
+        for turn in earlier[len(earlier) - self.context :] if self.context else ():
+            if words := self.words(turn)[-self.max_length :]:
+                ids += self.vocabulary.encode([*words, SEP])
+        return ids
 
     def reply_batch(self, texts: Sequence[str]) -> list[str]:
         """The replies to many sentences at once, in their order, each the same as alone."""

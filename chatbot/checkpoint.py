@@ -11,6 +11,7 @@ checkpoints/RUN/
     chatbot.pt           what `chatbot export` wrote
 """
 
+import itertools
 import json
 import sys
 import zipfile
@@ -140,6 +141,7 @@ class RunDirectory:
         self.vocabulary = path / "vocabulary.txt"
         self.last = path / "last.pt"
         self.previous = path / "last.previous.pt"
+        self.next = path / "last.next.pt"
         self.best = path / "best.pt"
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
@@ -148,7 +150,7 @@ class RunDirectory:
     @property
     def is_trained(self) -> bool:
         """Whether there is a checkpoint of any kind."""
-        return any(path.exists() for path in (self.last, self.previous, self.best))
+        return any(path.exists() for path in (self.last, self.previous, self.next, self.best))
 
     def begin(self, config: Config, vocabulary: Vocabulary) -> None:
         """Make the directory and what stands in it from the first step on."""
@@ -158,25 +160,30 @@ class RunDirectory:
 
     def save_last(self, checkpoint: Checkpoint) -> None:
         """Write `last.pt`; the one that stood there becomes `last.previous.pt`."""
-        part = self.last.with_suffix(".next.pt")
-        checkpoint.save(part)
+        checkpoint.save(self.next)
         if self.last.exists():
             self.last.replace(self.previous)
-        part.replace(self.last)
+        self.next.replace(self.last)
 
     def load_last(self) -> Checkpoint:
-        """The newest whole checkpoint to resume from; says on stderr if `last.pt` is damaged.
+        """The newest whole checkpoint to resume from; says on stderr if a newer one is damaged.
 
         Raises:
             ChatbotError: there is none.
         """
-        try:
-            return Checkpoint.load(self.last)
-        except ChatbotError as error:
-            if not self.previous.exists():
-                raise
-            print(f"{error}; going on from {self.previous.name}", file=sys.stderr)
-            return Checkpoint.load(self.previous)
+        # `next` is there only if a kill came between the two renames of `save_last`; then it is whole and the newest
+        there = [path for path in (self.next, self.last, self.previous) if path.exists()] or [self.last]
+        for path, before in itertools.pairwise(there):
+            try:
+                return Checkpoint.load(path)
+            except ChatbotError as error:
+                print(f"{error}; going on from {before.name}", file=sys.stderr)
+        return Checkpoint.load(there[-1])
+
+    def tidy(self) -> None:
+        """Remove what a killed training left half-written."""
+        for path in self.path.glob(".*.part"):
+            path.unlink(missing_ok=True)
 
     def load_chosen(self) -> Checkpoint:
         """What chat, evaluate and export open: `best.pt` or `last.pt` as the settings' `keep` says, else the other.
@@ -206,8 +213,17 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
         if not runs:
             raise ChatbotError(f"nothing is trained in {folder} yet; try: make train CORPUS=sample (two minutes)")
         return RunDirectory(runs[-1])
-    for path in (Path(name), folder / name):
-        if path.is_dir():
+    for path in (folder / name, Path(name)):  # a corpus's folder here may have the run's name
+        if RunDirectory(path).is_trained:
             return RunDirectory(path)
     known = f"; there are {', '.join(sorted(path.name for path in runs))}" if runs else "; train one: make train"
-    raise ChatbotError(f"there is no run {name!r} in {folder}{known}")
+    raise ChatbotError(f"there is no trained run {name!r} in {folder}{known}")
+
+
+def find_model(name: str | None, folder: Path) -> Path:
+    """What to talk to: the run that `find_run` finds, or a checkpoint's or bundle's own file."""
+    if name is not None and Path(name).suffix == ".pt":
+        if not Path(name).is_file():
+            raise ChatbotError(f"there is no file {name}")
+        return Path(name)
+    return find_run(name, folder).path

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .errors import ChatbotError
 from .metrics import TokenSums
 
 
@@ -32,7 +33,7 @@ class Group:
             # the first process may prepare a large corpus while the others wait
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(hours=12))
-        return cls(device, int(os.environ.get("RANK", 0)), size)
+        return cls(device, int(os.environ["RANK"]) if size > 1 else 0, size)
 
     def close(self) -> None:
         """Leave the group; call it once, at the end."""
@@ -73,14 +74,23 @@ class Group:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is this process's CUDA device if there is one, else the CPU; any other name is taken as it is."""
+    """`auto` is this process's CUDA device if there is one, else the CPU; any other name is taken as it is.
+
+    Raises:
+        ChatbotError: there is no such device here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-        return device
-    return torch.device(name)
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ChatbotError(f"no device {name!r} here: {str(error).splitlines()[0]}; try --device cpu") from error
+    return device
 
 
 def pick_precision(name: str, device: torch.device) -> str:

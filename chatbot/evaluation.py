@@ -42,7 +42,7 @@ def evaluate(model: Seq2Seq, dataset: PairDataset, split: str, device: torch.dev
         ChatbotError: the split holds no pair.
     """
     if not len(dataset):
-        raise ChatbotError(f"the split {split!r} holds no pair; see the shares with: chatbot prepare --split")
+        raise ChatbotError(f"the split {split!r} holds no pair; it was prepared with shares that leave nothing for it")
     started = time.perf_counter()
     sums = held_out_sums(model, dataset, Group(), device)
     seconds = time.perf_counter() - started

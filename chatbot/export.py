@@ -44,7 +44,7 @@ class BundleModule(nn.Module):
     num_special: int
     max_length: int
 
-    def __init__(self, search: nn.Module, vocabulary: Vocabulary, metadata: str, max_length: int) -> None:
+    def __init__(self, search: GreedySearchDecoder, vocabulary: Vocabulary, metadata: str, max_length: int) -> None:
         super().__init__()
         self.search = search
         self.vocabulary = vocabulary.tokens
@@ -69,7 +69,7 @@ class BundleModule(nn.Module):
                 ids.append(id)
         reply: list[str] = []
         if len(ids) > 0:
-            src = torch.tensor([ids], dtype=torch.int64)
+            src = torch.tensor([ids], dtype=torch.int64, device=self.search.never_replied.device)
             lengths = torch.tensor([len(ids)], dtype=torch.int64)
             found = self.search(src, lengths, self.max_length + 1)
             # a list of ids, typed for the compiler

@@ -1,12 +1,14 @@
 """What a training writes down: `metrics.jsonl` for scripts, TensorBoard events for people; the same numbers in both."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from .checkpoint import RunDirectory
+from .files import atomic_file
 
 
 class Journal:
@@ -21,7 +23,7 @@ class Journal:
 
     def write(self, step: int, part: str, **values: float) -> None:
         """One measurement of `part` (`train` or `valid`) after `step` updates."""
-        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, "part": part, **rounded}) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -61,4 +63,5 @@ def _forget_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue  # the line that a crash cut short
-    path.write_text("".join(kept), encoding="utf-8")
+    with atomic_file(path, "w") as file:
+        file.writelines(kept)

@@ -39,7 +39,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         version = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: chatbot prepare") from error
+        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: make prepare") from error
     if version != PREPARED_FORMAT:
         raise ChatbotError(
             f"{path} has format {version!r}, this program reads {PREPARED_FORMAT}: prepare the corpus again"

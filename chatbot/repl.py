@@ -1,5 +1,6 @@
 """Talking: a prompt in a terminal, line by line in a pipe."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from typing import TextIO
@@ -13,14 +14,17 @@ PROMPT = "> "
 def converse(bot: Chatbot, name: str, *, quiet: bool = False) -> None:
     """Read lines and answer them until `quit`, `q` or the end of the input (Ctrl-D).
 
-    In a terminal: line editing and history, a greeting, a word on unknown words (not with `quiet`). Elsewhere: one
-    reply a line on stdout and nothing else there.
+    In a terminal: line editing and history, a greeting, a word on unknown words (not with `quiet`), and the last turns
+    as context for a model that was trained with it. Elsewhere: one reply a line on stdout and nothing else there, each
+    line answered by itself.
     """
     if not sys.stdin.isatty():
         answer_lines(bot, sys.stdin, sys.stdout)
         return
-    import readline  # noqa: F401  # importing it is what gives input() line editing and history
+    with contextlib.suppress(ImportError):  # Windows has none
+        import readline  # noqa: F401  # importing it is what gives input() line editing and history
 
+    turns: list[str] = []
     print(f"Talking to {name}. Leave with quit, q or Ctrl-D.", file=sys.stderr)
     while True:
         try:
@@ -28,7 +32,10 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False) -> None:
             if line.strip().lower() in LEAVE:
                 return
             if line.strip():
-                print(bot.reply(line) or "(no word in that; try another)")
+                reply = bot.reply(line, turns)
+                print(reply or "(no word in that; try another)")
+                if reply:
+                    turns = [*turns, line, reply][-max(1, bot.context) :]
                 if not quiet and (unknown := bot.unknown_words(line)):
                     shown = ", ".join(word[:20] for word in unknown[:5])
                     print(f"(I never learnt: {shown})", file=sys.stderr)

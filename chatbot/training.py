@@ -9,6 +9,7 @@ log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov
 import copy
 import dataclasses
 import math
+import os
 import random
 import signal
 import sys
@@ -53,7 +54,8 @@ class Progress:
     step: int = 0
     best_perplexity: float = math.inf
     worse_validations: int = 0  # in a row, since the best one
-    seconds: float = 0.0  # of training, over all sittings
+    seconds: float = 0.0  # of training steps, over all sittings
+    seconds_logged: float = 0.0  # those before the last line of metrics
     loss_sum: float = 0.0  # since the last line of metrics, with the two below
     token_count: float = 0.0
     pair_count: float = 0.0
@@ -108,7 +110,7 @@ class Trainer:
         self.pairs = PairDataset(prepared, "train")
         self.held_out = PairDataset(prepared, "valid")
         if not len(self.pairs):
-            raise ChatbotError("the corpus gave no training pair; see its summary: chatbot prepare --corpus ...")
+            raise ChatbotError("the corpus gave no training pair; see its summary: make prepare CORPUS=...")
         self.sampler = BatchSampler(self.pairs, self.settings.batch_size, self.settings.seed)
         if self.settings.epochs:
             steps = max(1, round(self.settings.epochs * len(self.sampler)))
@@ -127,9 +129,9 @@ class Trainer:
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
         if resume:
             self._restore(run.load_last())
-        elif group.is_writer:
+        if group.is_writer:
             run.begin(config, self.vocabulary)
-        self.logged_at = self.progress.seconds
+            run.tidy()
         self.gradient_norm = math.nan
         self.journal = Journal(run, self.progress.step) if group.is_writer else None
 
@@ -155,15 +157,15 @@ class Trainer:
     def train(self) -> Outcome:
         """All steps that are left."""
         progress, settings = self.progress, self.settings
-        seconds_before, started = progress.seconds, time.perf_counter()
+        started = time.perf_counter()
         reason = "steps"
         with stop_on_signal() as stop, self._bar() as bar:
             for indices in self.sampler.batches(progress.step):
                 if progress.step >= settings.steps:
                     break
+                began = time.perf_counter()
                 stopping = self._step(indices, stop.requested)
-                sitting = time.perf_counter() - started
-                progress.seconds = seconds_before + sitting
+                progress.seconds += time.perf_counter() - began
                 bar.update()
                 if progress.step % LOG_EVERY == 0:
                     self._log(bar)
@@ -175,7 +177,7 @@ class Trainer:
                     reason = "interrupted"
                 elif validates and 0 < settings.patience <= progress.worse_validations:
                     reason = "patience"
-                elif settings.max_minutes and self._any(sitting > 60 * settings.max_minutes):
+                elif settings.max_minutes and self._any(time.perf_counter() - started > 60 * settings.max_minutes):
                     reason = "minutes"
                 else:
                     continue
@@ -206,19 +208,24 @@ class Trainer:
         self.group.sum_gradients(self.parameters)
         self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm).item()
         if not math.isfinite(self.gradient_norm):
-            raise ChatbotError(
-                f"training diverged at step {progress.step + 1} (the gradient is {self.gradient_norm}): lower "
-                f"--learning-rate (now {settings.learning_rate:g}) or --clip-norm (now {settings.clip_norm:g}); "
-                f"the last good checkpoint in {self.run.path} is kept"
-            )
+            progress.step += 1
+            raise self._diverged(f"the gradient is {self.gradient_norm}")
         self.optimizer.step()
         progress.step += 1
-        if settings.weight_averaging and progress.step % AVERAGE_EVERY == 0:
+        if settings.weight_averaging and (progress.step % AVERAGE_EVERY == 0 or progress.step < AVERAGE_EVERY):
             average(self.judged, self.model, settings.weight_averaging, progress.step)
         progress.loss_sum += loss_sum
         progress.token_count += own_tokens
         progress.pair_count += len(share)
         return bool(stopping)
+
+    def _diverged(self, sign: str) -> ChatbotError:
+        settings = self.settings
+        kept = f"; the last good checkpoint in {self.run.path} is kept" if self.run.is_trained else ""
+        return ChatbotError(
+            f"training diverged at step {self.progress.step} ({sign}): lower --learning-rate (now "
+            f"{settings.learning_rate:g}) or --clip-norm (now {settings.clip_norm:g}){kept}"
+        )
 
     def _batch(self, indices: np.ndarray) -> Batch:
         batch = collate([self.pairs[index] for index in indices])
@@ -233,8 +240,10 @@ class Trainer:
         progress = self.progress
         loss, tokens, pairs = self.group.sum((progress.loss_sum, progress.token_count, progress.pair_count))
         progress.loss_sum = progress.token_count = progress.pair_count = 0.0
-        speed = pairs / max(progress.seconds - self.logged_at, 1e-9)
-        self.logged_at = progress.seconds
+        speed = pairs / max(progress.seconds - progress.seconds_logged, 1e-9)
+        progress.seconds_logged = progress.seconds
+        if loss / tokens > 2 * math.log(len(self.vocabulary)):  # knowing nothing at all costs half of that
+            raise self._diverged(f"the loss is {loss / tokens:.3g}")
         bar.set_postfix_str(f"loss {loss / tokens:.3f}, {speed:.0f} pairs/s", refresh=False)
         if self.journal:
             self.journal.write(
@@ -342,7 +351,7 @@ def average(averaged: Seq2Seq, model: Seq2Seq, decay: float, step: int) -> None:
     """Move `averaged` towards `model`: an exponential average over the steps (Polyak and Juditsky 1992).
 
     The decay is `decay` for each of the `AVERAGE_EVERY` steps since the last call, and less at the beginning, so that
-    the first weights are soon forgotten.
+    the first weights are soon forgotten (the first few steps, each averaged, are nearly a copy).
     """
     kept = min(decay, (1 + step) / (10 + step)) ** AVERAGE_EVERY
     torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - kept)
@@ -400,10 +409,14 @@ def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
 
 
 def kept_prompts(dataset: PairDataset) -> list[list[int]]:
-    """Up to 64 prompts that every length in `dataset` has a part in, shortest first; the same ones every time."""
+    """Up to 64 prompts in which every length in `dataset` has a part (of more than 64 lengths a part of them).
+
+    Shortest first; the same ones every time.
+    """
     lengths, _ = dataset.lengths(np.arange(len(dataset)))
     order = np.argsort(lengths, kind="stable")
     by_length = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
+    by_length = by_length[:: -(-len(by_length) // KEPT_PROMPTS)]
     each = max(1, KEPT_PROMPTS // len(by_length))
     # spread over the dataset, for neighbours in a corpus are alike
     chosen = [group[:: max(1, len(group) // each)][:each] for group in by_length]
@@ -425,7 +438,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         request.requested = True
         signal.signal(number, before[signal.Signals(number)])
-        print("\nstopping after this step, saving; once more quits at once", file=sys.stderr)
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

@@ -13,6 +13,7 @@ import pytest
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.config import Config
 
 HOSTILE = [
     "",
@@ -108,6 +109,63 @@ def test_resuming_changes_no_setting_but_how_long(trained: RunDirectory, capsys:
     assert "batch_size" in mistake(capsys, "train", "--resume", "--run", "tiny", "--batch-size", 3, *runs)
 
 
+def test_resuming_takes_no_other_settings(trained: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = ["--run", "tiny", "--checkpoints-dir", trained.path.parent]
+    assert "--preset" in mistake(capsys, "train", "--resume", "--preset", "default", *runs)
+
+
+def test_what_a_resumed_run_changes_is_written_to_its_settings(
+    trained: RunDirectory, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path / "tiny")
+    shutil.copytree(trained.path, run.path)
+    places = ["--data-dir", str(data_dir), "--checkpoints-dir", str(tmp_path), "--device", "cpu"]
+    arguments = ["train", "--resume", "--run", "tiny", "--steps", "45", "--keep", "last", "--json"]
+    assert main([*arguments, *places]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["step"], figures["reason"]) == (45, "steps")
+    training = Config.load(run.config).training
+    assert (training.steps, training.keep) == (45, "last")
+    assert run.load_chosen().step == 45
+
+
+def test_a_process_that_torchrun_begins_again_goes_on_from_the_checkpoint(
+    trained: RunDirectory, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "tiny")
+    shutil.copytree(trained.path, run.path)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    places = ["--data-dir", str(data_dir), "--checkpoints-dir", str(tmp_path), "--device", "cpu"]
+    assert main(["train", "--config", str(run.config), "--run", "tiny", *places]) == 0
+    assert run.load_last().step == 40
+
+
+def test_a_folder_of_the_runs_name_does_not_hide_the_run(
+    trained: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny").mkdir()
+    assert main(["chat", "tiny", "--prompt", "Hello.", "--checkpoints-dir", str(trained.path.parent)]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--hidden-size", "abc"],
+        ["chat", "--threads", "-1"],
+        ["prepare", "--workers", "-1"],
+        ["nonsense"],
+        [],
+    ],
+)
+def test_a_wrong_word_on_the_command_line_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
 def test_with_nothing_trained_it_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("chat", "evaluate", "export"):
         assert "make train" in mistake(capsys, verb, "--checkpoints-dir", tmp_path)
@@ -116,6 +174,8 @@ def test_with_nothing_trained_it_says_what_to_run(tmp_path: Path, capsys: pytest
 def test_mistakes_end_in_one_line(tmp_path: Path, trained: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     runs = ["--checkpoints-dir", tmp_path]
     assert "no-such" in mistake(capsys, "chat", "no-such", *runs)
+    assert "no-such.pt" in mistake(capsys, "chat", "no-such.pt", *runs)
+    assert "nonsense" in mistake(capsys, "chat", trained.path, "--device", "nonsense")
     assert "no-such-corpus" in mistake(capsys, "prepare", "--corpus", "no-such-corpus", "--data-dir", tmp_path)
     assert "no-such.json" in mistake(capsys, "prepare", "--config", "no-such.json")
     assert "hidden_size" in mistake(capsys, "train", "--hidden-size", "0", *runs)
@@ -141,6 +201,32 @@ def test_a_reply_never_fails_and_is_plain_text(trained: RunDirectory) -> None:
     for line in HOSTILE:
         assert bot.reply(line).isprintable()
     assert bot.reply_batch(["Hello.", "", "How are you?"]) == [bot.reply("Hello."), "", bot.reply("How are you?")]
+
+
+def test_a_model_trained_with_context_reads_the_last_turns(
+    tiny: Config, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    from chatbot.distributed import Group
+    from chatbot.export import export
+    from chatbot.preparation import prepare
+    from chatbot.training import train
+
+    config = dataclasses.replace(tiny, corpus=dataclasses.replace(tiny.corpus, context=2))
+    run = RunDirectory(tmp_path / "run")
+    train(config, prepare(config.corpus, data_dir).folder, run, Group())
+    export(run.load_chosen(), run.bundle)
+    for path in (run.path, run.bundle):
+        bot = Chatbot.load(path)
+        encode, sep = bot.vocabulary.encode, [bot.vocabulary.sep_id]
+        turns = ["I am left out.", "Hello!", "How are you?"]
+        ids = encode(bot.words(turns[1])) + sep + encode(bot.words(turns[2])) + sep + encode(bot.words("I'm fine."))
+        seen: list[list[int]] = []
+        monkeypatch.setattr(bot, "reply_ids", lambda prompts, seen=seen: seen.extend(prompts) or [""])
+        bot.reply("I'm fine.", turns)
+        bot.reply("I'm fine.")
+        assert seen == [ids, encode(bot.words("I'm fine."))]
 
 
 def test_quit_ends_a_pipe_early(trained: RunDirectory) -> None:

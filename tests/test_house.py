@@ -53,7 +53,7 @@ def test_model_and_search_do_not_know_each_other() -> None:
         (r"torch\.distributed\b", {"distributed"}),
         (r"\bre\.compile\(", {"tokenizer", "formats"}),
         (r"\bsys\.argv\b|\bparse_args\(", {"__main__"}),
-        (r"\bprint\(", {"__main__", "repl", "training", "checkpoint", "sources", "preparation"}),
+        (r"\bprint\(", {"__main__", "repl", "checkpoint"}),
     ],
 )
 def test_what_belongs_to_one_room_stays_there(pattern: str, room: set[str]) -> None:
