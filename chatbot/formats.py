@@ -8,6 +8,7 @@ keep them in a temporary database on disk when there are many.
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,12 +21,14 @@ from .tables import PROMPT_KEYS, REPLY_KEYS, layout
 CORNELL_LINES, CORNELL_CONVERSATIONS = "movie_lines.txt", "movie_conversations.txt"
 WHOLE = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
 JSON_CHUNK = 1 << 20
+JSON_MEMBER = 1 << 26  # characters that one conversation of a JSON object may have
 MAX_TURNS = 256  # a longer conversation is read as several, the end of one being the context of the next
 OVERLAP = 21  # turns of context that such a piece brings along: one for its first prompt, and CorpusConfig.context
 
 TURNS_KEYS = ("turns", "messages", "dialog", "dialogue", "utterances", "conversation")
 TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", "")
 BLANK = b" \t\r\n\xef\xbb\xbf"
+ARRAY = re.compile(r"\s*\[\s*(?:[\[{\"]|$)")  # and not the `[12:30] ann: hi` of a log
 NO_CORPUS = re.compile(r"readme|licen[cs]e|copying|change|notice")
 
 
@@ -57,10 +60,18 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
     if len(files) == 1 and not heads[files[0]].strip(BLANK):
         raise ChatbotError(f"{files[0].name} is empty")
     found: dict[str, list[InputFile]] = {}
+    refused: list[ChatbotError] = []
     for file, head in heads.items():
         if head.strip(BLANK):
-            found.setdefault(_format_of(file, head) if wanted == "auto" else wanted, []).append(file)
+            try:
+                format = _format_of(file, head) if wanted == "auto" else wanted
+            except ChatbotError as error:
+                refused.append(error)  # it matters only if it is no file about a corpus that is here, too
+            else:
+                found.setdefault(format, []).append(file)
     unknown = found.pop("unknown", [])
+    if not found and refused:
+        raise refused[0]
     if not found:
         what = "only JSON that is neither an object a line nor chitchat" if unknown else "no text file to read"
         raise ChatbotError(f"{where} holds {what}; docs/data.md shows the formats")
@@ -68,6 +79,8 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
         if name in found:  # such a corpus comes with files about the corpus
             whole = [file for file in found[name] if file.base == WHOLE[name]]
             return name, whole[:1] or found[name]
+    if refused:
+        raise refused[0]
     if len(found) > 1:
         kinds = ", ".join(f"{files[0].name} ({name})" for name, files in sorted(found.items()))
         raise ChatbotError(f"{where} holds files of several formats: {kinds}; name one file, or give --format")
@@ -92,7 +105,11 @@ def _cornell_files(files: list[InputFile], where: str, wanted: bool) -> list[Inp
 
 
 def _format_of(file: InputFile, head: bytes) -> str:
-    """The format that the beginning of a file looks like; `unknown` for JSON of another kind."""
+    """The format that the beginning of a file looks like; `unknown` for JSON of another kind.
+
+    Raises:
+        ChatbotError: it would pass for a log, but is an array of JSON or a table without a header.
+    """
     text = head.decode("utf-8", "replace").lstrip("\ufeff")
     lines = [line.rstrip("\r") for line in text.split("\n")]
     lines = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line.strip()][:200]
@@ -102,13 +119,23 @@ def _format_of(file: InputFile, head: bytes) -> str:
         if re.search(r'"messages"\s*:\s*\[\s*\[', text) and '"sender"' in text:
             return "chitchat"
         keys = {key for line in lines[:20] for key in _keys(line)}
+        if ARRAY.match(text) and (not keys or lines[0].strip() == "["):
+            raise ChatbotError(f"{file.name}:1: a JSON array: write one object a line instead (JSONL, docs/data.md)")
         if keys or file.base.endswith((".jsonl", ".ndjson")):
             return "convokit" if {"id", "text"} <= keys and keys & {"conversation_id", "root"} else "jsonl"
         if lines[0].lstrip().startswith("{"):
             return "unknown"
     if sum("__eou__" in line for line in lines) * 2 > len(lines):
         return "dailydialog"
-    return "delimited" if layout(lines, file.base.endswith((".csv", ".tsv", ".tab"))) else "log"
+    if layout(lines, file.base.endswith((".csv", ".tsv", ".tab"))):
+        return "delimited"
+    tabs, count = Counter(line.count("\t") for line in lines).most_common(1)[0]
+    if tabs >= 2 and count * 2 > len(lines):
+        raise ChatbotError(
+            f"{file.name}:1: {tabs + 1} columns and no header: put a header line that names the prompt's and the "
+            "reply's column, or keep two columns (if it is a chat log, give --format log)"
+        )
+    return "log"
 
 
 def _keys(line: str) -> set[str]:
@@ -307,15 +334,23 @@ def _chitchat(file: InputFile, reading: Reading) -> Iterator[Conversation]:
 
 
 def _members_of_object(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
-    """The members of one JSON object that may be far bigger than memory, one after the other."""
+    """The members of one JSON object that may be far bigger than memory, one after the other.
+
+    A malformed member is counted as damaged, and reading goes on at the next one that looks like a conversation.
+
+    Raises:
+        ChatbotError: it is no object, or conversations remain behind a malformed one and none can be told apart.
+    """
+    member = re.compile(r'(?<!\\)"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"messages"\s*:')
     decoder = json.JSONDecoder()
     space = re.compile(r"[\s,]*")
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    buffer, position, wanted = "", 0, JSON_CHUNK
+    buffer, position, wanted, size = "", 0, JSON_CHUNK, 0
     with file.open() as stream:
         opened = False
         while True:
             data = stream.read(wanted)
+            size += len(data)
             reading.advance(len(data))
             buffer, position = buffer[position:] + decode(data), 0
             if not opened:
@@ -324,23 +359,34 @@ def _members_of_object(file: InputFile, reading: Reading) -> Iterator[tuple[str,
                     raise ChatbotError(f"{file.name} is not a JSON object of conversations")
             while True:
                 position = space.match(buffer, position).end()  # type: ignore[union-attr]
-                if buffer.startswith("}", position):
-                    return
+                if buffer.startswith("}", position) and not buffer[position + 1 :].strip():
+                    if not data:
+                        return
+                    break  # it is the object's end only if nothing follows
                 try:
                     key, end = decoder.raw_decode(buffer, position)
                     colon = re.compile(r"\s*:\s*").match(buffer, end)
                     value, position = decoder.raw_decode(buffer, colon.end() if colon else end)
                 except (ValueError, RecursionError):
-                    break
+                    if data and len(buffer) - position <= JSON_MEMBER:
+                        break  # perhaps the rest of it is only not read yet
+                    following = member.search(buffer, position + 1)
+                    if not following and (data or buffer.count('"messages"', position) > 1):
+                        offset = size - len(buffer[position:].encode())
+                        raise ChatbotError(
+                            f"{file.name}: malformed JSON (or a conversation of over 64 MB) at byte {offset:,}, and no "
+                            "conversation can be made out behind it: correct it there"
+                        ) from None
+                    reading.records += 1
+                    detail = f" after {buffer[position : position + 40]!r}"
+                    reading.damaged(file.name, 0, "JSON that breaks off or is malformed", detail)
+                    if not following:
+                        return
+                    position = following.start()
+                    continue
                 yield str(key), value
                 wanted = JSON_CHUNK
-            if not data:
-                reading.records += 1
-                reading.damaged(file.name, 0, "JSON that breaks off or is malformed", f" after {buffer[:40]!r}")
-                return
-            if len(buffer) > 1 << 26:
-                raise ChatbotError(f"{file.name}: a conversation of over 64 MB, or malformed JSON")
-            wanted = max(wanted, len(buffer))
+            wanted = max(wanted, len(buffer) - position)
 
 
 READERS: dict[str, Callable[[InputFile, Reading], Iterator[Conversation]]] = {

@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import io
 import stat
+import weakref
 import zipfile
 import zlib
 from collections import Counter
@@ -22,6 +23,8 @@ CHUNK = 1 << 20
 MAX_LINE = 1 << 20  # bytes; a conversation of JSONL fits many times over
 MAX_RATIO = 200  # of an archive member's size to its compressed size; text comes to 3 - 30
 SMALL_MEMBER = 1 << 24  # bytes that any member may have, however well it was compressed
+SMALL_TOTAL = 1 << 28  # bytes that all members of an archive may have together, however well they were compressed
+MAX_TOTAL = 1 << 36  # bytes that they may have at all
 MAX_FILES = 10_000
 MAX_DEPTH = 4
 MAX_EXAMPLES = 100
@@ -38,6 +41,17 @@ class BadLine(NamedTuple):
     reason: str
 
 
+class _Archive:
+    """A zip archive whose directory is read once; closed as soon as no file of it is referred to any more."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+            raise ChatbotError(f"{path} is not a whole zip archive ({error}): get it again") from error
+        weakref.finalize(self, self.zip.close)
+
+
 @dataclass(frozen=True)
 class InputFile:
     """A file of the corpus: on disk, or a member of a zip archive.
@@ -48,6 +62,7 @@ class InputFile:
     name: str
     path: Path
     member: str = ""
+    archive: _Archive | None = field(default=None, compare=False, repr=False)  # shared by all its members
 
     @property
     def base(self) -> str:
@@ -62,9 +77,8 @@ class InputFile:
     @property
     def size(self) -> int:
         """Bytes, for the progress bar (those on disk where the content's are not known)."""
-        if self.member:
-            with _archive(self.path) as archive:
-                return archive.getinfo(self.member).file_size
+        if self.archive:
+            return self.archive.zip.getinfo(self.member).file_size
         return self.path.stat().st_size
 
     @contextlib.contextmanager
@@ -75,16 +89,15 @@ class InputFile:
             ChatbotError: it cannot be read, the archive is damaged, or it unpacks to far more than it should.
         """
         try:
-            if self.member:
-                with _archive(self.path) as archive:
-                    member = archive.getinfo(self.member)
-                    if member.file_size > max(SMALL_MEMBER, MAX_RATIO * member.compress_size):
-                        raise ChatbotError(
-                            f"{self.name} would unpack to {member.file_size:,} bytes from {member.compress_size:,}: "
-                            "refused as an archive bomb"
-                        )
-                    with archive.open(member) as stream:
-                        yield stream
+            if self.archive:
+                member = self.archive.zip.getinfo(self.member)
+                if member.file_size > max(SMALL_MEMBER, MAX_RATIO * member.compress_size):
+                    raise ChatbotError(
+                        f"{self.name} would unpack to {member.file_size:,} bytes from {member.compress_size:,}: "
+                        "refused as an archive bomb"
+                    )
+                with self.archive.zip.open(member) as stream:
+                    yield stream
             else:
                 with self.path.open("rb") as stream:
                     packed = stream.read(2) == b"\x1f\x8b"
@@ -157,27 +170,24 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
     files, refused = [], []
-    with _archive(path) as archive:
-        names = [member.filename for member in archive.infolist() if not member.is_dir()]
+    archive = _Archive(path)
+    members = [member for member in archive.zip.infolist() if not member.is_dir()]
+    names = [member.filename for member in members]
     if len(names) > MAX_FILES:
         raise ChatbotError(f"{path} holds over {MAX_FILES:,} files: give the one that is the corpus")
+    total, packed = sum(member.file_size for member in members), path.stat().st_size
+    if total > min(MAX_TOTAL, max(SMALL_TOTAL, MAX_RATIO * packed)):  # of the archive: members may share their bytes
+        raise ChatbotError(
+            f"{path} would unpack to {total:,} bytes from {packed:,}: refused as an archive bomb; "
+            "give the file that is the corpus, unpacked"
+        )
     for name in sorted(names):
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
             refused.append(BadLine(str(path), 0, f"member {name[:80]!r} points outside the archive, ignored"))
         elif not any(part.startswith((".", "__")) for part in parts):  # __MACOSX/._movie_lines.txt and its like
-            files.append(InputFile(f"{path}/{name}", path, name))
+            files.append(InputFile(f"{path}/{name}", path, name, archive))
     return files, refused
-
-
-@contextlib.contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
-        raise ChatbotError(f"{path} is not a whole zip archive ({error}): get it again") from error
-    with archive:
-        yield archive
 
 
 @dataclass

@@ -48,6 +48,10 @@ def layout(lines: list[str], sure: bool) -> Table | None:
 
     A comma also stands in prose: without a header it counts only where the file's name says so (`sure`).
     """
+    if not lines:
+        return None
+    if not lines:
+        return None
     for delimiter in "\t,;|":
         rows = [_fields([line], delimiter) or [] for line in lines]
         names = [name.strip().lower() for name in rows[0]]

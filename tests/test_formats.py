@@ -497,3 +497,90 @@ def test_progress_reaches_the_size_of_the_input(tmp_path: Path) -> None:
     steps: list[int] = []
     read(folder, advance=steps.append)
     assert sum(steps) == sum(file.size for file in input_files(folder)[0])
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.txt", "a.jsonl"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_is_no_log(tmp_path: Path, name: str, indent: int | None) -> None:
+    (tmp_path / name).write_text(json.dumps([{"prompt": "a", "reply": "b"}] * 3, indent=indent))
+    with pytest.raises(ChatbotError, match=rf"{name}:1: a JSON array: write one object a line"):
+        read(tmp_path / name)
+
+
+def test_a_json_array_of_an_object_a_line_is_named_and_a_log_of_times_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[\n{"prompt": "a", "reply": "b"},\n{"prompt": "c", "reply": "d"}\n]\n')
+    with pytest.raises(ChatbotError, match="a JSON array"):
+        read(tmp_path / "a.json")
+    (tmp_path / "a.log").write_text("[12:30] Hello?\n[12:31] Hi.\n")
+    assert turns(tmp_path / "a.log") == [["[12:30] Hello?", "[12:31] Hi."]]
+
+
+def test_many_columns_without_a_header_are_no_log(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("1\tHello?\tHi.\n2\tHow are you?\tFine.\n\nodd\n")
+    with pytest.raises(ChatbotError, match=r"a\.tsv:1: 3 columns and no header: put a header line"):
+        read(tmp_path / "a.tsv")
+    assert read(tmp_path / "a.tsv", "log")[0] == "log"
+
+
+@pytest.mark.parametrize("chunk", [1 << 20, 999])
+@pytest.mark.parametrize("most", [1 << 26, 2000])
+@pytest.mark.parametrize(
+    ("broken", "by"), [('"k99": {', '"k99": @@@{'), ('"k99": {', '@@@"k99": {'), ('"k99"', '}"k99"')]
+)
+def test_chitchat_goes_on_behind_a_malformed_conversation(
+    tmp_path: Path, broken: str, by: str, chunk: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.formats.JSON_CHUNK", chunk)
+    monkeypatch.setattr("chatbot.formats.JSON_MEMBER", most)
+    talks = json.dumps({f"k{i}": messages(['say "hi"'], ["b"]) for i in range(400)})
+    (tmp_path / "dataset.json").write_text(talks.replace(broken, by))
+    _, found, account = read(tmp_path / "dataset.json")
+    assert len(found) == (399 if by.startswith('"') else 400)
+    assert (account.bad, account.records) == (1, len(found) + 1)
+
+
+def test_chitchat_that_cannot_go_on_names_the_byte(tmp_path: Path) -> None:
+    talks = {f"k{i}": {"prompt": "é", **messages(["a"], ["b"])} for i in range(9)}
+    for talk in talks.values():
+        talk["messages"] = talk.pop("messages")  # behind the other keys, so that no conversation's begin is known
+    text = json.dumps(talks, ensure_ascii=False).replace('"k3": {', '"k3": @@@{')
+    (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
+    offset = text.encode().index(b'"k3"')
+    with pytest.raises(ChatbotError, match=rf"dataset\.json: malformed JSON .* at byte {offset:,},"):
+        read(tmp_path / "dataset.json")
+
+
+def test_a_table_of_form_feeds_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("\f\n")
+    with pytest.raises(ChatbotError, match="no two columns"):
+        read(tmp_path / "a.tsv", "delimited")
+
+
+def test_an_archive_of_many_files_is_opened_once_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[zipfile.ZipFile] = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            opened.append(self)
+
+    path = packed(tmp_path / "a.zip", {f"{i}.log": b"Hello?\nHi.\n" for i in range(50)})
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    found, _ = input_files(path)
+    format, files = recognise(found, "auto", "a.zip")
+    assert sum(file.size for file in files) == 50 * 11
+    assert len(list(conversations(format, files, Reading()))) == 50
+    assert len(opened) == 1
+    assert opened[0].fp is not None
+    del found, files
+    assert opened[0].fp is None
+
+
+@pytest.mark.parametrize("limit", ["SMALL_TOTAL", "MAX_TOTAL"])
+def test_a_bomb_of_many_small_members_is_refused(tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path / "a.zip", {f"{i}.log": b"a\n" * 50_000 for i in range(20)})
+    assert len(input_files(path)[0]) == 20
+    monkeypatch.setattr(inputs, limit, 1 << 20)
+    monkeypatch.setattr(inputs, "MAX_RATIO", 10)
+    with pytest.raises(ChatbotError, match=r"a\.zip would unpack to 2,000,000 bytes from .*refused as an archive bomb"):
+        input_files(path)
