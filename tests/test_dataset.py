@@ -55,7 +55,7 @@ def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda folder: (folder / "manifest.json").unlink(), "run: chatbot prepare"),
+        (lambda folder: (folder / "manifest.json").unlink(), "run: make prepare"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "holds no prepared corpus"),
         (lambda folder: (folder / "manifest.json").write_text("[" * 100_000), "holds no prepared corpus"),
         (lambda folder: (folder / "manifest.json").write_text('{"format": 99}'), "has format 99"),
@@ -142,5 +142,5 @@ def test_evaluation_sees_every_pair_once_in_one_order(many: PairDataset) -> None
 
 
 def test_a_missing_preparation_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ChatbotError, match="chatbot prepare"):
+    with pytest.raises(ChatbotError, match="make prepare"):
         load_manifest(tmp_path / "nowhere")
