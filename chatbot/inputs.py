@@ -198,13 +198,14 @@ class Reading:
         latin: decode all as ISO-8859-1, as the tutorial does; otherwise as UTF-8, or cp1252 where a line is not UTF-8.
         advance: called with the number of bytes read, as they are read.
         records: lines read, or whatever else the format counts in.
-        recoded: lines that were not UTF-8.
+        recoded: lines that were not UTF-8. first_recoded: file and line of the first.
     """
 
     latin: bool = False
     advance: Callable[[int], Any] = lambda size: None
     records: int = 0
     recoded: int = 0
+    first_recoded: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[BadLine] = field(default_factory=list)
 
@@ -250,7 +251,7 @@ class Reading:
                 block = block.removeprefix(b"\xef\xbb\xbf")
                 if block.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise ChatbotError(f"{file.name} is UTF-16: save it as UTF-8")
-            lines = self._decoded(block)
+            lines = self._decoded(block, file.name, number)
             if b"\0" in block or b"\r" in block:
                 lines = [self._cleaned(file.name, number + i, line) for i, line in enumerate(lines, 1)]
             self.records += len(lines)
@@ -288,19 +289,20 @@ class Reading:
         if rest:
             yield rest
 
-    def _decoded(self, block: bytes) -> list[str]:
+    def _decoded(self, block: bytes, file: str, number: int) -> list[str]:
         if self.latin:
             return block.decode("latin-1").split("\n")
         try:
             return block.decode().split("\n")
         except UnicodeDecodeError:
-            return [self._decoded_line(line) for line in block.split(b"\n")]
+            return [self._decoded_line(line, file, number + i) for i, line in enumerate(block.split(b"\n"), 1)]
 
-    def _decoded_line(self, line: bytes) -> str:
+    def _decoded_line(self, line: bytes, file: str, number: int) -> str:
         try:
             return line.decode()
         except UnicodeDecodeError:
             self.recoded += 1
+            self.first_recoded = self.first_recoded or f"{file}:{number}"
             return line.decode("latin-1").translate(_CP1252)
 
     def _cleaned(self, file: str, number: int, line: str) -> str:

@@ -120,6 +120,7 @@ def _prepare(
             "count": reading.bad,
             "read": reading.records,
             "not_utf8": reading.recoded,
+            "first_not_utf8": reading.first_recoded,
             "reasons": dict(reading.reasons),
             "examples": [bad._asdict() for bad in reading.examples],
         },

@@ -43,7 +43,10 @@ def summary(manifest: dict[str, Any]) -> str:
         if settings["split"][index] and not splits[name]["pairs"]:
             lines.append(f"note          nothing is held out for {name}: the corpus is too small for its share")
     if bad["not_utf8"]:
-        lines.append(f"encoding      {bad['not_utf8']:,} lines are not UTF-8 and were read as cp1252")
+        lines.append(
+            f"encoding      {bad['not_utf8']:,} lines are not UTF-8 and were read as cp1252 "
+            f"(the first: {bad['first_not_utf8']})"
+        )
     if bad["count"]:
         lines.append(f"damaged       {bad['count']:,} of {bad['read']:,} lines, left out:")
         lines += [f"              {count:,} x {reason}" for reason, count in bad["reasons"].items()]

@@ -396,6 +396,7 @@ def test_mixed_encodings_are_told_apart_line_by_line(tmp_path: Path) -> None:
     _, found, account = read(path)
     assert found[0].turns == ["déjà \u2019 vu", "it\u2019s \x81 \x85", "it\u2019s \x81 café"]
     assert account.recoded == 1
+    assert account.first_recoded.endswith(":3")
     assert read(path, latin=True)[1][0].turns[2] == "it\x92s \x81 caf\xe9"
 
 
