@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
-from chatbot.training import AVERAGE_EVERY, average, batch_loss, make_optimizer
+from chatbot.optimization import AVERAGE_EVERY, average, batch_loss, make_optimizer
 
 BATCH = 64
 

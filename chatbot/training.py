@@ -9,21 +9,15 @@ log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov
 import copy
 import dataclasses
 import math
-import os
 import random
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -34,14 +28,15 @@ from .dataset import Batch, BatchSampler, PairDataset, collate, load_vocabulary
 from .distributed import Group
 from .errors import ChatbotError
 from .evaluation import held_out_sums
+from .interruption import stop_on_signal
 from .journal import Journal
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
+from .optimization import AVERAGE_EVERY, average, batch_loss, learning_rate, make_optimizer
 from .pictures import attention_picture
 from .vocabulary import EOS_ID
 
 LOG_EVERY = 25  # steps between two lines of metrics
-AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
@@ -346,53 +341,8 @@ class Trainer:
         )
 
 
-@torch.no_grad()
-def average(averaged: Seq2Seq, model: Seq2Seq, decay: float, step: int) -> None:
-    """Move `averaged` towards `model`: an exponential average over the steps (Polyak and Juditsky 1992).
-
-    The decay is `decay` for each of the `AVERAGE_EVERY` steps since the last call, and less at the beginning, so that
-    the first weights are soon forgotten (the first few steps, each averaged, are nearly a copy).
-    """
-    kept = min(decay, (1 + step) / (10 + step)) ** AVERAGE_EVERY
-    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - kept)
-
-
 def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-
-
-def make_optimizer(model: Seq2Seq, settings: TrainingConfig) -> torch.optim.Optimizer:
-    """One AdamW over every parameter once."""
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-
-
-def batch_loss(model: Seq2Seq, batch: Batch, settings: TrainingConfig, *, forced: bool = True) -> Tensor:
-    """Negative log-likelihood of the replies in nats, summed over their tokens: a scalar to differentiate.
-
-    forced: whether the network reads the true reply or its own words.
-    """
-    with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        if forced:
-            logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
-        else:
-            logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-    return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
-
-
-def learning_rate(settings: TrainingConfig, step: int) -> float:
-    """The rate of the update that comes after `step` updates: linear warm-up, then constant or a cosine to zero."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
@@ -421,31 +371,3 @@ def kept_prompts(dataset: PairDataset) -> list[list[int]]:
     # spread over the dataset, for neighbours in a corpus are alike
     chosen = [group[:: max(1, len(group) // each)][:each] for group in by_length]
     return [dataset[index][0].tolist() for group in chosen for index in group]
-
-
-@dataclass
-class StopRequest:
-    """Whether somebody asked the training to stop."""
-
-    requested: bool = False
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Ctrl-C or SIGTERM asks to stop after the current step; a second one ends the program at once."""
-    request = StopRequest()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        request.requested = True
-        signal.signal(number, before[signal.Signals(number)])
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,10 +8,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
-    {"errors", "files", "config", "tokenizer", "vocabulary"},
+    {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
     {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report"},
     {"model", "dataset", "distributed", "tables", "sources"},
-    {"checkpoint", "evaluation", "formats"},
+    {"checkpoint", "evaluation", "formats", "optimization"},
     {"export", "journal", "corpus"},
     {"bot", "draft"},
     {"numbering", "repl"},

@@ -16,8 +16,9 @@ from chatbot.config import Config, TrainingConfig
 from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
 from chatbot.journal import Journal
+from chatbot.optimization import learning_rate
 from chatbot.prepared import PairDataset
-from chatbot.training import kept_prompts, learning_rate, train
+from chatbot.training import kept_prompts, train
 
 TIMES = ("seconds", "pairs_per_second")
 

@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM: the first asks, the second ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class StopRequest:
+    """Whether somebody asked the training to stop."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Ctrl-C or SIGTERM asks to stop after the current step; a second one ends the program at once."""
+    request = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.requested = True
+        signal.signal(number, before[signal.Signals(number)])
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
