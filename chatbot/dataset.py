@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .prepared import PairDataset as PairDataset
-from .prepared import load_manifest as load_manifest
-from .prepared import load_vocabulary as load_vocabulary
+from .prepared import PairDataset
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from .dataset import PairDataset, collate, in_order
+from .dataset import collate, in_order
 from .distributed import Group
 from .errors import ChatbotError
 from .metrics import TokenSums, token_sums
 from .model import Seq2Seq
+from .prepared import PairDataset
 
 EVALUATION_BATCH = 128
 

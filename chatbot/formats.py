@@ -219,14 +219,14 @@ def _chains(
             parent = None
         children.setdefault(parent, []).append(id)
     reached = 0
-    todo: list[tuple[str, list[str | None]]] = [(id, []) for id in reversed(children.pop(None, []))]
-    while todo:
-        id, turns = todo.pop()
+    waiting: list[tuple[str, list[str | None]]] = [(id, []) for id in reversed(children.pop(None, []))]
+    while waiting:
+        id, turns = waiting.pop()
         start = max(len(turns) - 1, 0)
         turns = [*turns, by_id[id][1]]
         reached += 1
         while replies := children.get(id):
-            todo += [(reply, turns[-OVERLAP:]) for reply in reversed(replies[1:])]
+            waiting += [(reply, turns[-OVERLAP:]) for reply in reversed(replies[1:])]
             id = replies[0]
             turns.append(by_id[id][1])
             reached += 1

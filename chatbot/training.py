@@ -24,7 +24,7 @@ from tqdm import tqdm
 from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
 from .config import Config, TrainingConfig
-from .dataset import Batch, BatchSampler, PairDataset, collate, load_vocabulary
+from .dataset import Batch, BatchSampler, collate
 from .distributed import Group
 from .errors import ChatbotError
 from .evaluation import held_out_sums
@@ -34,6 +34,7 @@ from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 from .optimization import AVERAGE_EVERY, average, batch_loss, learning_rate, make_optimizer
 from .pictures import attention_picture
+from .prepared import PairDataset, load_vocabulary
 from .vocabulary import EOS_ID
 
 LOG_EVERY = 25  # steps between two lines of metrics

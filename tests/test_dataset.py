@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.dataset import BatchSampler, PairDataset, collate, in_order, load_manifest, load_vocabulary, pad_prompts
+from chatbot.dataset import BatchSampler, collate, in_order, pad_prompts
 from chatbot.errors import ChatbotError
+from chatbot.prepared import PairDataset, load_manifest, load_vocabulary
 from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 Pairs = list[tuple[list[int], list[int]]]
