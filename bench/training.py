@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
-from chatbot.optimization import AVERAGE_EVERY, average, batch_loss, make_optimizer
+from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 
 BATCH = 64
 
@@ -46,20 +46,19 @@ class OurTraining:
         self.device = device
         self.model = Seq2Seq(self.config.model, vocabulary_size).to(device).train()
         self.averaged, self.steps = copy.deepcopy(self.model), 0
-        self.optimizer = make_optimizer(self.model, self.config.training)
+        self.optimizer = Optimizer(self.model, self.config.training)
 
-    def step(self, pairs: list[Pair]) -> float:
-        """One update; returns the mean loss."""
+    def step(self, pairs: list[Pair]) -> torch.Tensor:
+        """One update; returns the mean loss, on the device."""
         batch = collate(pairs).to(self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(self.model, batch, self.config.training) / len(batch.targets)
+        self.optimizer.zero_grad()
+        loss, _ = batch_loss(self.model, batch, self.config.training, len(batch.targets))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm)
-        self.optimizer.step()
+        self.optimizer.step(self.steps)
         self.steps += 1
         if self.steps % AVERAGE_EVERY == 0:
             average(self.averaged, self.model, self.config.training.weight_averaging, self.steps)
-        return loss.item()
+        return loss.detach()
 
 
 def main() -> None:

@@ -80,7 +80,13 @@ class ModelConfig:
         "encoder's last states to the decoder's first: linear over both directions of each layer, or the tutorial's",
         choices=("linear", "tutorial"),
     )
-    dropout: float = setting(0.1, "on embeddings, between GRU layers and before the output layer", low=0, high=0.95)
+    attention_mask: bool = setting(True, "attention leaves padding out in training too, as the tutorial's does not")
+    dropout: float = setting(0.1, "share of the values that training leaves out", low=0, high=0.95)
+    dropout_places: str = setting(
+        "all",
+        "embeddings, between layers and before the output layer; or the tutorial's: decoder's embeddings and between layers",
+        choices=("all", "tutorial"),
+    )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
 
     def __post_init__(self) -> None:
@@ -97,7 +103,17 @@ class TrainingConfig:
     epochs: float = setting(0.0, "passes over the pairs, instead of `steps`; 0 is off", low=0, high=1e6)
     batch_size: int = setting(64, "pairs in a batch, over all processes together", low=1, high=1 << 20)
     accumulate: int = setting(1, "parts in which a batch is worked on, in turn: less memory", low=1, high=1 << 16)
-    learning_rate: float = setting(2e-3, "AdamW's highest rate", low=0, high=10)
+    draws: str = setting(
+        "epoch",
+        "every pair once an epoch, or each batch drawn anew as the tutorial does",
+        choices=("epoch", "replacement"),
+    )
+    loss: str = setting(
+        "tokens", "mean over tokens, or the tutorial's sum over time steps of means", choices=("tokens", "steps")
+    )
+    optimizer: str = setting("adamw", "one AdamW, or the tutorial's two Adams", choices=("adamw", "two-adams"))
+    learning_rate: float = setting(2e-3, "the optimiser's highest rate", low=0, high=10)
+    decoder_rate_ratio: float = setting(1.0, "the decoder's rate over the encoder's", low=0, high=1000)
     schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
     warmup_steps: int = setting(100, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
     weight_decay: float = setting(0.01, "AdamW's decoupled weight decay", low=0, high=1)
@@ -106,6 +122,7 @@ class TrainingConfig:
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
+    word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")
     weight_averaging: float = setting(
         0.995,
         "decay per step of the exponential average of the weights that is judged, kept and used; 0 is off",
@@ -184,14 +201,19 @@ PRESETS: dict[str, Config] = {
             max_bad_fraction=1.0,
             tutorial_quirks=True,
         ),
-        model=ModelConfig(bridge="tutorial", tie_embeddings=False),
+        model=ModelConfig(bridge="tutorial", attention_mask=False, dropout_places="tutorial", tie_embeddings=False),
         training=TrainingConfig(
             steps=4000,
+            draws="replacement",
+            loss="steps",
+            optimizer="two-adams",
             learning_rate=1e-4,
+            decoder_rate_ratio=5.0,
             schedule="constant",
             warmup_steps=0,
             weight_decay=0.0,
             clip_norm=50.0,
+            word_frequencies=False,
             weight_averaging=0.0,
             precision="fp32",
             patience=0,

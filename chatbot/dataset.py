@@ -1,13 +1,15 @@
-"""Numbered pairs to batches of tensors: length buckets, padding, the SOS/EOS shift."""
+"""Numbered pairs to batches of tensors: length buckets, padding, the SOS/EOS shift; what is read at which step."""
 
+import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from .config import TrainingConfig
 from .prepared import PairDataset
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
@@ -57,23 +59,32 @@ def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np
     return Batch(src, src_lengths, torch.from_numpy(tgt), tgt_lengths, torch.from_numpy(targets))
 
 
-@dataclass(frozen=True)
 class BatchSampler:
-    """Which pairs make which batch: a pure function of (seed, epoch), so a position is all that resuming needs.
+    """Which pairs make the batch of a step: a pure function of (seed, step), so a step is all that resuming needs.
 
-    Each epoch shuffles all pairs, sorts windows of `BUCKET` batches by length (little padding, and the
-    order stays random at a larger scale), cuts batches, and shuffles those. Every pair comes once an epoch.
+    Each epoch shuffles all pairs, sorts windows of `BUCKET` batches by length (little padding, and the order stays
+    random at a larger scale), cuts batches, and shuffles those. Every pair comes once an epoch. With
+    `draws="replacement"` every batch is drawn from all pairs by itself, as the tutorial does.
     """
 
-    dataset: PairDataset
-    batch_size: int
-    seed: int
-
     BUCKET = 64
+
+    def __init__(self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch") -> None:
+        self.dataset, self.batch_size, self.seed, self.draws = dataset, batch_size, seed, draws
+        self._epoch, self._batches = -1, list[np.ndarray]()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.dataset) // self.batch_size)
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        """The indices into the dataset that the update after `step` updates is made of."""
+        if self.draws == "replacement":
+            return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
+        epoch, position = divmod(step, len(self))
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self.epoch(epoch)
+        return self._batches[position]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch as arrays of indices into the dataset."""
@@ -87,12 +98,67 @@ class BatchSampler:
         rng.shuffle(batches)
         return batches
 
-    def batches(self, step: int) -> Iterator[np.ndarray]:
-        """Batches without end, from the one that comes after `step` updates."""
-        epoch, position = divmod(step, len(self))
-        while True:
-            yield from self.epoch(epoch)[position:]
-            epoch, position = epoch + 1, 0
+
+class StepData(NamedTuple):
+    """What one process reads at one step.
+
+    parts: its batches, worked on in turn (`accumulate`; fewer where there are fewer pairs). pairs: how many pairs
+    those are. tokens: reply tokens of the whole batch over all processes, EOS counted.
+    """
+
+    parts: list[Batch]
+    pairs: int
+    tokens: int
+
+
+class StepReader(Dataset[StepData]):
+    """The batches of each step for one of the processes that train together: a pure function of the step.
+
+    Args:
+        pairs: the training pairs.
+        settings: batch size, parts, order and word dropout.
+        unk_id: what word dropout puts in a word's place; None is no word dropout.
+        num_special: how many ids, from 0 up, are not words.
+        rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
+    """
+
+    def __init__(
+        self,
+        pairs: PairDataset,
+        settings: TrainingConfig,
+        unk_id: int | None,
+        num_special: int,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
+        self.pairs, self.settings = pairs, settings
+        self.unk_id, self.num_special = unk_id, num_special
+        self.rank, self.size = rank, size
+        self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws)
+
+    def __getitem__(self, step: Any) -> StepData:
+        indices = self.sampler[step]
+        share = indices[self.rank :: self.size]
+        generator = torch.Generator().manual_seed(step_seed(self.settings.seed, step, self.rank, "words"))
+        parts = [
+            self._forgetful(collate([self.pairs[index] for index in part]), generator)
+            for part in np.array_split(share, self.settings.accumulate)
+            if len(part)
+        ]
+        _, replies = self.pairs.lengths(indices)
+        return StepData(parts, len(share), int(replies.sum()) + len(indices))
+
+    def _forgetful(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Some of the prompts' words replaced by `<unk>` (word dropout; Iyyer et al. 2015)."""
+        if not self.settings.word_dropout or self.unk_id is None:
+            return batch
+        forgotten = torch.rand(batch.src.shape, generator=generator) < self.settings.word_dropout
+        return batch._replace(src=batch.src.masked_fill(forgotten & (batch.src >= self.num_special), self.unk_id))
+
+
+def step_seed(seed: int, step: int, rank: int, purpose: str) -> int:
+    """The seed of what a process draws at a step for one purpose, from 0 to 2**63 - 1."""
+    return random.Random(f"{seed} {step} {rank} {purpose}").getrandbits(63)
 
 
 def in_order(dataset: PairDataset, batch_size: int) -> Iterator[list[int]]:

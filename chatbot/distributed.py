@@ -1,6 +1,8 @@
 """One process or many: the only torch.distributed. Started by torchrun, which names the ranks in the environment."""
 
 import os
+import resource
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -31,7 +33,8 @@ class Group:
         size = int(os.environ.get("WORLD_SIZE", 1))
         if size > 1:
             # the first process may prepare a large corpus while the others wait
-            backend = "nccl" if device.type == "cuda" else "gloo"
+            # numbers of the host go over gloo, so that no GPU is waited for
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(hours=12))
         return cls(device, int(os.environ["RANK"]) if size > 1 else 0, size)
 
@@ -46,14 +49,13 @@ class Group:
 
     def wait(self) -> None:
         """Return when every process has come here."""
-        if self.size > 1:
-            dist.barrier()
+        self.sum([0.0])
 
     def sum(self, values: Iterable[float]) -> list[float]:
         """Element-wise sums over the processes, in double precision."""
         if self.size == 1:
             return list(values)
-        tensor = torch.tensor(list(values), dtype=torch.float64, device=self.device)
+        tensor = torch.tensor(list(values), dtype=torch.float64)
         dist.all_reduce(tensor)
         return tensor.tolist()
 
@@ -91,6 +93,14 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ChatbotError(f"no device {name!r} here: {str(error).splitlines()[0]}; try --device cpu") from error
     return device
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory in bytes that was in use at once: on a GPU what torch held there, else what the process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def pick_precision(name: str, device: torch.device) -> str:

@@ -96,7 +96,8 @@ class Encoder(nn.Module):
     def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
+        self.masks_padding = config.attention_mask
         self.gru = GRU(
             embedding.embedding_dim,
             config.hidden_size,
@@ -120,7 +121,7 @@ class Encoder(nn.Module):
 
         Returns:
             memory (B, S, H): both directions' outputs of the top layer, added up; zero at padding.
-            mask (B, S): True at real tokens.
+            mask (B, S): True at real tokens (in training without `attention_mask`: everywhere).
             hidden (L, B, H): the decoder's first state.
         """
         packed = pack_padded_sequence(src, src_lengths, batch_first=True)
@@ -134,6 +135,8 @@ class Encoder(nn.Module):
         outputs, hidden = self.gru(embedded._replace(data=data), first)
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
         forward, backward = outputs.chunk(2, dim=-1)
+        if self.training and not self.masks_padding:
+            mask = torch.ones_like(mask)
         return forward + backward, mask, self.bridge(hidden)
 
 
@@ -144,6 +147,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         self.dropout = nn.Dropout(config.dropout)
+        self.output_dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
         self.gru = GRU(
             embedding.embedding_dim,
             config.hidden_size,
@@ -201,7 +205,7 @@ class Decoder(nn.Module):
 
     def _logits(self, states: Tensor, context: Tensor) -> Tensor:
         """states (..., H), context (..., H) -> logits (..., V), by Luong's attentional state (equation 5)."""
-        return self.out(self.dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1)))))
+        return self.out(self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1)))))
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:

@@ -1,10 +1,14 @@
-"""One update's parts: the loss of a batch, the optimiser, its rate, and the average of the weights."""
+"""One update's parts: the loss of a batch, the optimiser, its rate, and the average of the weights.
+
+Two recipes: today's, and the lineage's (`loss="steps"`, `optimizer="two-adams"`), which `--preset tutorial` trains by.
+"""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import TrainingConfig
 from .dataset import Batch
@@ -13,28 +17,105 @@ from .model import Seq2Seq
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
 
 
-def make_optimizer(model: Seq2Seq, settings: TrainingConfig) -> torch.optim.Optimizer:
-    """One AdamW over every parameter once."""
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+class Optimizer:
+    """AdamW over every parameter once (Loshchilov and Hutter 2019), or the lineage's two Adams.
+
+    Those are one over the encoder and one over the decoder; the embedding that both share is in both, so it is
+    clipped twice and moved twice.
+    """
+
+    def __init__(self, model: Seq2Seq, settings: TrainingConfig) -> None:
+        self.settings = settings
+        sides = [list(model.encoder.parameters()), list(model.decoder.parameters())]
+        rates = [1.0, settings.decoder_rate_ratio]
+        self._parts: list[torch.optim.Optimizer]
+        if settings.optimizer == "two-adams":
+            self._clipped = sides
+            self._parts = [
+                torch.optim.Adam([{"params": side, "ratio": rate}], fused=True)
+                for side, rate in zip(sides, rates, strict=True)
+            ]
+        else:
+            shared = {id(parameter) for parameter in sides[0]}
+            sides[1] = [parameter for parameter in sides[1] if id(parameter) not in shared]
+            self._clipped = [sides[0] + sides[1]]
+            groups: list[dict[str, Any]] = [
+                {"params": side, "ratio": rate} for side, rate in zip(sides, rates, strict=True)
+            ]
+            decay = settings.weight_decay
+            self._parts = [torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=decay, fused=True)]
+
+    def step(self, step: int) -> Tensor:
+        """Clip the gradients, move the weights by them, forget them.
+
+        Args:
+            step: updates before this one, which the rate depends on.
+
+        Returns:
+            the gradient's norm before clipping (of two, the root of the sum of their squares): a scalar, not read here,
+            for reading waits for the device.
+        """
+        rate = learning_rate(self.settings, step)
+        squares = []
+        for parameters in self._clipped:
+            squares.append(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm) ** 2)
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = rate * group["ratio"]
+            part.step()
+        return torch.stack(squares).sum().sqrt()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for part in self._parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Moments and step counts, of one optimiser or of both."""
+        return [part.state_dict() for part in self._parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Take back what `state_dict` gave.
+
+        Raises:
+            ValueError: it belongs to another model or recipe.
+        """
+        if not isinstance(states, list) or len(states) != len(self._parts):
+            raise ValueError("the optimiser's state is of another recipe")
+        for part, state in zip(self._parts, states, strict=True):
+            part.load_state_dict(state)
 
 
-def batch_loss(model: Seq2Seq, batch: Batch, settings: TrainingConfig, *, forced: bool = True) -> Tensor:
-    """Negative log-likelihood of the replies in nats, summed over their tokens: a scalar to differentiate.
+def batch_loss(
+    model: Seq2Seq, batch: Batch, settings: TrainingConfig, tokens: int, *, forced: bool = True
+) -> tuple[Tensor, Tensor]:
+    """What to differentiate for a batch, or for a part of one, and what it costs.
 
-    forced: whether the network reads the true reply or its own words.
+    Args:
+        tokens: reply tokens of the whole batch, of which this may be a part.
+        forced: whether the network reads the true reply or its own words.
+
+    Returns:
+        the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
+        the lineage's sum over time steps of each step's mean);
+        the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
     """
     with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         if forced:
             logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
         else:
             logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-    return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+    if settings.loss == "tokens":
+        loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+        return loss / tokens, loss.detach()
+    losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
+    return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
+
+
+def step_weights(lengths: Tensor) -> Tensor:
+    """One over how many replies reach a token's time step, for the N real tokens row by row, from lengths (B,)."""
+    steps = torch.cat([torch.arange(int(length)) for length in lengths])  # (N,)
+    return 1 / torch.bincount(steps)[steps]
 
 
 def learning_rate(settings: TrainingConfig, step: int) -> float:

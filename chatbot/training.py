@@ -12,27 +12,29 @@ import math
 import random
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
 from .config import Config, TrainingConfig
-from .dataset import Batch, BatchSampler, collate
-from .distributed import Group
+from .dataset import StepData, StepReader, step_seed
+from .distributed import Group, peak_memory
 from .errors import ChatbotError
 from .evaluation import held_out_sums
-from .interruption import stop_on_signal
+from .interruption import leave_signals_alone, stop_on_signal
 from .journal import Journal
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
-from .optimization import AVERAGE_EVERY, average, batch_loss, learning_rate, make_optimizer
+from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
 from .vocabulary import EOS_ID
@@ -41,6 +43,8 @@ LOG_EVERY = 25  # steps between two lines of metrics
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
+READERS = 2  # processes that read ahead for each GPU
+NEVER = 1 << 62  # a step that does not come
 
 
 @dataclass
@@ -107,28 +111,35 @@ class Trainer:
         self.held_out = PairDataset(prepared, "valid")
         if not len(self.pairs):
             raise ChatbotError("the corpus gave no training pair; see its summary: make prepare CORPUS=...")
-        self.sampler = BatchSampler(self.pairs, self.settings.batch_size, self.settings.seed)
         if self.settings.epochs:
-            steps = max(1, round(self.settings.epochs * len(self.sampler)))
+            steps = max(1, round(self.settings.epochs * -(-len(self.pairs) // self.settings.batch_size)))
             self.settings = dataclasses.replace(self.settings, steps=steps)
+        vocabulary = self.vocabulary
+        self.reader = StepReader(
+            self.pairs, self.settings, vocabulary.unk_id, vocabulary.num_special, group.rank, group.size
+        )
 
         torch.manual_seed(self.settings.seed)
         self.model = Seq2Seq(config.model, len(self.vocabulary))
-        with torch.no_grad():  # begin with how often each word is said, and learn the rest
-            self.model.decoder.out.bias.copy_(torch.from_numpy(log_frequencies(self.pairs, len(self.vocabulary))))
+        if self.settings.word_frequencies:
+            with torch.no_grad():
+                self.model.decoder.out.bias.copy_(torch.from_numpy(log_frequencies(self.pairs, len(vocabulary))))
         self.model.to(self.device)
         self.parameters = list(self.model.parameters())
-        self.optimizer = make_optimizer(self.model, self.settings)
+        self.optimizer = Optimizer(self.model, self.settings)
         # what is judged and kept: an average of the weights over the last steps, or the weights themselves
         self.judged = copy.deepcopy(self.model) if self.settings.weight_averaging else self.model
         self.progress = Progress()
+        # of the steps since the last look, on the device: looking at every step would make it wait every time
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.gradient_norm = torch.zeros((), device=self.device)
+        self.first_bad_step = torch.full((), NEVER, device=self.device)
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
         if resume:
             self._restore(run.load_last())
         if group.is_writer:
             run.begin(config, self.vocabulary)
             run.tidy()
-        self.gradient_norm = math.nan
         self.journal = Journal(run, self.progress.step) if group.is_writer else None
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -156,90 +167,97 @@ class Trainer:
         started = time.perf_counter()
         reason = "steps"
         with stop_on_signal() as stop, self._bar() as bar:
-            for indices in self.sampler.batches(progress.step):
-                if progress.step >= settings.steps:
-                    break
+            for data in self._steps():
                 began = time.perf_counter()
-                stopping = self._step(indices, stop.requested)
+                self._step(data)
                 progress.seconds += time.perf_counter() - began
                 bar.update()
+                over = bool(settings.max_minutes) and time.perf_counter() - started > 60 * settings.max_minutes
+                stopping, over = self._any(stop.requested, over)
+                validates = progress.step % settings.validate_every == 0 or progress.step == settings.steps
                 if progress.step % LOG_EVERY == 0:
                     self._log(bar)
-                validates = progress.step % settings.validate_every == 0 or progress.step == settings.steps
                 if validates:
                     self._validate(bar)
-                    self._save_last()
                 if stopping:
                     reason = "interrupted"
                 elif validates and 0 < settings.patience <= progress.worse_validations:
                     reason = "patience"
-                elif settings.max_minutes and self._any(time.perf_counter() - started > 60 * settings.max_minutes):
+                elif over:
                     reason = "minutes"
-                else:
-                    continue
-                if not validates:
+                if validates or reason != "steps":
                     self._save_last()
-                break
+                if reason != "steps":
+                    break
         return self._finish(reason)
 
-    def _step(self, indices: np.ndarray, stop_requested: bool) -> bool:
-        """One update. Returns whether any process was asked to stop."""
+    def _steps(self) -> Iterable[StepData]:
+        """What the steps that are left read; for a GPU it is read ahead by other processes, into pinned memory."""
+        ahead = self.device.type == "cuda"
+        return DataLoader(
+            self.reader,
+            batch_size=None,  # the reader makes whole batches
+            sampler=range(self.progress.step, self.settings.steps),
+            num_workers=READERS if ahead else 0,
+            pin_memory=ahead,
+            worker_init_fn=leave_signals_alone,
+        )
+
+    def _step(self, data: StepData) -> None:
+        """One update, without waiting for the device."""
         progress, settings = self.progress, self.settings
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = learning_rate(settings, progress.step)
         coin = random.Random(f"{settings.seed} {progress.step}").random()
-        torch.manual_seed(random.Random(f"{settings.seed} {progress.step} {self.group.rank}").getrandbits(63))
+        torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
 
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        share = self.group.share(indices)
-        parts = [self._batch(part) for part in np.array_split(share, settings.accumulate) if len(part)]
-        own_tokens = sum(len(part.targets) for part in parts)
-        tokens, stopping = self.group.sum((own_tokens, stop_requested))
-        loss_sum = 0.0
-        for part in parts:
-            loss = batch_loss(self.model, part, settings, forced=coin < settings.teacher_forcing_ratio)
-            (loss / tokens).backward()
-            loss_sum += loss.item()
+        self.optimizer.zero_grad()
+        for part in data.parts:
+            forced = coin < settings.teacher_forcing_ratio
+            loss, cost = batch_loss(self.model, part.to(self.device), settings, data.tokens, forced=forced)
+            loss.backward()
+            self.loss_sum += cost
         self.group.sum_gradients(self.parameters)
-        self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm).item()
-        if not math.isfinite(self.gradient_norm):
-            progress.step += 1
-            raise self._diverged(f"the gradient is {self.gradient_norm}")
-        self.optimizer.step()
+        self.gradient_norm = self.optimizer.step(progress.step)
         progress.step += 1
+        bad_step = torch.where(self.gradient_norm.isfinite(), NEVER, progress.step)
+        self.first_bad_step = torch.minimum(self.first_bad_step, bad_step)
         if settings.weight_averaging and (progress.step % AVERAGE_EVERY == 0 or progress.step < AVERAGE_EVERY):
             average(self.judged, self.model, settings.weight_averaging, progress.step)
-        progress.loss_sum += loss_sum
-        progress.token_count += own_tokens
-        progress.pair_count += len(share)
-        return bool(stopping)
+        progress.token_count += sum(len(part.targets) for part in data.parts)
+        progress.pair_count += data.pairs
 
-    def _diverged(self, sign: str) -> ChatbotError:
+    def _look(self) -> float:
+        """Wait for the device, add up what the steps since the last look cost; returns the newest gradient's norm.
+
+        Raises:
+            ChatbotError: a gradient was not finite since then.
+        """
+        loss_sum, norm, bad_step = torch.stack(
+            (self.loss_sum, self.gradient_norm.double(), self.first_bad_step.double())
+        ).tolist()
+        if bad_step < NEVER:
+            raise self._diverged(int(bad_step), "the gradient is not finite")
+        self.loss_sum.zero_()
+        self.progress.loss_sum += loss_sum
+        return norm
+
+    def _diverged(self, step: int, sign: str) -> ChatbotError:
         settings = self.settings
         kept = f"; the last good checkpoint in {self.run.path} is kept" if self.run.is_trained else ""
         return ChatbotError(
-            f"training diverged at step {self.progress.step} ({sign}): lower --learning-rate (now "
+            f"training diverged at step {step} ({sign}): lower --learning-rate (now "
             f"{settings.learning_rate:g}) or --clip-norm (now {settings.clip_norm:g}){kept}"
         )
 
-    def _batch(self, indices: np.ndarray) -> Batch:
-        batch = collate([self.pairs[index] for index in indices])
-        unk_id = self.vocabulary.unk_id
-        if self.settings.word_dropout and unk_id is not None:
-            forgotten = torch.rand(batch.src.shape) < self.settings.word_dropout
-            words = batch.src >= self.vocabulary.num_special
-            batch = batch._replace(src=batch.src.masked_fill(forgotten & words, unk_id))
-        return batch.to(self.device)
-
     def _log(self, bar: tqdm) -> None:
         progress = self.progress
+        norm = self._look()
         loss, tokens, pairs = self.group.sum((progress.loss_sum, progress.token_count, progress.pair_count))
         progress.loss_sum = progress.token_count = progress.pair_count = 0.0
         speed = pairs / max(progress.seconds - progress.seconds_logged, 1e-9)
         progress.seconds_logged = progress.seconds
         if loss / tokens > 2 * math.log(len(self.vocabulary)):  # knowing nothing at all costs half of that
-            raise self._diverged(f"the loss is {loss / tokens:.3g}")
+            raise self._diverged(progress.step, f"the loss is {loss / tokens:.3g}")
         bar.set_postfix_str(f"loss {loss / tokens:.3f}, {speed:.0f} pairs/s", refresh=False)
         if self.journal:
             self.journal.write(
@@ -248,7 +266,7 @@ class Trainer:
                 loss=loss / tokens,
                 perplexity=perplexity(loss / tokens),
                 learning_rate=learning_rate(self.settings, progress.step - 1),
-                gradient_norm=self.gradient_norm,
+                gradient_norm=norm,
                 pairs_per_second=speed,
                 seconds=progress.seconds,
             )
@@ -256,6 +274,7 @@ class Trainer:
     def _validate(self, bar: tqdm) -> None:
         """Score the held-out pairs, keep `best.pt` if they were never predicted better, show sample replies."""
         progress = self.progress
+        self._look()
         if not len(self.held_out):
             return
         sums = held_out_sums(self.judged, self.held_out, self.group, self.device)
@@ -273,6 +292,7 @@ class Trainer:
             perplexity=sums.perplexity,
             token_accuracy=sums.token_accuracy,
             seconds=progress.seconds,
+            peak_memory_mb=peak_memory(self.device) / 1e6,
         )
         bot = self._bot()
         self.journal.write_samples(progress.step, self._samples(bot))
@@ -304,6 +324,7 @@ class Trainer:
         return Checkpoint(self.config, self.vocabulary, weights, self.progress.step, score, self.prompts, training)
 
     def _save_last(self) -> None:
+        self._look()
         # the counters since the last line of metrics belong to all processes together
         progress = Progress(**vars(self.progress))
         progress.loss_sum, progress.token_count, progress.pair_count = self.group.sum(
@@ -327,8 +348,9 @@ class Trainer:
         if self.journal:
             self.journal.close()
 
-    def _any(self, flag: bool) -> bool:
-        return self.group.sum((flag,))[0] > 0
+    def _any(self, *flags: bool) -> list[bool]:
+        """Which of the flags are raised in any process."""
+        return [count > 0 for count in self.group.sum(flags)]
 
     def _bar(self) -> tqdm:
         return tqdm(

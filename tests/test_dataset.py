@@ -1,5 +1,6 @@
 """Prepared arrays to batches: every pair once, in an order that a position resumes."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.dataset import BatchSampler, collate, in_order, pad_prompts
+from chatbot.config import TrainingConfig
+from chatbot.dataset import BatchSampler, StepData, StepReader, collate, in_order, pad_prompts, step_seed
 from chatbot.errors import ChatbotError
 from chatbot.prepared import PairDataset, load_manifest, load_vocabulary
 from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
@@ -116,15 +118,65 @@ def test_an_epoch_has_every_pair_once(many: PairDataset) -> None:
     assert sampler.epoch(0)[0].tolist() != sampler.epoch(1)[0].tolist()
 
 
-@pytest.mark.parametrize("step", [0, 1, 62, 63, 64, 130])
-def test_a_position_continues_the_same_order(many: PairDataset, step: int) -> None:
+def test_a_step_has_its_batch_whenever_it_is_asked_for(many: PairDataset) -> None:
     sampler = BatchSampler(many, 16, seed=3)
-    whole = sampler.batches(0)
-    for _ in range(step):
-        next(whole)
-    resumed = BatchSampler(many, 16, seed=3).batches(step)
-    for _ in range(5):
-        assert next(whole).tolist() == next(resumed).tolist()
+    whole = [sampler[step].tolist() for step in range(140)]
+    assert whole[63:126] == [batch.tolist() for batch in sampler.epoch(1)]
+    for step in (139, 0, 62, 63, 64, 130):
+        assert BatchSampler(many, 16, seed=3)[step].tolist() == whole[step]
+
+
+def test_drawn_anew_a_batch_is_a_sample_of_all_pairs(many: PairDataset) -> None:
+    sampler = BatchSampler(many, 500, seed=3, draws="replacement")
+    first, second = sampler[0], sampler[1]
+    assert len(first) == len(second) == 500
+    assert first.tolist() == BatchSampler(many, 500, seed=3, draws="replacement")[0].tolist() != second.tolist()
+    assert 300 < len(set(first.tolist())) < 480  # 394 different ones of 1003 are expected
+    assert first.max() > 900 > 100 > first.min()
+
+
+def reader(pairs: PairDataset, rank: int = 0, size: int = 1, **changes: object) -> StepReader:
+    return StepReader(pairs, TrainingConfig(batch_size=16, **changes), 3, 5, rank, size)  # type: ignore[arg-type]
+
+
+def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
+    return [
+        (src[:size].tolist(), tgt[1:length].tolist())
+        for part in data.parts
+        for src, size, tgt, length in zip(part.src, part.src_lengths, part.tgt, part.tgt_lengths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int) -> None:
+    for step in (0, 62):  # 62 is the epoch's last, and of 11 pairs
+        whole = reader(many)[step]
+        shares = [reader(many, rank, 3, accumulate=accumulate)[step] for rank in range(3)]
+        assert sorted(row for share in shares for row in rows(share)) == sorted(rows(whole))
+        assert sum(share.pairs for share in shares) == whole.pairs == len(rows(whole))
+        assert {share.tokens for share in shares} == {whole.tokens} == {len(whole.parts[0].targets)}
+        assert all(len(share.parts) == accumulate for share in shares)
+
+
+def test_a_process_without_a_pair_has_nothing_to_do(tmp_path: Path) -> None:
+    data = reader(PairDataset(write(tmp_path, SOME[:1]), "train"), rank=1, size=2)[0]
+    assert (data.parts, data.pairs, data.tokens) == ([], 0, 2)
+
+
+def test_word_dropout_touches_words_of_prompts_only(many: PairDataset) -> None:
+    plain, dropped = (reader(many, word_dropout=share)[7].parts[0] for share in (0.0, 0.5))
+    changed = dropped.src != plain.src
+    assert 0.3 < changed.float().mean() / (plain.src >= 5).float().mean() < 0.7
+    assert set(dropped.src[changed].tolist()) == {3}
+    assert torch.equal(dropped.tgt, plain.tgt)
+    assert torch.equal(dropped.targets, plain.targets)
+    assert torch.equal(dropped.src, reader(many, word_dropout=0.5)[7].parts[0].src)
+
+
+def test_step_seeds_differ_in_everything() -> None:
+    seeds = {step_seed(*key) for key in itertools.product((0, 1), (0, 1, 2), (0, 1), ("words", "dropout"))}
+    assert len(seeds) == 24
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
 
 
 def test_buckets_keep_padding_small(many: PairDataset) -> None:

@@ -12,15 +12,15 @@ import torch
 
 import chatbot.training as training
 from chatbot.checkpoint import Checkpoint, RunDirectory
-from chatbot.config import Config, TrainingConfig
+from chatbot.config import Config
+from chatbot.dataset import StepData
 from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
 from chatbot.journal import Journal
-from chatbot.optimization import learning_rate
 from chatbot.prepared import PairDataset
 from chatbot.training import kept_prompts, train
 
-TIMES = ("seconds", "pairs_per_second")
+TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 
 
 def losses(run: RunDirectory) -> list[dict]:
@@ -92,11 +92,10 @@ def test_stopped_by_a_signal_and_resumed_it_equals_the_run_that_was_not(
     run = RunDirectory(tmp_path / "run")
     step = training.Trainer._step
 
-    def interrupted(self: training.Trainer, *arguments: object) -> bool:
+    def interrupted(self: training.Trainer, data: StepData) -> None:
         if self.progress.step == stop_at - 1:
             signal.raise_signal(signal.SIGTERM if stop_at == 10 else signal.SIGINT)
-            return step(self, arguments[0], True)
-        return step(self, *arguments)
+        step(self, data)
 
     monkeypatch.setattr(training.Trainer, "_step", interrupted)
     outcome = train(tiny, prepared, run, Group())
@@ -161,7 +160,8 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(tiny: Config, prepared: 
         # replies of very different lengths: a mean of the parts' means would be another gradient
         _, lengths = trainer.pairs.lengths(training.np.arange(len(trainer.pairs)))
         order = training.np.argsort(lengths)
-        trainer._step(training.np.concatenate((order[:8], order[-8:])), stop_requested=False)
+        trainer.reader.sampler = [training.np.concatenate((order[:8], order[-8:]))]
+        trainer._step(trainer.reader[0])
         gradients.append([parameter.grad for parameter in trainer.parameters])
         trainer.close()
     for one, other in zip(*gradients, strict=True):
@@ -213,39 +213,16 @@ def test_a_kill_between_the_two_renames_loses_nothing(
     assert not run.next.exists()
 
 
-def test_word_dropout_touches_prompts_only(tiny: Config, prepared: Path, tmp_path: Path) -> None:
-    config = with_training(tiny, word_dropout=0.5)
-    trainer = training.Trainer(config, prepared, RunDirectory(tmp_path / "run"), Group(), resume=False)
-    indices = trainer.sampler.epoch(0)[0]
-    plain = training.collate([trainer.pairs[index] for index in indices])
-    torch.manual_seed(0)
-    batch = trainer._batch(indices)
-    trainer.close()
-    changed = batch.src != plain.src
-    assert 0.2 < changed.float().mean() / (plain.src >= 4).float().mean() < 0.8
-    assert set(batch.src[changed].tolist()) == {trainer.vocabulary.unk_id}
-    assert torch.equal(batch.tgt, plain.tgt)
-    assert torch.equal(batch.targets, plain.targets)
-
-
-def test_an_epoch_on_two_processes_sees_every_pair_once(prepared: Path) -> None:
-    dataset = PairDataset(prepared, "train")
-    sampler = training.BatchSampler(dataset, 16, seed=5)
-    seen = [index for batch in sampler.epoch(0) for rank in range(2) for index in Group(rank=rank, size=2).share(batch)]
-    assert sorted(seen) == list(range(len(dataset)))
-    assert [batch.tolist() for batch in sampler.epoch(0)] != [batch.tolist() for batch in sampler.epoch(1)]
-
-
 def test_divergence_names_step_and_cause_and_keeps_the_last_good_checkpoint(
     tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     step = training.Trainer._step
 
-    def poisoned(self: training.Trainer, *arguments: object) -> bool:
+    def poisoned(self: training.Trainer, data: StepData) -> None:
         if self.progress.step == 13:
             self.parameters[0].data.fill_(float("nan"))
-        return step(self, *arguments)
+        step(self, data)
 
     monkeypatch.setattr(training.Trainer, "_step", poisoned)
     with pytest.raises(ChatbotError, match=r"step 14.*--learning-rate"):
@@ -285,17 +262,6 @@ def test_a_changed_corpus_is_not_resumed(tiny: Config, trained: RunDirectory, tm
     other = prepare(dataclasses.replace(tiny.corpus, min_count=5), data_dir).folder
     with pytest.raises(ChatbotError, match="vocabulary"):
         train(tiny, other, trained, Group(), resume=True)
-
-
-def test_the_rate_rises_then_falls_to_zero() -> None:
-    settings = TrainingConfig(steps=1000, warmup_steps=100, learning_rate=2.0)
-    rates = [learning_rate(settings, step) for step in range(1001)]
-    assert rates[0] == pytest.approx(0.02)
-    assert max(rates) == rates[100] == pytest.approx(2.0)
-    assert rates[550] == pytest.approx(1.0)
-    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
-    constant = dataclasses.replace(settings, schedule="constant")
-    assert learning_rate(constant, 999) == 2.0
 
 
 def test_kept_prompts_have_every_length(prepared: Path) -> None:

@@ -1,0 +1,88 @@
+"""The update: the lineage's recipe is the baseline's, number for number; the rate; the weights of time steps."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from chatbot.config import PRESETS, TrainingConfig
+from chatbot.dataset import collate
+from chatbot.model import Seq2Seq
+from chatbot.optimization import Optimizer, batch_loss, learning_rate, step_weights
+from chatbot.vocabulary import EOS_ID
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
+import tutorial_training
+
+PAIRS = [([5, 6, 7], [8]), ([9], [10, 11, 12, 13]), ([14, 15], []), ([5, 9, 6, 10, 7], [16, 8])]
+
+
+def test_the_tutorial_preset_trains_as_the_baseline_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tutorial_training, "HIDDEN", 16)
+    monkeypatch.setattr(tutorial_training, "DROPOUT", 0.0)
+    torch.manual_seed(1)
+    baseline = tutorial_training.TutorialTraining(20)
+    preset = PRESETS["tutorial"]
+    model = Seq2Seq(dataclasses.replace(preset.model, hidden_size=16, dropout=0.0), 20).train()
+    ours = model.state_dict()
+    theirs = {
+        "encoder.embedding.weight": baseline.embedding.weight,
+        "decoder.embedding.weight": baseline.embedding.weight,
+        **{f"encoder.gru.{name}": value for name, value in baseline.gru.named_parameters()},
+        **{
+            f"decoder.{name}": value
+            for name, value in baseline.decoder.named_parameters()
+            if not name.startswith("embedding")
+        },
+    }
+    assert theirs.keys() == ours.keys()
+    for name, value in theirs.items():
+        ours[name].copy_(value.detach())
+    optimizer = Optimizer(model, preset.training)
+    # the tutorial's prompts end with EOS
+    batch = collate([([*prompt, EOS_ID], reply) for prompt, reply in PAIRS])
+    for step in range(3):
+        printed = baseline.step(PAIRS)
+        optimizer.zero_grad()
+        loss, cost = batch_loss(model, batch, preset.training, len(batch.targets))
+        loss.backward()
+        optimizer.step(step)
+        assert cost.item() / len(batch.targets) == pytest.approx(printed, rel=1e-5)
+        for name, value in theirs.items():
+            # Adam's first steps are of the rate's size whatever the gradient's: rounding is felt where it is near zero
+            torch.testing.assert_close(ours[name], value.detach(), rtol=0, atol=2e-5)
+
+
+def test_a_token_weighs_as_much_as_its_time_step_has_tokens() -> None:
+    weights = step_weights(torch.tensor([2, 1, 3]))
+    assert weights.tolist() == pytest.approx([1 / 3, 1 / 2, 1 / 3, 1 / 3, 1 / 2, 1])
+
+
+def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
+    torch.manual_seed(0)
+    model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20).eval()
+    settings = TrainingConfig(precision="fp32")
+    whole = batch_loss(model, collate(PAIRS), settings, 11)
+    parts = [batch_loss(model, collate(pairs), settings, 11) for pairs in (PAIRS[:1], PAIRS[1:])]
+    assert sum(part[0].item() for part in parts) == pytest.approx(whole[0].item())
+    assert whole[1].item() == pytest.approx(11 * whole[0].item())
+
+
+def test_a_state_of_another_recipe_is_refused() -> None:
+    model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20)
+    state = Optimizer(model, PRESETS["tutorial"].training).state_dict()
+    with pytest.raises(ValueError, match="another recipe"):
+        Optimizer(model, PRESETS["default"].training).load_state_dict(state)
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    settings = TrainingConfig(steps=1000, warmup_steps=100, learning_rate=2.0)
+    rates = [learning_rate(settings, step) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.02)
+    assert max(rates) == rates[100] == pytest.approx(2.0)
+    assert rates[550] == pytest.approx(1.0)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
+    constant = dataclasses.replace(settings, schedule="constant")
+    assert learning_rate(constant, 999) == 2.0
