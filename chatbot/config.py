@@ -84,7 +84,7 @@ class ModelConfig:
     dropout: float = setting(0.1, "share of the values that training leaves out", low=0, high=0.95)
     dropout_places: str = setting(
         "all",
-        "embeddings, between layers and before the output layer; or the tutorial's: decoder's embeddings and between layers",
+        "also on the encoder's embeddings and before the output layer, or as the tutorial has it",
         choices=("all", "tutorial"),
     )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
