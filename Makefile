@@ -3,7 +3,6 @@ PYTHON ?= python3
 NPROC ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-LAUNCH := $(if $(filter-out 1,$(NPROC)),$(BIN)/torchrun --standalone --nproc-per-node=$(NPROC) -m -- chatbot,$(BIN)/python -m chatbot)
 
 .DEFAULT_GOAL := help
 .PHONY: help train chat evaluate export prepare check format test bench tensorboard clean
@@ -14,7 +13,7 @@ help: ## this list
 	@echo '  every flag: $(BIN)/chatbot VERB --help'
 
 train: $(VENV)/.installed ## environment, corpus, preparation, training
-	@$(LAUNCH) train $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
+	@$(BIN)/python -m chatbot train $(if $(filter-out 1,$(NPROC)),--processes $(NPROC)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
 
 chat: $(VENV)/.installed ## talk to the latest run (or RUN=name, or RUN=file)
 	@$(BIN)/python -m chatbot chat $(if $(RUN),"$(RUN)") $(ARGS)

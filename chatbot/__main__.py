@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, flags_given, from_flags
-from .errors import ChatbotError
+from .errors import ChatbotError, LostProcessError
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
@@ -25,12 +25,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     # before torch is loaded: on shared cores, threads that spin while they wait made training 20 times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parsed = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser().parse_args(given, argparse.Namespace(given=given))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # bytes that are no text must not end a conversation
             stream.reconfigure(errors="replace")
     try:
         return parsed.verb(parsed)
+    except LostProcessError as error:
+        if os.environ.get("RANK") == "0":  # the others know no more than that
+            print(f"chatbot: {error}", file=sys.stderr)
+        return 2
     except ChatbotError as error:
         print(f"chatbot: {error}", file=sys.stderr)
         return 2
@@ -62,8 +67,10 @@ def train(arguments: argparse.Namespace) -> int:
     """chatbot train"""
     import torch
 
-    from .distributed import Group, pick_device
+    from .distributed import Group, launch, pick_device
 
+    if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
+        return launch(arguments.processes, arguments.given)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     group = Group.join(pick_device(arguments.device))
@@ -319,6 +326,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--run", metavar="NAME", help="folder under checkpoints (default: the corpus's name)")
     made.add_argument("--resume", action="store_true", help="continue a run exactly where it was saved")
     made.add_argument("--json", action="store_true", help="how it ended as JSON on stdout")
+    made.add_argument(
+        "--processes", type=_count, default=1, metavar="INT", help="processes that train together here (default: 1)"
+    )
     places(made, data=True, runs=True, device=True)
     settings(made, CorpusConfig, ModelConfig, TrainingConfig)
 

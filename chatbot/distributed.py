@@ -1,9 +1,17 @@
-"""One process or many: the only torch.distributed. Started by torchrun, which names the ranks in the environment."""
+"""One process or many: the only torch.distributed.
 
+Processes that train together are started by `launch` on one machine, or by torchrun on many; both name the ranks in the
+environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT).
+"""
+
+import contextlib
 import os
 import resource
+import signal
+import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +19,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .errors import ChatbotError
+from .errors import ChatbotError, LostProcessError
 from .metrics import TokenSums
+
+GRACE = 30  # seconds that the other processes have to end when one has failed
 
 
 class Group:
@@ -56,7 +66,8 @@ class Group:
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(list(values), dtype=torch.float64)
-        dist.all_reduce(tensor)
+        with _lost_process():
+            dist.all_reduce(tensor)
         return tensor.tolist()
 
     def sum_tokens(self, sums: TokenSums) -> TokenSums:
@@ -69,10 +80,76 @@ class Group:
             return
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        with _lost_process():
+            dist.all_reduce(flat)
         parts: Iterable[Tensor] = flat.split([p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
+
+
+@contextlib.contextmanager
+def _lost_process() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "peer" not in str(error) and "NCCL" not in str(error):
+            raise
+        raise LostProcessError("another of the processes that train together has ended; see its message") from error
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run `python -m chatbot` with `arguments` in `count` processes on this machine, as one group; wait for them.
+
+    Ctrl-C and SIGTERM are passed on to each. When one fails, the others are ended.
+
+    Returns:
+        0, or the exit code of the first process (or else of another) that failed.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on a port that is free
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is there: no process is to open another
+    }
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    # in sessions of their own: the terminal's Ctrl-C comes here only, and each gets it once
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", __package__, *arguments],
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            start_new_session=True,
+        )
+        for rank in range(count)
+    ]
+
+    def pass_on(number: int, frame: Any) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while any(process.poll() is None for process in processes):
+            if any(process.poll() for process in processes):
+                _end(processes)
+            time.sleep(0.05)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    codes = [process.returncode for process in processes]
+    # a process that died of a signal has a negative code
+    return next((code if code > 0 else 128 - code for code in codes if code), 0)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Let the processes end by themselves, for each notices that one is lost; kill those that do not."""
+    patience = time.monotonic() + GRACE
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, patience - time.monotonic()))
+        process.kill()
+        process.wait()
 
 
 def pick_device(name: str) -> torch.device:

@@ -23,8 +23,9 @@ def stop_on_signal() -> Iterator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         request.requested = True
         signal.signal(number, before[signal.Signals(number)])
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
+        if os.environ.get("RANK", "0") == "0":  # of the processes that train together, one speaks
+            # not print: the signal may have come in the middle of one
+            os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

@@ -149,6 +149,46 @@ def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_di
         torch.testing.assert_close(got[name], tensor, rtol=1e-2, atol=1e-3)
 
 
+def test_a_run_of_two_processes_goes_on_in_one(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
+    model = dataclasses.replace(tiny.model, dropout=0.0)
+    settings = with_training(tiny, steps=40, validate_every=20, word_dropout=0.0, schedule="constant")
+    config = dataclasses.replace(settings, model=model)
+    alone = RunDirectory(tmp_path / "alone")
+    train(config, prepared, alone, Group())
+    command = [sys.executable, "-m", "chatbot", "train", "--device", "cpu", "--run", "changing"]
+    command += ["--data-dir", data_dir, "--checkpoints-dir", tmp_path]
+    for more in (["--processes=2", "--config", alone.config, "--steps=20"], ["--resume", "--steps=40"]):
+        done = subprocess.run([*command, *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for one, two in zip(losses(alone), losses(RunDirectory(tmp_path / "changing")), strict=True):
+        assert (one["step"], one["part"]) == (two["step"], two["part"])
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
+
+
+def test_a_mistake_of_many_processes_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--corpus=nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("chatbot: no corpus 'nowhere'")
+
+
+def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--steps=100000"]
+    command += ["--config", trained.config, "--run=both", "--data-dir", data_dir, "--checkpoints-dir", tmp_path]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 20: held-out" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 130, rest
+    assert "Traceback" not in rest
+    assert RunDirectory(tmp_path / "both").load_last().step >= 20
+
+
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(tiny: Config, prepared: Path, tmp_path: Path) -> None:
     # without what is drawn at random for each part
     model = dataclasses.replace(tiny.model, dropout=0.0)
