@@ -102,7 +102,9 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
         group.wait()
         _tell(prepared)
     run = run or RunDirectory(arguments.checkpoints_dir / prepared.source.name)
-    resume = arguments.resume or (again and run.is_trained)
+    resume = (arguments.resume or again) and run.is_resumable
+    if arguments.resume and not resume:
+        _say(f"{run.path} was stopped before its state was first saved: training from the beginning")
     if not arguments.resume:
         if run.is_trained and not again:
             raise _is_there(run)

@@ -150,7 +150,12 @@ class RunDirectory:
     @property
     def is_trained(self) -> bool:
         """Whether there is a checkpoint of any kind."""
-        return any(path.exists() for path in (self.last, self.previous, self.next, self.best))
+        return self.is_resumable or self.best.exists()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether a training can go on from here: not if it was killed before it first wrote `last.pt`."""
+        return any(path.exists() for path in (self.last, self.previous, self.next))
 
     def begin(self, config: Config, vocabulary: Vocabulary) -> None:
         """Make the directory and what stands in it from the first step on."""

@@ -1,10 +1,13 @@
 """Training: exact to resume from every kind of stop, the same on two processes as on one, honest when it fails."""
 
 import dataclasses
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,6 +130,53 @@ def test_killed_and_resumed_it_equals_the_run_that_was_not(
     subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert losses(run) == losses(trained)
     assert same_weights(run.last, trained.last)
+
+
+def kill_at(operation: int) -> None:
+    """Make this process kill itself at so many operations on files from now: in the middle of a write, before the
+    flush to the disk, or before a rename."""
+    left = operation
+
+    def counted(call: Callable[..., object], *, halfway: bool = False) -> Callable[..., object]:
+        def counting(*arguments: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                if halfway:
+                    whole = io.BytesIO()
+                    call(arguments[0], whole)
+                    arguments[1].write(whole.getvalue()[: len(whole.getvalue()) // 2])  # type: ignore[attr-defined]
+                    arguments[1].flush()  # type: ignore[attr-defined]
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments)
+
+        return counting
+
+    torch.save = counted(torch.save, halfway=True)
+    os.fsync = counted(os.fsync)  # type: ignore[assignment]
+    Path.replace = counted(Path.replace)  # type: ignore[assignment,method-assign]
+
+
+# the settings and the vocabulary take six operations, each validation about ten
+@pytest.mark.parametrize("operation", [1, *range(7, 20, 2)])
+def test_killed_at_any_write_it_resumes_and_equals_the_run_that_was_not(
+    operation: int, trained: RunDirectory, tiny: Config, prepared: Path, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    if (child := os.fork()) == 0:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        kill_at(operation)
+        train(tiny, prepared, run, Group())
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    train(tiny, prepared, run, Group(), resume=run.is_resumable)
+    assert losses(run) == losses(trained)
+    assert same_weights(run.last, trained.last)
+    assert same_weights(run.best, trained.best)
+    assert not list(run.path.glob(".*.part"))
 
 
 def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
