@@ -1,9 +1,13 @@
 """Training speed beside the tutorial's step: the same batches, sizes and mathematics per pair, in turn, in one process.
 
-    python bench/training.py [--corpus FOLDER] [--rounds 8] [--threads 1] [--device cpu] [--json FILE]
+    python bench/training.py [--corpus FOLDER] [--rounds 8] [--threads 1] [--device cuda]
+        [--batch-sizes 256 1024] [--json FILE]
 
 Every variant takes the same batches of 64; a round times one step of each variant in turn, and the table gives the
-median. Without `--corpus` the pairs are random words in lengths as the tutorial's preparation has them.
+median. Peak memory is that of a process that takes a few steps of the one variant (of a GPU's memory: what torch held).
+bf16 is left out where the processor does not multiply it. Without `--corpus` the pairs are random words in lengths as
+the tutorial's preparation has them. `--batch-sizes` times ours at other sizes too: in pairs/s, beside the tutorial's
+at 64.
 """
 
 import argparse
@@ -12,11 +16,13 @@ import dataclasses
 import json
 import os
 import random
-import resource
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
@@ -27,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate
+from chatbot.distributed import peak_memory, pick_precision
 from chatbot.model import Seq2Seq
 from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 
@@ -67,57 +74,98 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-sizes", type=int, nargs="*", default=[], metavar="PAIRS", help="more sizes for ours")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--memory-of", metavar="VARIANT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     device = torch.device(arguments.device)
     pairs, size = read_pairs(arguments.corpus)
-    variants = {
-        "tutorial": TutorialTraining(size, device),
-        "ours, untied": OurTraining(size, device, tied=False, precision="fp32"),
-        "ours": OurTraining(size, device, tied=True, precision="fp32"),
-        "ours, bf16": OurTraining(size, device, tied=True, precision="bf16"),
-    }
+    makers = variants(size, device, arguments.batch_sizes)
+    if arguments.memory_of:
+        print(measured_memory(*makers[arguments.memory_of], pairs, device))
+        return
     rng = random.Random(0)
-    times: dict[str, list[float]] = {name: [] for name in variants}
+    made = {name: (maker(), batch) for name, (maker, batch) in makers.items()}
+    times: dict[str, list[float]] = {name: [] for name in made}
     operations, rates = [], []
     for round in range(arguments.rounds + 1):
-        batch = drawn(pairs, BATCH, rng)
-        operations.append(floating_operations(batch, size))
+        batches = {batch: drawn(pairs, batch, rng) for batch in {batch for _, batch in made.values()}}
+        operations.append(floating_operations(batches[BATCH], size))
         rates.append(product_rate(device))
-        for name, variant in variants.items():
+        for name, (variant, batch) in made.items():
+            synchronize(device)
             began = time.perf_counter()
-            variant.step(batch)
+            variant.step(batches[batch])
             synchronize(device)
             if round:  # the first is warm-up
                 times[name].append(time.perf_counter() - began)
-    rows = report(times, statistics.mean(operations), statistics.median(rates))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of this process {memory:,.0f} MB, {arguments.threads} threads, torch {torch.__version__}")
+    del made
+    memory = {name: memory_in_a_process_of_its_own(name) for name in times}
+    sizes = {name: batch for name, (_, batch) in makers.items()}
+    rows = report(times, sizes, memory, statistics.mean(operations), statistics.median(rates))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{arguments.threads} CPU threads"
+    print(f"{name}, torch {torch.__version__}, {arguments.rounds} rounds")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"threads": arguments.threads, "rows": rows}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"device": name, "rows": rows}, indent=1) + "\n")
 
 
-def report(times: dict[str, list[float]], operations: float, rate: float) -> list[dict[str, float | str]]:
+def variants(size: int, device: torch.device, more_sizes: list[int]) -> dict[str, tuple[Callable[[], Any], int]]:
+    """Name -> (how to make it, its batch size)."""
+    made: dict[str, tuple[Callable[[], Any], int]] = {
+        "tutorial": (lambda: TutorialTraining(size, device), BATCH),
+        "ours, untied": (lambda: OurTraining(size, device, tied=False, precision="fp32"), BATCH),
+        "ours": (lambda: OurTraining(size, device, tied=True, precision="fp32"), BATCH),
+    }
+    fastest = "fp32"
+    if pick_precision("auto", device) == "bf16":
+        fastest = "bf16"
+        made["ours, bf16"] = (lambda: OurTraining(size, device, tied=True, precision="bf16"), BATCH)
+    for batch in more_sizes:
+        name = f"ours, {fastest}, {batch}"
+        made[name] = (lambda: OurTraining(size, device, tied=True, precision=fastest), batch)
+    return made
+
+
+def measured_memory(maker: Callable[[], Any], batch: int, pairs: list[Pair], device: torch.device) -> int:
+    """Bytes of this process's, or the device's, memory at their peak over a few steps."""
+    variant, rng = maker(), random.Random(0)
+    for _ in range(4):
+        variant.step(drawn(pairs, batch, rng))
+    return peak_memory(device)
+
+
+def memory_in_a_process_of_its_own(name: str) -> int:
+    """`measured_memory` of one variant, for the peak of a process is that of all that it ever did."""
+    done = subprocess.run([sys.executable, *sys.argv, "--memory-of", name], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def report(
+    times: dict[str, list[float]], sizes: dict[str, int], memory: dict[str, int], operations: float, rate: float
+) -> list[dict[str, float | str]]:
     """Print the table and return its rows."""
-    baseline = statistics.median(times["tutorial"])
+    baseline = BATCH / statistics.median(times["tutorial"])
     rows: list[dict[str, float | str]] = []
     print(f"{operations / 1e9:.1f} GFLOP a batch of {BATCH}; products run at {rate / 1e9:.0f} GFLOP/s in fp32")
-    print(f"{'':16}{'ms a step':>10}{'pairs/s':>10}{'ratio':>8}{'of the fp32 product rate':>26}")
+    print(f"{'':20}{'ms a step':>10}{'pairs/s':>10}{'ratio':>8}{'of fp32 product rate':>22}{'peak MB':>10}")
     for name, seconds in times.items():
         median = statistics.median(seconds)
+        speed = sizes[name] / median
         row = {
             "variant": name,
+            "batch_size": sizes[name],
             "milliseconds": 1000 * median,
-            "pairs_per_second": BATCH / median,
-            "ratio": baseline / median,
-            "product_rate_share": operations / median / rate,
+            "pairs_per_second": speed,
+            "ratio": speed / baseline,
+            "product_rate_share": operations / BATCH * speed / rate,
+            "peak_memory_mb": memory[name] / 1e6,
         }
         rows.append(row)
         print(
-            f"{name:16}{row['milliseconds']:10.0f}{row['pairs_per_second']:10.0f}{row['ratio']:8.2f}"
-            f"{row['product_rate_share']:26.0%}"
+            f"{name:20}{row['milliseconds']:10.0f}{speed:10.0f}{row['ratio']:8.2f}{row['product_rate_share']:22.0%}"
+            f"{row['peak_memory_mb']:10,.0f}"
         )
     return rows
 
