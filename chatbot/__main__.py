@@ -170,7 +170,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if load_vocabulary(prepared.folder).tokens != checkpoint.vocabulary.tokens:
         raise ChatbotError(f"the corpus has changed since {run.path} was trained: its vocabulary differs")
     device = pick_device(arguments.device)
-    dataset = PairDataset(prepared.folder, arguments.split_name)
+    backward = checkpoint.config.model.direction == "backward"
+    dataset = PairDataset(prepared.folder, arguments.split_name, backward=backward)
     result = evaluate(checkpoint.build_model().to(device), dataset, arguments.split_name, device)
     _say(f"{run.path}, step {checkpoint.step}, {result.pairs:,} pairs of the split {result.split}:")
     _say(f"  perplexity      {result.perplexity:10.2f}\n  token accuracy  {result.token_accuracy:10.1%}")

@@ -70,6 +70,9 @@ class CorpusConfig:
 class ModelConfig:
     """Sizes and kinds of the network's parts; the defaults are the tutorial's sizes."""
 
+    direction: str = setting(
+        "forward", "replies from prompts, or prompts from replies (a run for --rerank)", choices=("forward", "backward")
+    )
     hidden_size: int = setting(500, "units of each GRU layer", low=1, high=8192)
     embedding_size: int = setting(0, "size of a word's vector; 0 is hidden_size", low=0, high=8192)
     encoder_layers: int = setting(2, "layers of the bidirectional encoder", low=1, high=16)
@@ -120,6 +123,9 @@ class TrainingConfig:
     clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
+    )
+    prompt_dropout: float = setting(
+        0.0, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")

@@ -116,7 +116,7 @@ class StepReader(Dataset[StepData]):
 
     Args:
         pairs: the training pairs.
-        settings: batch size, parts, order and word dropout.
+        settings: batch size, parts, order, dropout of prompts and of their words.
         unk_id: what word dropout puts in a word's place; None is no word dropout.
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
@@ -139,21 +139,27 @@ class StepReader(Dataset[StepData]):
     def __getitem__(self, step: Any) -> StepData:
         indices = self.sampler[step]
         share = indices[self.rank :: self.size]
-        generator = torch.Generator().manual_seed(step_seed(self.settings.seed, step, self.rank, "words"))
+        rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
         parts = [
-            self._forgetful(collate([self.pairs[index] for index in part]), generator)
+            collate([self._forgetful(*self.pairs[index], rng) for index in part])
             for part in np.array_split(share, self.settings.accumulate)
             if len(part)
         ]
         _, replies = self.pairs.lengths(indices)
         return StepData(parts, len(share), int(replies.sum()) + len(indices))
 
-    def _forgetful(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Some of the prompts' words replaced by `<unk>` (word dropout; Iyyer et al. 2015)."""
-        if not self.settings.word_dropout or self.unk_id is None:
-            return batch
-        forgotten = torch.rand(batch.src.shape, generator=generator) < self.settings.word_dropout
-        return batch._replace(src=batch.src.masked_fill(forgotten & (batch.src >= self.num_special), self.unk_id))
+    def _forgetful(
+        self, prompt: np.ndarray, reply: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Now and then an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then `<unk>` for
+        one of its words (word dropout; Iyyer et al. 2015).
+        """
+        if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
+            return prompt[:0], reply
+        if self.settings.word_dropout and self.unk_id is not None:
+            forgotten = (rng.random(len(prompt)) < self.settings.word_dropout) & (prompt >= self.num_special)
+            prompt = np.where(forgotten, self.unk_id, prompt)
+        return prompt, reply
 
 
 def step_seed(seed: int, step: int, rank: int, purpose: str) -> int:

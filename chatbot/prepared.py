@@ -58,12 +58,14 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
     Args:
         folder: what `prepare` wrote.
         split: `train`, `valid` or `test`.
+        backward: whether the sides change places: (reply, prompt), for a model that says what was answered.
 
     Raises:
         ChatbotError: a file is missing, or its size is not what the manifest says.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, *, backward: bool = False) -> None:
+        self.backward = backward
         manifest = load_manifest(folder)
         try:
             pairs, tokens = (int(manifest["splits"][split][key]) for key in ("pairs", "tokens"))
@@ -82,12 +84,14 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         if not 0 <= index < self._pairs:
             raise IndexError(f"pair {index} of {self._pairs}")
         first, second, third = self._offsets[2 * index : 2 * index + 3]
-        return self._ids[first:second], self._ids[second:third]
+        prompt, reply = self._ids[first:second], self._ids[second:third]
+        return (reply, prompt) if self.backward else (prompt, reply)
 
     def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lengths in ids of the prompts and of the replies at `indices`, both int64 of the same shape."""
         start, middle, end = (self._offsets[2 * indices + shift] for shift in range(3))
-        return middle - start, end - middle
+        prompts, replies = middle - start, end - middle
+        return (replies, prompts) if self.backward else (prompts, replies)
 
 
 def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:

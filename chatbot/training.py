@@ -107,8 +107,9 @@ class Trainer:
         self.config, self.run, self.group, self.device = config, run, group, group.device
         self.settings: TrainingConfig = config.training
         self.vocabulary = load_vocabulary(prepared)
-        self.pairs = PairDataset(prepared, "train")
-        self.held_out = PairDataset(prepared, "valid")
+        backward = config.model.direction == "backward"
+        self.pairs = PairDataset(prepared, "train", backward=backward)
+        self.held_out = PairDataset(prepared, "valid", backward=backward)
         if not len(self.pairs):
             raise ChatbotError("the corpus gave no training pair; see its summary: make prepare CORPUS=...")
         if self.settings.epochs:

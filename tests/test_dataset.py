@@ -173,6 +173,23 @@ def test_word_dropout_touches_words_of_prompts_only(many: PairDataset) -> None:
     assert torch.equal(dropped.src, reader(many, word_dropout=0.5)[7].parts[0].src)
 
 
+def test_prompt_dropout_shows_some_prompts_empty(many: PairDataset) -> None:
+    found = [row for step in range(50) for row in rows(reader(many, prompt_dropout=0.25)[step])]
+    assert sorted(reply for _, reply in found) == sorted(
+        reply for step in range(50) for _, reply in rows(reader(many)[step])
+    )
+    assert 0.2 < sum(prompt == [EOS_ID] for prompt, _ in found) / len(found) < 0.3
+
+
+def test_a_backward_dataset_has_its_sides_exchanged(tmp_path: Path) -> None:
+    folder = write(tmp_path, SOME)
+    forward, backward = PairDataset(folder, "train"), PairDataset(folder, "train", backward=True)
+    assert [(list(one), list(other)) for one, other in backward] == [(list(b), list(a)) for a, b in forward]
+    assert [sizes.tolist() for sizes in backward.lengths(np.arange(4))] == [
+        sizes.tolist() for sizes in reversed(forward.lengths(np.arange(4)))
+    ]
+
+
 def test_step_seeds_differ_in_everything() -> None:
     seeds = {step_seed(*key) for key in itertools.product((0, 1), (0, 1, 2), (0, 1), ("words", "dropout"))}
     assert len(seeds) == 24
