@@ -141,7 +141,7 @@ class StepReader(Dataset[StepData]):
         share = indices[self.rank :: self.size]
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
         parts = [
-            collate([self._forgetful(*self.pairs[index], rng) for index in part])
+            collate([self._forgetful(self.pairs[index], rng) for index in part])
             for part in np.array_split(share, self.settings.accumulate)
             if len(part)
         ]
@@ -149,11 +149,12 @@ class StepReader(Dataset[StepData]):
         return StepData(parts, len(share), int(replies.sum()) + len(indices))
 
     def _forgetful(
-        self, prompt: np.ndarray, reply: np.ndarray, rng: np.random.Generator
+        self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Now and then an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then `<unk>` for
         one of its words (word dropout; Iyyer et al. 2015).
         """
+        prompt, reply = pair
         if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
             return prompt[:0], reply
         if self.settings.word_dropout and self.unk_id is not None:
