@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config import TrainingConfig
-from chatbot.dataset import BatchSampler, StepData, StepReader, collate, in_order, pad_prompts, step_seed
+from chatbot.dataset import BatchSampler, StepData, StepReader, collate, in_order, pad_prompts, permuted, step_seed
 from chatbot.errors import ChatbotError
 from chatbot.prepared import PairDataset, load_manifest, load_vocabulary
 from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
@@ -149,7 +149,8 @@ def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int) -> None:
-    for step in (0, 62):  # 62 is the epoch's last, and of 11 pairs
+    sizes = [len(batch) for batch in BatchSampler(many, 16, TrainingConfig().seed).epoch(0)]
+    for step in (sizes.index(16), sizes.index(11)):  # one of the epoch's batches is a short one
         whole = reader(many)[step]
         shares = [reader(many, rank, 3, accumulate=accumulate)[step] for rank in range(3)]
         assert sorted(row for share in shares for row in rows(share)) == sorted(rows(whole))
@@ -194,6 +195,34 @@ def test_step_seeds_differ_in_everything() -> None:
     seeds = {step_seed(*key) for key in itertools.product((0, 1), (0, 1, 2), (0, 1), ("words", "dropout"))}
     assert len(seeds) == 24
     assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 1 << 40), st.data())
+def test_an_order_is_a_permutation_and_its_parts_are_those_of_the_whole(
+    count: int, seed: int, data: st.DataObject
+) -> None:
+    whole = permuted(np.arange(count), count, np.random.default_rng(seed))
+    assert sorted(whole.tolist()) == list(range(count))
+    places = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9)), np.int64)
+    assert permuted(places, count, np.random.default_rng(seed)).tolist() == whole[places].tolist()
+
+
+def test_an_order_looks_random() -> None:
+    orders = np.array([permuted(np.arange(100), 100, np.random.default_rng(seed)) for seed in range(2000)])
+    # each number at each place about 20 times of 2,000: chi-square of 99 degrees of freedom, 99.99% below 161
+    for place in (0, 1, 50, 99):
+        counts = np.bincount(orders[:, place], minlength=100)
+        assert ((counts - 20) ** 2 / 20).sum() < 161
+    # and neighbours do not stay neighbours
+    assert 0.012 < (np.abs(np.diff(orders, axis=1)) == 1).mean() < 0.028
+
+
+def test_an_order_of_billions_is_made_where_it_is_needed() -> None:
+    count = 5_000_000_000
+    some = permuted(np.arange(count - 1000, count), count, np.random.default_rng(0))
+    assert len(set(some.tolist())) == 1000
+    assert 0 <= some.min() < 0.01 * count < 0.99 * count < some.max() < count
 
 
 def test_buckets_keep_padding_small(many: PairDataset) -> None:
