@@ -96,13 +96,13 @@ def bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float |
     length and N its number of such n-grams (at least 1). A reply of one word is not smoothed: its BLEU-1 to 4 are the
     same. Without any word in common BLEU is 0.
     """
-    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu  # here, for its import takes half a second
+    from nltk.translate import bleu_score  # here, for its import takes half a second
 
     if not replies:
         return (None,) * len(BLEU_WEIGHTS)
-    smoothed = SmoothingFunction().method4
+    smoothed = bleu_score.SmoothingFunction().method4
     scores = [
-        sentence_bleu([reference], reply, BLEU_WEIGHTS, smoothed)
+        bleu_score.sentence_bleu([reference], reply, BLEU_WEIGHTS, smoothed)
         for reply, reference in zip(replies, references, strict=True)
     ]
     return tuple(math.fsum(column) / len(scores) for column in zip(*scores, strict=True))
@@ -111,15 +111,15 @@ def bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float |
 def corpus_bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float | None, ...]:
     """BLEU-1 to BLEU-4 of all replies as one text (Papineni et al. 2002): n-grams are added up first, nothing smoothed.
 
-    0 where no n-gram of the highest order is right.
+    0 where no n-gram of some order is right. A reply too short for an n-gram counts, in nltk, as one that is wrong.
     """
-    from nltk.translate.bleu_score import corpus_bleu  # here, for its import takes half a second
+    from nltk.translate import bleu_score
 
     if not replies:
         return (None,) * len(BLEU_WEIGHTS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a precision of 0, which nltk turns into about 1e-77
-        scores = corpus_bleu([[reference] for reference in references], replies, BLEU_WEIGHTS)
+        scores = bleu_score.corpus_bleu([[reference] for reference in references], replies, BLEU_WEIGHTS)
     return tuple(score if score > 1e-70 else 0.0 for score in scores)
 
 

@@ -1,5 +1,6 @@
 """Prepared arrays to batches: every pair once, in an order that a position resumes."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -48,8 +49,24 @@ def test_pairs_come_back_as_they_were_written(tmp_path: Path, dtype: str) -> Non
         dataset[4]
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 7, 1 << 20])
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_replies_come_in_order_whatever_the_chunks(
+    tmp_path: Path, dtype: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.prepared.CHUNK_IDS", chunk)
+    dataset = PairDataset(write(tmp_path, SOME, dtype), "train")
+    found = []
+    for ids, bounds in dataset.replies():
+        assert (bounds[0], bounds[-1], ids.dtype) == (0, len(ids), np.int64)
+        found += [ids[start:end].tolist() for start, end in itertools.pairwise(bounds)]
+    assert found == [reply for _, reply in SOME]
+
+
 def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
-    assert len(PairDataset(write(tmp_path, SOME), "valid")) == 0
+    empty = PairDataset(write(tmp_path, SOME), "valid")
+    assert len(empty) == 0
+    assert list(empty.replies()) == []
     assert load_vocabulary(tmp_path).tokens[3] == "hello"
 
 
