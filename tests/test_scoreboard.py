@@ -38,20 +38,8 @@ def test_the_table_has_a_line_for_each_row_and_fits() -> None:
     rows = {line[:14].strip(): line[14:].split() for line in lines[8:13]}
     assert list(rows) == ["greedy", "beam", "human replies", "random reply", "most frequent"]
     assert {len(cells) for cells in rows.values()} == {len(COLUMNS)}
-    assert rows["greedy"] == [
-        "0.500",
-        "0.500",
-        "0.500",
-        "0.500",
-        "0.8000",
-        "1.0000",
-        "1.25",
-        "2.00",
-        "-",
-        "100.0%",
-        "50.0%",
-        "12,346",
-    ]
+    assert rows["greedy"][:6] == ["0.500", "0.500", "0.500", "0.500", "0.8000", "1.0000"]
+    assert rows["greedy"][6:] == ["1.25", "2.00", "-", "100.0%", "50.0%", "12,346"]
     assert rows["most frequent"][4] == "4.7e-04"
     assert rows["human replies"][-1] == "-"
     assert any(line == "beam most often says: no (2), i am fine (1), (nothing) (1)" for line in lines)
