@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -157,27 +158,50 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """chatbot evaluate"""
     import torch
 
-    from . import preparation
-    from .distributed import pick_device
-    from .evaluation import evaluate
-    from .prepared import PairDataset, load_vocabulary
+    from . import scoreboard
+    from .checkpoint import find_run
+    from .examination import Examination
 
+    if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
+        raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    examination = Examination(
+        split=arguments.split_name,
+        decodings={"greedy": {"method": "greedy"}},
+        make=_decodings,
+        data_dir=arguments.data_dir,
+        workers=arguments.workers,
+        device=arguments.device,
+        limit=arguments.limit,
+        batch_size=arguments.batch_size,
+    )
+    if arguments.compare:
+        evaluations = []
+        for run in [find_run(name, arguments.checkpoints_dir) for name in arguments.compare]:
+            evaluation = examination.kept(run)
+            if evaluation is None:
+                evaluation, _ = examination.examine(run)
+                _say(f"wrote {examination.keep(run, evaluation)}")
+            evaluations.append(evaluation)
+        _say(scoreboard.side_by_side(evaluations))
+        _figures(arguments, {"split": arguments.split_name, "runs": evaluations})
+        return 0
     run = _existing_run(arguments)
-    checkpoint = run.load_chosen()
-    prepared = preparation.prepare(checkpoint.config.corpus, arguments.data_dir, workers=arguments.workers)
-    if load_vocabulary(prepared.folder).tokens != checkpoint.vocabulary.tokens:
-        raise ChatbotError(f"the corpus has changed since {run.path} was trained: its vocabulary differs")
-    device = pick_device(arguments.device)
-    backward = checkpoint.config.model.direction == "backward"
-    dataset = PairDataset(prepared.folder, arguments.split_name, backward=backward)
-    result = evaluate(checkpoint.build_model().to(device), dataset, arguments.split_name, device)
-    _say(f"{run.path}, step {checkpoint.step}, {result.pairs:,} pairs of the split {result.split}:")
-    _say(f"  perplexity      {result.perplexity:10.2f}\n  token accuracy  {result.token_accuracy:10.1%}")
-    _say(f"  pairs/s         {result.pairs_per_second:10.0f}")
-    _figures(arguments, {"run": str(run.path), "step": checkpoint.step, **result.to_dict()})
+    evaluation, replies = examination.examine(run)
+    _say(scoreboard.table(evaluation))
+    _say(f"wrote {examination.keep(run, evaluation)}")
+    if arguments.out:
+        scoreboard.save_replies(arguments.out, replies)
+        _say(f"wrote {arguments.out}")
+    _figures(arguments, evaluation)
     return 0
+
+
+def _decodings(bot: Any) -> dict[str, Any]:
+    from .evaluation import decoding_by
+
+    return {"greedy": decoding_by(bot.search, bot.max_length + 1, bot.device)}
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -271,14 +295,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"chatbot: {message}; see {self.prog} --help\n")
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 4096:
-        raise ValueError
-    return number
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        number = int(text)
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    whole.__name__ = f"number from {low} to {high}"  # argparse names it so in its message
+    return whole
 
 
-_count.__name__ = "number from 0 to 4096"  # argparse names it so in its message
+_count = _whole(0, 4096)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -335,11 +363,23 @@ def _parser() -> argparse.ArgumentParser:
     places(made, data=True, runs=True, device=True)
     settings(made, CorpusConfig, ModelConfig, TrainingConfig)
 
-    made = verb(evaluate, "score a run on held-out pairs")
+    made = verb(evaluate, "score a run on held-out pairs, and its replies beside people's")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument(
         "--split", dest="split_name", default="test", choices=("train", "valid", "test"), help="(default: test)"
     )
+    made.add_argument("--compare", nargs="+", metavar="RUN", help="two runs or more, set side by side")
+    made.add_argument(
+        "--limit",
+        type=_whole(0, 1 << 40),
+        default=5000,
+        metavar="INT",
+        help="answer so many of the pairs, drawn at random; 0 is all (default: 5000; all are scored)",
+    )
+    made.add_argument(
+        "--batch-size", type=_whole(1, 1 << 20), default=128, metavar="INT", help="pairs at once (default: 128)"
+    )
+    made.add_argument("--out", type=Path, metavar="FILE", help="prompts, human replies and replies, between tabs")
     made.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     places(made, data=True, runs=True, device=True)
 

@@ -8,9 +8,11 @@ checkpoints/RUN/
     best.pt              weights with the lowest held-out perplexity
     metrics.jsonl        one JSON object per measurement
     tb/                  TensorBoard events
+    evaluation-test.json figures that `chatbot evaluate` found, for each split it was asked for
     chatbot.pt           what `chatbot export` wrote
 """
 
+import hashlib
 import itertools
 import json
 import sys
@@ -67,6 +69,14 @@ class Checkpoint:
             reason = str(error).splitlines()[1].strip()
             raise ChatbotError(f"the checkpoint's weights do not fit its settings: {reason}") from error
         return model.eval()
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all that replies depend on: settings, vocabulary, step and weights."""
+        digest = hashlib.sha256(json.dumps([self.config.to_dict(), self.vocabulary.tokens, self.step]).encode())
+        for name, weights in sorted(self.model.items()):
+            digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+            digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write all of it to `path`, whole or not at all."""
@@ -146,6 +156,10 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
         self.bundle = path / "chatbot.pt"
+
+    def evaluation(self, split: str) -> Path:
+        """Where the figures of a split are kept."""
+        return self.path / f"evaluation-{split}.json"
 
     @property
     def is_trained(self) -> bool:

@@ -124,6 +124,9 @@ class TrainingConfig:
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
     )
+    reply_limit: int = setting(
+        0, "a reply to more prompts than this is shown about so many times an epoch; 0 is off", low=0, high=1 << 31
+    )
     prompt_dropout: float = setting(
         0.0, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )

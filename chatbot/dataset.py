@@ -155,6 +155,7 @@ class StepReader(Dataset[StepData]):
         unk_id: what word dropout puts in a word's place; None is no word dropout.
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
+        chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
     """
 
     def __init__(
@@ -165,14 +166,15 @@ class StepReader(Dataset[StepData]):
         num_special: int,
         rank: int = 0,
         size: int = 1,
+        chances: np.ndarray | None = None,
     ) -> None:
-        self.pairs, self.settings = pairs, settings
+        self.pairs, self.settings, self.chances = pairs, settings, chances
         self.unk_id, self.num_special = unk_id, num_special
         self.rank, self.size = rank, size
         self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws)
 
     def __getitem__(self, step: Any) -> StepData:
-        indices = self.sampler[step]
+        indices = self._thinned(self.sampler[step], step)
         share = indices[self.rank :: self.size]
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
         parts = [
@@ -182,6 +184,14 @@ class StepReader(Dataset[StepData]):
         ]
         _, replies = self.pairs.lengths(indices)
         return StepData(parts, len(share), int(replies.sum()) + len(indices))
+
+    def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Those of a batch that stay in it, the same in every process; at least one."""
+        if self.chances is None:
+            return indices
+        drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "pairs")).random(len(indices))
+        stays = drawn < self.chances[indices]
+        return indices[stays] if stays.any() else indices[:1]
 
     def _forgetful(
         self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator

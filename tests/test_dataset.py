@@ -50,8 +50,24 @@ def test_pairs_come_back_as_they_were_written(tmp_path: Path, dtype: str) -> Non
         dataset[4]
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 7, 1 << 20])
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_replies_come_in_order_whatever_the_chunks(
+    tmp_path: Path, dtype: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.prepared.CHUNK_IDS", chunk)
+    dataset = PairDataset(write(tmp_path, SOME, dtype), "train")
+    found = []
+    for ids, bounds in dataset.replies():
+        assert (bounds[0], bounds[-1], ids.dtype) == (0, len(ids), np.int64)
+        found += [ids[start:end].tolist() for start, end in itertools.pairwise(bounds)]
+    assert found == [reply for _, reply in SOME]
+
+
 def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
-    assert len(PairDataset(write(tmp_path, SOME), "valid")) == 0
+    empty = PairDataset(write(tmp_path, SOME), "valid")
+    assert len(empty) == 0
+    assert list(empty.replies()) == []
     assert load_vocabulary(tmp_path).tokens[3] == "hello"
 
 
@@ -189,6 +205,20 @@ def test_a_backward_dataset_has_its_sides_exchanged(tmp_path: Path) -> None:
     assert [sizes.tolist() for sizes in backward.lengths(np.arange(4))] == [
         sizes.tolist() for sizes in reversed(forward.lengths(np.arange(4)))
     ]
+
+
+def test_pairs_are_thinned_by_their_chances_alike_in_every_process(many: PairDataset) -> None:
+    chances = np.where(np.arange(len(many)) < 500, 0.25, 1.0)
+    settings = TrainingConfig(batch_size=16)
+    alone = StepReader(many, settings, 3, 5, chances=chances)
+    shares = [StepReader(many, settings, 3, 5, rank, 2, chances) for rank in range(2)]
+    epoch = range(len(alone.sampler))
+    kept = sum(alone[step].pairs for step in epoch)
+    assert 503 + 85 < kept < 503 + 165  # 125 of 500 are expected
+    for step in epoch:
+        assert {share[step].tokens for share in shares} == {alone[step].tokens}
+        assert sum(share[step].pairs for share in shares) == alone[step].pairs > 0
+    assert StepReader(many, settings, 3, 5, chances=np.zeros(len(many)))[0].pairs == 1
 
 
 def test_step_seeds_differ_in_everything() -> None:

@@ -9,13 +9,14 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
-    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report"},
-    {"model", "dataset", "distributed", "tables", "sources"},
+    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"},
+    {"model", "dataset", "distributed", "tables", "sources", "frequencies"},
     {"checkpoint", "evaluation", "formats", "optimization"},
     {"export", "journal", "corpus"},
     {"bot", "draft"},
     {"numbering", "repl"},
     {"preparation", "training"},
+    {"examination"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
