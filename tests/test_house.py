@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
-    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report"},
+    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "spelling"},
     {"model", "dataset", "distributed", "tables", "sources"},
     {"checkpoint", "evaluation", "formats", "optimization"},
     {"export", "journal", "corpus"},
