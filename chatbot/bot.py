@@ -14,11 +14,8 @@ from .distributed import pick_device
 from .export import is_bundle, load_bundle
 from .model import Seq2Seq
 from .search import GreedySearchDecoder, SearchResult
-from .tokenizer import TOKENIZERS, Tokenizer
+from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
 from .vocabulary import SEP, Vocabulary
-
-MAX_CHARACTERS = 10_000
-MAX_WORDS = 100
 
 Search = Callable[[Tensor, Tensor, int], SearchResult]
 

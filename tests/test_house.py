@@ -9,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
-    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"},
+    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"}
+    | {"spelling"},
     {"model", "dataset", "distributed", "tables", "sources", "frequencies"},
     {"checkpoint", "evaluation", "formats", "optimization"},
     {"export", "journal", "corpus"},
