@@ -114,9 +114,9 @@ def last_characters(text: str, count: int) -> str:
     """The last `count` code points of a text of any length, looking at no more than its end."""
     if len(text) <= count:
         return text
-    # No code point has more than 4 bytes. Cut anywhere, UTF-8 is in step again after 3 bytes at the latest, and what
-    # those are taken for lies before the last `count`.
-    end = text[-(4 * count + 3) :]
+    # No code point has more than 4 bytes. If the first is cut in two, what is left of it counts as one for each byte,
+    # before the last `count`.
+    end = text[-4 * count :]
     data = utf8_bytes(end)
     starts: list[int] = []
     at = 0

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -146,6 +146,8 @@ def test_a_character_is_read_the_same_beside_any_other(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None, max_examples=400)
 @given(text=TEXT)
+@example(text="1,,2 1,,,2:3")
+@example(text="<abcdefghij><abcdefghijk></abcdefghij></abcdefghijk>")
 def test_any_text_gives_the_words_that_python_finds(
     name: str, text: str, clients: dict[str, torch.jit.ScriptModule]
 ) -> None:
