@@ -24,11 +24,11 @@ EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: t
 class Examination:
     """How to examine a run.
 
-    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: each decoding's name and settings (for the file; plain data).
-    make: the bot of the run's model -> the decodings themselves, by the same names. data_dir, workers: as `prepare`
-    has them. limit: how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once. corpus: another
-    than the run's own, every pair of which counts; the references are then that corpus's too. tell: is handed the
-    preparation of such a corpus, for its figures say what was left out.
+    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: each decoding's name and settings (for
+    the file; plain data). make: the bot of the run's model -> the decodings, by the same names. data_dir, workers: as
+    `prepare` has them. limit: how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once.
+    corpus: another than the run's own, every pair of which counts; the references are then that corpus's too. tell: is
+    handed the preparation of such a corpus, whose figures say what was left out.
     """
 
     split: str | None

@@ -17,6 +17,7 @@ Shapes: V words, H hidden size, L layers.
 """
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,9 @@ def _load(path: Path) -> Any:
             is_archive = file.read(4) == b"PK\x03\x04"
         if is_archive:
             check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a damaged file torch says this and that before it fails
+            return torch.load(path, map_location="cpu", weights_only=True)
     except ChatbotError:
         raise
     except OSError as error:

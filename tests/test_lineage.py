@@ -443,8 +443,11 @@ def test_it_is_scored_as_the_tutorials_model_scores(tmp_path: Path, capsys: pyte
     strange = [(f"{known[0][0]} zzzzqq", known[0][1]), ("zzzzqq", "zzzzqq"), (known[1][0], "zzzzqq")]
     path = pairs_file(tmp_path, [*strange, *known, (" ".join(["."] * 10), "?")])
     places = ["--checkpoints-dir", str(tmp_path), "--data-dir", str(tmp_path / "data"), "--device", "cpu"]
-    assert main(["evaluate", "run", "--corpus", str(path), "--json", *places]) == 0
+    out = tmp_path / "replies.tsv"
+    assert main(["evaluate", "run", "--corpus", str(path), "--json", "--out", str(out), *places]) == 0
     said = capsys.readouterr()
+    rows = [line.split("\t") for line in out.read_text().splitlines()[1:]]
+    assert rows == [[prompt, reply, model.reply(prompt)] for prompt, reply in known]
     figures = json.loads(said.out)
     losses = [model.loss(*pair) for pair in known]
     tokens = sum(count for _, count in losses)
