@@ -9,13 +9,13 @@ from typing import Any
 from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
 from .distributed import pick_device
-from .errors import ChatbotError
 from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Decoding, Evaluation, answer, drawn, evaluate
 from .files import atomic_file
-from .preparation import prepare
-from .prepared import PairDataset, load_vocabulary
+from .preparation import Preparation
+from .prepared import PairDataset
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
+from .yardstick import split_of, yardstick
 
 EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
 
@@ -24,12 +24,14 @@ EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: t
 class Examination:
     """How to examine a run.
 
-    split: `train`, `valid` or `test`. decodings: each decoding's name and settings (for the file; plain data).
-    make: the bot of the run's model -> the decodings themselves, by the same names. data_dir, workers: as `prepare`
-    has them. limit: how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once.
+    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: each decoding's name and settings (for
+    the file; plain data). make: the bot of the run's model -> the decodings, by the same names. data_dir, workers: as
+    `prepare` has them. limit: how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once.
+    corpus: another than the run's own, every pair of which counts; the references are then that corpus's too. tell: is
+    handed the preparation of such a corpus, whose figures say what was left out.
     """
 
-    split: str
+    split: str | None
     decodings: Mapping[str, Any]
     make: Callable[[Chatbot], Mapping[str, Decoding]]
     data_dir: Path
@@ -37,6 +39,8 @@ class Examination:
     device: str = "cpu"
     limit: int = 0
     batch_size: int = EVALUATION_BATCH
+    corpus: str | None = None
+    tell: Callable[[Preparation], None] | None = None
 
     def examine(self, run: RunDirectory) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """All figures of the run as `--json` gives them, and texts in columns: prompts, human replies, decodings.
@@ -45,15 +49,16 @@ class Examination:
             ChatbotError: nothing is trained there, the corpus is missing or has changed, the split is empty.
         """
         checkpoint = run.load_chosen()
-        prepared = prepare(checkpoint.config.corpus, self.data_dir, workers=self.workers)
-        if load_vocabulary(prepared.folder).tokens != checkpoint.vocabulary.tokens:
-            raise ChatbotError(f"the corpus has changed since {run.path} was trained: its vocabulary differs")
+        prepared, dataset, split = yardstick(
+            checkpoint, self.data_dir, corpus=self.corpus, split=self.split, workers=self.workers
+        )
+        if self.corpus and self.tell:
+            self.tell(prepared)
         device = pick_device(self.device)
         model = checkpoint.build_model().to(device)
         backward = checkpoint.config.model.direction == "backward"
-        dataset = PairDataset(prepared.folder, self.split, backward=backward)
         training = PairDataset(prepared.folder, "train", backward=backward)
-        scores = evaluate(model, dataset, self.split, device, self.batch_size)
+        scores = evaluate(model, dataset, split, device, self.batch_size)
         bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
         spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
@@ -71,7 +76,7 @@ class Examination:
 
     def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:
         """Write the figures into the run's folder. Returns where."""
-        path = run.evaluation(self.split)
+        path = run.evaluation(figures["split"])
         with atomic_file(path, "w") as file:
             file.write(json.dumps(figures, indent=1, allow_nan=False) + "\n")
         return path
@@ -81,23 +86,26 @@ class Examination:
 
         They are figures of the corpus as it was then, which need not be there any more.
         """
+        checkpoint = run.load_chosen()
+        split = split_of(checkpoint, self.corpus, self.split)
         try:
-            figures = json.loads(run.evaluation(self.split).read_bytes())
+            figures = json.loads(run.evaluation(split).read_bytes())
             known = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
         except (OSError, ValueError, AttributeError, RecursionError):  # AttributeError: it is no dict
             return None
         if not known:
             return None
-        wanted = {"split": self.split, **self._of(run.load_chosen())}
+        wanted = {"split": split, **self._of(checkpoint)}
         same = all(figures.get(key) == value for key, value in wanted.items())
         return figures | {"run": str(run.path)} if same else None
 
     def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """What figures depend on, besides the corpus and the split."""
+        """What figures depend on, besides the split and the content of the corpus."""
         return {
             "format": EXAMINATION_FORMAT,
             "step": checkpoint.step,
             "checkpoint": checkpoint.digest(),
+            "corpus": self.corpus,
             "limit": self.limit,
             "seed": SEED,
             "decodings": dict(self.decodings),

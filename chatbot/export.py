@@ -139,7 +139,7 @@ def export(checkpoint: Checkpoint, path: Path) -> Proof:
         ChatbotError: a reply differs (then nothing is written), or the file cannot be written.
     """
     model = checkpoint.build_model()
-    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.vocabulary.never_replied).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
     with torch.inference_mode(False), torch.no_grad(), _quiet():
         scripted = _script(model, checkpoint)
         with atomic_file(path) as file:
@@ -168,7 +168,7 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint) -> torch.jit.ScriptModule:
         "config": checkpoint.config.to_dict(),
         "torch": torch.__version__,
     }
-    search = GreedySearchDecoder(encoder, decoder, checkpoint.vocabulary.never_replied)
+    search = GreedySearchDecoder(encoder, decoder, checkpoint.never_replied)
     max_length = checkpoint.config.corpus.max_length
     module = BundleModule(search, spelling, checkpoint.vocabulary, json.dumps(metadata), max_length)
     return torch.jit.script(module.eval())

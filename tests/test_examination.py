@@ -91,6 +91,17 @@ def test_a_damaged_file_does_not_count(run: RunDirectory, examination: Examinati
     assert examination.kept(run) is None
 
 
+def test_figures_of_another_corpus_do_not_count(run: RunDirectory, examination: Examination, tmp_path: Path) -> None:
+    (tmp_path / "one.tsv").write_text("prompt\treply\n" + "Hello.\tHello.\n" * 3)
+    one = dataclasses.replace(examination, split=None, corpus=str(tmp_path / "one.tsv"))
+    figures, replies = one.examine(run)
+    assert (figures["split"], figures["pairs"], len(replies["greedy"])) == ("all", 3, 3)
+    assert one.keep(run, figures) == run.path / "evaluation-all.json"
+    assert one.kept(run) == figures
+    assert dataclasses.replace(one, corpus=str(tmp_path / "two.tsv")).kept(run) is None
+    assert examination.kept(run) is None
+
+
 def test_figures_of_other_weights_do_not_count(run: RunDirectory, examination: Examination) -> None:
     examination.keep(run, examination.examine(run)[0])
     checkpoint = run.load_chosen()

@@ -13,10 +13,11 @@ FLOORS = (
     | {"spelling"},
     {"model", "dataset", "distributed", "tables", "sources", "frequencies"},
     {"checkpoint", "evaluation", "formats", "optimization"},
-    {"export", "journal", "corpus"},
+    {"export", "journal", "corpus", "lineage"},
     {"bot", "draft"},
     {"numbering", "repl"},
     {"preparation", "training"},
+    {"yardstick"},
     {"examination"},
     {"__main__"},
 )
