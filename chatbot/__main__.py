@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -157,27 +158,55 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """chatbot evaluate"""
     import torch
 
-    from . import preparation
-    from .distributed import pick_device
-    from .evaluation import evaluate
-    from .prepared import PairDataset, load_vocabulary
+    from . import scoreboard
+    from .checkpoint import find_run
+    from .examination import Examination
 
+    if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
+        raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    split = arguments.split_name
+    if arguments.compare and not arguments.corpus:
+        split = split or "test"  # the same for all
+    examination = Examination(
+        split=split,
+        decodings={"greedy": {"method": "greedy"}},
+        make=_decodings,
+        data_dir=arguments.data_dir,
+        workers=arguments.workers,
+        device=arguments.device,
+        limit=arguments.limit,
+        batch_size=arguments.batch_size,
+        corpus=arguments.corpus,
+        tell=_tell,
+    )
+    if arguments.compare:
+        evaluations = []
+        for run in [find_run(name, arguments.checkpoints_dir) for name in arguments.compare]:
+            evaluation = examination.kept(run)
+            if evaluation is None:
+                evaluation, _ = examination.examine(run)
+                _say(f"wrote {examination.keep(run, evaluation)}")
+            evaluations.append(evaluation)
+        _say(scoreboard.side_by_side(evaluations))
+        _figures(arguments, {"split": evaluations[0]["split"], "runs": evaluations})
+        return 0
     run = _existing_run(arguments)
-    checkpoint = run.load_chosen()
-    prepared = preparation.prepare(checkpoint.config.corpus, arguments.data_dir, workers=arguments.workers)
-    if load_vocabulary(prepared.folder).tokens != checkpoint.vocabulary.tokens:
-        raise ChatbotError(f"the corpus has changed since {run.path} was trained: its vocabulary differs")
-    device = pick_device(arguments.device)
-    backward = checkpoint.config.model.direction == "backward"
-    dataset = PairDataset(prepared.folder, arguments.split_name, backward=backward)
-    result = evaluate(checkpoint.build_model().to(device), dataset, arguments.split_name, device)
-    _say(f"{run.path}, step {checkpoint.step}, {result.pairs:,} pairs of the split {result.split}:")
-    _say(f"  perplexity      {result.perplexity:10.2f}\n  token accuracy  {result.token_accuracy:10.1%}")
-    _say(f"  pairs/s         {result.pairs_per_second:10.0f}")
-    _figures(arguments, {"run": str(run.path), "step": checkpoint.step, **result.to_dict()})
+    evaluation, replies = examination.examine(run)
+    _say(scoreboard.table(evaluation))
+    _say(f"wrote {examination.keep(run, evaluation)}")
+    if arguments.out:
+        scoreboard.save_replies(arguments.out, replies)
+        _say(f"wrote {arguments.out}")
+    _figures(arguments, evaluation)
     return 0
+
+
+def _decodings(bot: Any) -> dict[str, Any]:
+    from .evaluation import decoding_by
+
+    return {"greedy": decoding_by(bot.search, bot.max_length + 1, bot.device)}
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -198,6 +227,34 @@ def export(arguments: argparse.Namespace) -> int:
     )
     _say(f"try next:\n  make chat RUN={path}")
     _figures(arguments, {"path": str(path), "bytes": path.stat().st_size, **dataclasses.asdict(proof)})
+    return 0
+
+
+def import_checkpoint(arguments: argparse.Namespace) -> int:
+    """chatbot import-checkpoint"""
+    from .checkpoint import RunDirectory
+    from .lineage import import_checkpoint, unreadable
+
+    run = RunDirectory(arguments.checkpoints_dir / arguments.run)
+    if run.is_trained:
+        raise _is_there(run)
+    corpus = arguments.corpus
+    checkpoint = import_checkpoint(arguments.file, run, max_length=arguments.max_length, corpus=corpus)
+    model, words = checkpoint.config.model, checkpoint.vocabulary
+    _say(
+        f"{arguments.file}: {checkpoint.step:,} iterations; {len(words):,} words; hidden size {model.hidden_size}, "
+        f"{model.encoder_layers} + {model.decoder_layers} layers, {model.attention} attention"
+    )
+    if strange := unreadable(checkpoint):
+        _say(
+            f"the tutorial's normaliser never makes {len(strange):,} of the words, such as {strange[0]!r}: "
+            "no prompt will hold them"
+        )
+    _say(f"wrote {run.path}\ntry next:\n  make chat RUN={run.path.name}\n  make export RUN={run.path.name}")
+    _say(f"  make evaluate RUN={run.path.name}, on {corpus}; or add ARGS='--corpus PATH'")
+    sizes = {name: getattr(model, name) for name in ("hidden_size", "encoder_layers", "decoder_layers", "attention")}
+    figures = {"run": str(run.path), "step": checkpoint.step, "words": len(words), **sizes}
+    _figures(arguments, figures | {"max_length": arguments.max_length})
     return 0
 
 
@@ -227,6 +284,8 @@ def _existing_run(arguments: argparse.Namespace) -> Any:
 
 def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     """The settings of the run, with what the flags may change of them."""
+    if run.is_imported:
+        raise ChatbotError(f"{run.path} has no state to resume from, only weights: begin another run (--run NAME)")
     if arguments.preset or arguments.config:
         raise ChatbotError("--resume takes the run's own settings: leave out --preset and --config")
     saved = Config.load(run.config)
@@ -271,14 +330,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"chatbot: {message}; see {self.prog} --help\n")
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 4096:
-        raise ValueError
-    return number
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        number = int(text)
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    whole.__name__ = f"number from {low} to {high}"  # argparse names it so in its message
+    return whole
 
 
-_count.__name__ = "number from 0 to 4096"  # argparse names it so in its message
+_count = _whole(0, 4096)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -287,7 +350,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(run: Any, help: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(run.__name__, help=help, description=help, allow_abbrev=False)
+        made = verbs.add_parser(run.__name__.replace("_", "-"), help=help, description=help, allow_abbrev=False)
         made.set_defaults(verb=run)
         return made
 
@@ -335,11 +398,27 @@ def _parser() -> argparse.ArgumentParser:
     places(made, data=True, runs=True, device=True)
     settings(made, CorpusConfig, ModelConfig, TrainingConfig)
 
-    made = verb(evaluate, "score a run on held-out pairs")
+    made = verb(evaluate, "score a run on held-out pairs, and its replies beside people's")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument(
-        "--split", dest="split_name", default="test", choices=("train", "valid", "test"), help="(default: test)"
+        "--split",
+        dest="split_name",
+        choices=("train", "valid", "test"),
+        help="(default: test, or train where nothing is held out)",
     )
+    made.add_argument("--compare", nargs="+", metavar="RUN", help="two runs or more, set side by side")
+    made.add_argument(
+        "--limit",
+        type=_whole(0, 1 << 40),
+        default=5000,
+        metavar="INT",
+        help="answer so many of the pairs, drawn at random; 0 is all (default: 5000; all are scored)",
+    )
+    made.add_argument(
+        "--batch-size", type=_whole(1, 1 << 20), default=128, metavar="INT", help="pairs at once (default: 128)"
+    )
+    made.add_argument("--out", type=Path, metavar="FILE", help="prompts, human replies and replies, between tabs")
+    made.add_argument("--corpus", metavar="NAME|PATH", help="another corpus than the run's own: all its pairs")
     made.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     places(made, data=True, runs=True, device=True)
 
@@ -347,6 +426,22 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument("--out", type=Path, metavar="FILE", help="where to (default: chatbot.pt in the run's folder)")
     made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
+    places(made, runs=True)
+
+    made = verb(import_checkpoint, "make a run of a checkpoint of the PyTorch chatbot tutorial")
+    made.add_argument("file", type=Path, metavar="FILE", help="what the tutorial saved, such as 4000_checkpoint.tar")
+    made.add_argument("run", metavar="RUN", help="folder under checkpoints")
+    made.add_argument(
+        "--max-length",
+        type=_count,
+        default=10,
+        metavar="INT",
+        help="the tutorial's MAX_LENGTH: a reply's tokens, EOS counted (default: 10)",
+    )
+    made.add_argument(
+        "--corpus", default="cornell", metavar="NAME|PATH", help="what it was trained on (default: cornell)"
+    )
+    made.add_argument("--json", action="store_true", help="what was imported as JSON on stdout")
     places(made, runs=True)
 
     made = verb(chat, "talk to a run or an exported file")

@@ -7,18 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import Checkpoint, RunDirectory
+from .checkpoint import Checkpoint, RunDirectory, never_replied
 from .config import Config
 from .dataset import pad_prompts
 from .distributed import pick_device
 from .export import is_bundle, load_bundle
 from .model import Seq2Seq
 from .search import GreedySearchDecoder, SearchResult
-from .tokenizer import TOKENIZERS, Tokenizer
-from .vocabulary import SEP, Vocabulary
-
-MAX_CHARACTERS = 10_000
-MAX_WORDS = 100
+from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
+from .vocabulary import EOS, SEP, Vocabulary
 
 Search = Callable[[Tensor, Tensor, int], SearchResult]
 
@@ -77,7 +74,8 @@ class Chatbot:
     def from_model(cls, model: Seq2Seq, config: Config, vocabulary: Vocabulary) -> "Chatbot":
         """A bot around a network as it stands (in eval mode), wherever it lives."""
         device = next(model.parameters()).device
-        search = GreedySearchDecoder(model.encoder, model.decoder, vocabulary.never_replied).to(device).eval()
+        barred = never_replied(config, vocabulary)
+        search = GreedySearchDecoder(model.encoder, model.decoder, barred).to(device).eval()
         tokenizer = TOKENIZERS[config.corpus.tokenizer]
         return cls(search, vocabulary, tokenizer, config.corpus.max_length, config.corpus.context, device)
 
@@ -120,14 +118,17 @@ class Chatbot:
             prompt: ids, at least one.
 
         Returns:
-            the S tokens of the prompt, the T tokens of the reply (`<eos>` with them), attention weights (T, S).
+            the S tokens of the prompt (and the `<eos>` that a model of the lineage reads behind it), the T tokens of
+            the reply (`<eos>` with them), attention weights (T, S).
         """
         src, src_lengths = pad_prompts([prompt])
         with torch.inference_mode():
             found = self.search(src.to(self.device), src_lengths, self.max_length + 1)
         tokens = self.vocabulary.tokens
         said = [tokens[id] for id in found.tokens[0].tolist()]
-        return [tokens[id] for id in prompt], said, found.attention[0].float().cpu().numpy()
+        weights = found.attention[0].float().cpu().numpy()
+        read = [tokens[id] for id in prompt] + [EOS] * (weights.shape[1] - len(prompt))
+        return read, said, weights
 
     def words(self, text: str) -> list[str]:
         """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""

@@ -8,9 +8,11 @@ checkpoints/RUN/
     best.pt              weights with the lowest held-out perplexity
     metrics.jsonl        one JSON object per measurement
     tb/                  TensorBoard events
+    evaluation-test.json figures that `chatbot evaluate` found, for each split it was asked for
     chatbot.pt           what `chatbot export` wrote
 """
 
+import hashlib
 import itertools
 import json
 import sys
@@ -53,6 +55,11 @@ class Checkpoint:
         """The tokenizer that the vocabulary was made with."""
         return TOKENIZERS[self.config.corpus.tokenizer]
 
+    @property
+    def never_replied(self) -> list[int]:
+        """As the function `never_replied`."""
+        return never_replied(self.config, self.vocabulary)
+
     def build_model(self) -> Seq2Seq:
         """The network with these weights, on the CPU, in eval mode.
 
@@ -67,6 +74,14 @@ class Checkpoint:
             reason = str(error).splitlines()[1].strip()
             raise ChatbotError(f"the checkpoint's weights do not fit its settings: {reason}") from error
         return model.eval()
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all that replies depend on: settings, vocabulary, step and weights."""
+        digest = hashlib.sha256(json.dumps([self.config.to_dict(), self.vocabulary.tokens, self.step]).encode())
+        for name, weights in sorted(self.model.items()):
+            digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+            digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write all of it to `path`, whole or not at all."""
@@ -93,7 +108,7 @@ class Checkpoint:
             ChatbotError: the file is missing, damaged, of another format, or no checkpoint at all.
         """
         try:
-            _check_archive(path)
+            check_archive(path)
             data = torch.load(path, map_location="cpu", weights_only=True)
             version = data["format"]
         except FileNotFoundError as error:
@@ -119,13 +134,22 @@ class Checkpoint:
             raise ChatbotError(f"the checkpoint {path} is damaged: {_first_line(error)}") from error
 
 
-def _check_archive(path: Path) -> None:
-    """Every byte against the archive's own checksums, and no compressed member that could unfold without bound."""
+def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
+    """Ids that a search passes over: every special token but `<eos>`; none with `tutorial_tokens`."""
+    return [] if config.model.tutorial_tokens else vocabulary.never_replied
+
+
+def check_archive(path: Path) -> None:
+    """Every byte against the archive's own checksums, and no compressed member that could unfold without bound.
+
+    Raises:
+        ChatbotError: there are such members, or a checksum is wrong. (The archive's reader raises whatever it likes.)
+    """
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("it has compressed members, as no checkpoint has")
+            raise ChatbotError("it has compressed members, as no checkpoint has")
         if damaged := archive.testzip():
-            raise ValueError(f"it is damaged at {damaged}")
+            raise ChatbotError(f"it is damaged at {damaged!r}")
 
 
 def _first_line(error: Exception) -> str:
@@ -147,6 +171,10 @@ class RunDirectory:
         self.tensorboard = path / "tb"
         self.bundle = path / "chatbot.pt"
 
+    def evaluation(self, split: str) -> Path:
+        """Where the figures of a split are kept."""
+        return self.path / f"evaluation-{split}.json"
+
     @property
     def is_trained(self) -> bool:
         """Whether there is a checkpoint of any kind."""
@@ -156,6 +184,11 @@ class RunDirectory:
     def is_resumable(self) -> bool:
         """Whether a training can go on from here: not if it was killed before it first wrote `last.pt`."""
         return any(path.exists() for path in (self.last, self.previous, self.next))
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the weights are no training's: that would have opened `metrics.jsonl` before it wrote any."""
+        return self.best.exists() and not self.is_resumable and not self.metrics.exists()
 
     def begin(self, config: Config, vocabulary: Vocabulary) -> None:
         """Make the directory and what stands in it from the first step on."""
@@ -211,7 +244,8 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
         ChatbotError: there is no such run, or none at all.
     """
     runs = sorted(
-        (path for path in folder.glob("*") if RunDirectory(path).is_trained),
+        # a hidden folder is one that is being written, or was left so
+        (path for path in folder.glob("[!.]*") if RunDirectory(path).is_trained),
         key=lambda path: max(file.stat().st_mtime for file in path.glob("*.pt")),
     )
     if name is None:

@@ -46,6 +46,7 @@ class CorpusConfig:
     max_length: int = setting(12, "longest prompt and reply kept, in words", low=1, high=1000)
     min_count: int = setting(3, "a word seen less often in training pairs is unknown", low=1, high=1_000_000)
     max_vocabulary: int = setting(0, "keep only so many of the most frequent words; 0 keeps all", low=0, high=1 << 24)
+    vocabulary: str = setting("", "take the words of this vocabulary.txt, and learn none from the training pairs")
     context: int = setting(0, "how many turns before the prompt are put in front of it", low=0, high=20)
     unknown_prompts: str = setting("keep", "pairs whose prompt has an unknown word", choices=("keep", "drop"))
     unknown_replies: str = setting("drop", "pairs whose reply has an unknown word", choices=("keep", "drop"))
@@ -91,6 +92,9 @@ class ModelConfig:
         choices=("all", "tutorial"),
     )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
+    tutorial_tokens: bool = setting(
+        False, "special tokens as the tutorial has them: <eos> read behind every prompt, and none barred from replies"
+    )
 
     def __post_init__(self) -> None:
         _check(self)
@@ -123,6 +127,9 @@ class TrainingConfig:
     clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
+    )
+    reply_limit: int = setting(
+        0, "a reply to more prompts than this is shown about so many times an epoch; 0 is off", low=0, high=1 << 31
     )
     prompt_dropout: float = setting(
         0.0, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
@@ -207,7 +214,13 @@ PRESETS: dict[str, Config] = {
             max_bad_fraction=1.0,
             tutorial_quirks=True,
         ),
-        model=ModelConfig(bridge="tutorial", attention_mask=False, dropout_places="tutorial", tie_embeddings=False),
+        model=ModelConfig(
+            bridge="tutorial",
+            attention_mask=False,
+            dropout_places="tutorial",
+            tie_embeddings=False,
+            tutorial_tokens=True,
+        ),
         training=TrainingConfig(
             steps=4000,
             draws="replacement",

@@ -62,16 +62,17 @@ def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np
 class BatchSampler:
     """Which pairs make the batch of a step: a pure function of (seed, step), so a step is all that resuming needs.
 
-    Each epoch shuffles all pairs, sorts windows of `BUCKET` batches by length (little padding, and the order stays
-    random at a larger scale), cuts batches, and shuffles those. Every pair comes once an epoch. With
-    `draws="replacement"` every batch is drawn from all pairs by itself, as the tutorial does.
+    Each epoch takes all pairs in an order of its own, sorts windows of `WINDOW` batches by length (little padding, and
+    the order stays random at a larger scale), cuts batches, and shuffles those of a window. Every pair comes once an
+    epoch. Nothing grows with the corpus: the order is computed a window at a time. With `draws="replacement"` every
+    batch is drawn from all pairs by itself, as the tutorial does.
     """
 
-    BUCKET = 64
+    WINDOW = 64
 
     def __init__(self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch") -> None:
         self.dataset, self.batch_size, self.seed, self.draws = dataset, batch_size, seed, draws
-        self._epoch, self._batches = -1, list[np.ndarray]()
+        self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -81,22 +82,56 @@ class BatchSampler:
         """The indices into the dataset that the update after `step` updates is made of."""
         if self.draws == "replacement":
             return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
-        epoch, position = divmod(step, len(self))
-        if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self.epoch(epoch)
+        epoch, batch = divmod(step, len(self))
+        window, position = divmod(batch, self.WINDOW)
+        if (epoch, window) != self._newest:
+            self._newest, self._batches = (epoch, window), self._window(epoch, window)
         return self._batches[position]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch as arrays of indices into the dataset."""
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.dataset))
-        for start in range(0, len(order), self.BUCKET * self.batch_size):
-            window = order[start : start + self.BUCKET * self.batch_size]
-            prompts, replies = self.dataset.lengths(window)
-            order[start : start + len(window)] = window[np.lexsort((prompts, replies))]
+        """All batches of an epoch."""
+        return [self[step] for step in range(epoch * len(self), (epoch + 1) * len(self))]
+
+    def _window(self, epoch: int, window: int) -> list[np.ndarray]:
+        size = self.WINDOW * self.batch_size
+        places = np.arange(window * size, min((window + 1) * size, len(self.dataset)))
+        order = permuted(places, len(self.dataset), np.random.default_rng([self.seed, epoch]))
+        prompts, replies = self.dataset.lengths(order)
+        order = order[np.lexsort((prompts, replies))]
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        rng.shuffle(batches)
+        np.random.default_rng([self.seed, epoch, window]).shuffle(batches)
         return batches
+
+
+def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """What stands at some places of a random order of 0 .. count-1, without making the rest of it.
+
+    A Feistel network over the smallest even number of bits that holds `count`, walked on where it leads beyond (Black
+    and Rogaway 2002, *Ciphers with arbitrary finite domains*): a bijection, for shuffling and not for secrets.
+
+    Args:
+        places: int64, each from 0 to count - 1.
+        rng: fresh from its seed, for the order is made of its first draws.
+    """
+    half = np.uint64(max(1, (int(count - 1).bit_length() + 1) // 2))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    keys = rng.integers(1 << 64, size=6, dtype=np.uint64)
+    found = places.astype(np.uint64)
+    beyond = np.ones(len(found), bool)
+    while beyond.any():
+        left, right = found[beyond] >> half, found[beyond] & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        found[beyond] = left << half | right
+        beyond = found >= np.uint64(count)
+    return found.astype(np.int64)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """uint64 to uint64, each bit depending on all (the finaliser of splitmix64; Steele et al. 2014)."""
+    numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ numbers >> np.uint64(31)
 
 
 class StepData(NamedTuple):
@@ -120,6 +155,7 @@ class StepReader(Dataset[StepData]):
         unk_id: what word dropout puts in a word's place; None is no word dropout.
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
+        chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
     """
 
     def __init__(
@@ -130,14 +166,15 @@ class StepReader(Dataset[StepData]):
         num_special: int,
         rank: int = 0,
         size: int = 1,
+        chances: np.ndarray | None = None,
     ) -> None:
-        self.pairs, self.settings = pairs, settings
+        self.pairs, self.settings, self.chances = pairs, settings, chances
         self.unk_id, self.num_special = unk_id, num_special
         self.rank, self.size = rank, size
         self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws)
 
     def __getitem__(self, step: Any) -> StepData:
-        indices = self.sampler[step]
+        indices = self._thinned(self.sampler[step], step)
         share = indices[self.rank :: self.size]
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
         parts = [
@@ -147,6 +184,14 @@ class StepReader(Dataset[StepData]):
         ]
         _, replies = self.pairs.lengths(indices)
         return StepData(parts, len(share), int(replies.sum()) + len(indices))
+
+    def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Those of a batch that stay in it, the same in every process; at least one."""
+        if self.chances is None:
+            return indices
+        drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "pairs")).random(len(indices))
+        stays = drawn < self.chances[indices]
+        return indices[stays] if stays.any() else indices[:1]
 
     def _forgetful(
         self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from .errors import ChatbotError, LostProcessError
 from .metrics import TokenSums
@@ -76,16 +76,16 @@ class Group:
         return TokenSums(*self.sum(sums))
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up each parameter's gradient over the processes, in one message; a missing one counts as zero."""
+        """Add up each parameter's gradient over the processes; a missing one counts as zero."""
         if self.size == 1:
             return
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         with _lost_process():
-            dist.all_reduce(flat)
-        parts: Iterable[Tensor] = flat.split([p.numel() for p in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+            # all are under way at once, so that one is added up while another travels
+            for work in [dist.all_reduce(parameter.grad, async_op=True) for parameter in parameters]:
+                work.wait()
 
 
 @contextlib.contextmanager

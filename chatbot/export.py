@@ -5,6 +5,7 @@ TorchScript is code: a bundle from a stranger can do what a program from a stran
 """
 
 import json
+import unicodedata
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from .errors import ChatbotError
 from .files import atomic_file
 from .model import Seq2Seq
 from .search import GreedySearchDecoder, SearchResult
+from .spelling import Spelling, table_sha256
 from .tokenizer import TOKENIZERS, Tokenizer
-from .vocabulary import EOS_ID, Vocabulary
+from .vocabulary import EOS_ID, PAD_ID, Vocabulary
 
 BUNDLE_FORMAT = 1
 SCORE_TOLERANCE = 1e-4
@@ -32,26 +34,29 @@ SCORE_TOLERANCE = 1e-4
 class BundleModule(nn.Module):
     """What is scripted into a bundle: the search, and beside it what text needs.
 
-    `forward` and the attributes are what a client reads, in C++ too: `vocabulary` in order of the ids, `word_ids` the
-    same turned round, `metadata` as JSON.
+    `reply`, `reply_batch`, `forward` and the attributes are what a client uses, in C++ too: `vocabulary` in order of
+    the ids, `word_ids` the same turned round, `metadata` as JSON. Text goes through `spelling`.
     """
 
     vocabulary: list[str]
     word_ids: dict[str, int]
     metadata: str
     unk_id: int
-    eos_id: int
+    pad_id: int
     num_special: int
     max_length: int
 
-    def __init__(self, search: GreedySearchDecoder, vocabulary: Vocabulary, metadata: str, max_length: int) -> None:
+    def __init__(
+        self, search: GreedySearchDecoder, spelling: Spelling, vocabulary: Vocabulary, metadata: str, max_length: int
+    ) -> None:
         super().__init__()
         self.search = search
+        self.spelling = spelling
         self.vocabulary = vocabulary.tokens
         self.word_ids = vocabulary.ids
         self.metadata = metadata
         self.unk_id = -1 if vocabulary.unk_id is None else vocabulary.unk_id
-        self.eos_id = EOS_ID
+        self.pad_id = PAD_ID
         self.num_special = vocabulary.num_special
         self.max_length = max_length
 
@@ -60,24 +65,49 @@ class BundleModule(nn.Module):
         return self.search(src, src_lengths, max_length)
 
     @torch.jit.export
+    def reply(self, text: str) -> str:
+        """The reply to a text; "" where there is no word to answer to."""
+        return self.reply_batch([text])[0]
+
+    @torch.jit.export
+    def reply_batch(self, texts: list[str]) -> list[str]:
+        """The replies to many texts at once, in their order."""
+        replies = self._replies([self.spelling.last_words(text) for text in texts])
+        return [self.spelling.text(words) for words in replies]
+
+    @torch.jit.export
     def reply_words(self, words: list[str]) -> list[str]:
         """The words of the reply to a prompt's words (lower case, as the tokenizer cuts them)."""
-        ids: list[int] = []
-        for word in words:
-            id = self.word_ids.get(word, self.unk_id)
-            if id >= 0:
-                ids.append(id)
-        reply: list[str] = []
-        if len(ids) > 0:
-            src = torch.tensor([ids], dtype=torch.int64, device=self.search.never_replied.device)
-            lengths = torch.tensor([len(ids)], dtype=torch.int64)
-            found = self.search(src, lengths, self.max_length + 1)
-            # a list of ids, typed for the compiler
-            tokens: list[int] = found.tokens[0].tolist()
-            for token in tokens:
-                if token >= self.num_special:
-                    reply.append(self.vocabulary[token])
-        return reply
+        return self._replies([words])[0]
+
+    def _replies(self, prompts: list[list[str]]) -> list[list[str]]:
+        """The words of the replies to prompts as words, from one search; none where no word is known."""
+        replies: list[list[str]] = []
+        rows: list[list[int]] = []
+        places: list[int] = []  # of each row among the prompts
+        for place, words in enumerate(prompts):
+            nothing: list[str] = []
+            replies.append(nothing)
+            ids: list[int] = []
+            for word in words:
+                id = self.word_ids.get(word, self.unk_id)
+                if id >= 0:
+                    ids.append(id)
+            if len(ids) > 0:
+                rows.append(ids)
+                places.append(place)
+        if len(rows) > 0:
+            lengths = [len(row) for row in rows]
+            padded = [row + [self.pad_id] * (max(lengths) - len(row)) for row in rows]
+            src = torch.tensor(padded, dtype=torch.int64, device=self.search.never_replied.device)
+            found = self.search(src, torch.tensor(lengths, dtype=torch.int64), self.max_length + 1)
+            # lists of ids, typed for the compiler
+            tokens: list[list[int]] = found.tokens.tolist()
+            for place, reply in zip(places, tokens):  # noqa: B905 (TorchScript's zip knows no strict)
+                for token in reply:
+                    if token >= self.num_special:
+                        replies[place].append(self.vocabulary[token])
+        return replies
 
 
 @dataclass(frozen=True)
@@ -109,7 +139,7 @@ def export(checkpoint: Checkpoint, path: Path) -> Proof:
         ChatbotError: a reply differs (then nothing is written), or the file cannot be written.
     """
     model = checkpoint.build_model()
-    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.vocabulary.never_replied).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
     with torch.inference_mode(False), torch.no_grad(), _quiet():
         scripted = _script(model, checkpoint)
         with atomic_file(path) as file:
@@ -126,17 +156,21 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint) -> torch.jit.ScriptModule:
     encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
     memory, mask, hidden = model.encoder(src, src_lengths)
     decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False)
+    spelling = Spelling(checkpoint.tokenizer.name)
     metadata = {
         "format": BUNDLE_FORMAT,
         "tokenizer": checkpoint.tokenizer.name,
+        "unicode": unicodedata.unidata_version,
+        "table_sha256": table_sha256(spelling),
         "max_length": checkpoint.config.corpus.max_length,
         "step": checkpoint.step,
         "perplexity": checkpoint.perplexity,
         "config": checkpoint.config.to_dict(),
         "torch": torch.__version__,
     }
-    search = GreedySearchDecoder(encoder, decoder, checkpoint.vocabulary.never_replied)
-    module = BundleModule(search, checkpoint.vocabulary, json.dumps(metadata), checkpoint.config.corpus.max_length)
+    search = GreedySearchDecoder(encoder, decoder, checkpoint.never_replied)
+    max_length = checkpoint.config.corpus.max_length
+    module = BundleModule(search, spelling, checkpoint.vocabulary, json.dumps(metadata), max_length)
     return torch.jit.script(module.eval())
 
 

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from .config import ModelConfig
 from .gru import GRU, rounded
-from .vocabulary import PAD_ID, SOS_ID
+from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 
 class DotAttention(nn.Module):
@@ -98,6 +98,7 @@ class Encoder(nn.Module):
         self.embedding = embedding
         self.dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
         self.masks_padding = config.attention_mask
+        self.reads_eos = config.tutorial_tokens
         self.gru = GRU(
             embedding.embedding_dim,
             config.hidden_size,
@@ -123,9 +124,20 @@ class Encoder(nn.Module):
             memory (B, S, H): both directions' outputs of the top layer, added up; zero at padding.
             mask (B, S): True at real tokens (in training without `attention_mask`: everywhere).
             hidden (L, B, H): the decoder's first state.
+
+        With `tutorial_tokens` the EOS behind each prompt is one more place to attend to: S + 1 in memory and mask.
         """
+        src, src_lengths = self.ended(src, src_lengths)
         packed = pack_padded_sequence(src, src_lengths, batch_first=True)
         return self.read(packed._replace(data=self.embedding(packed.data)), src != PAD_ID)
+
+    def ended(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Prompts as they are read: with `tutorial_tokens`, EOS stands behind each, (B, S + 1), else as they are."""
+        if not self.reads_eos:
+            return src, src_lengths
+        src = nn.functional.pad(src, (0, 1), value=PAD_ID)
+        # by counting, for the lengths are on the CPU, and a move to the prompts' device would fix that in a trace
+        return src.scatter(1, (src != PAD_ID).sum(dim=1, keepdim=True), EOS_ID), src_lengths + 1
 
     def read(self, embedded: PackedSequence, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`forward` from the embedded prompts (real tokens, E) on."""
@@ -236,6 +248,7 @@ class Seq2Seq(nn.Module):
         Returns:
             logits (N, V) at the real positions of `tgt`, row by row.
         """
+        src, src_lengths = self.encoder.ended(src, src_lengths)
         prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
         replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
         # one look-up for both: each would fill a gradient of the whole embedding's size

@@ -15,6 +15,7 @@ import numpy as np
 from .config import CorpusConfig
 from .corpus import TRAIN
 from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft, sums
+from .errors import ChatbotError
 from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, ids_file, offsets_file
 from .vocabulary import Vocabulary
 
@@ -31,7 +32,14 @@ class Numbered:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConfig, folder: Path) -> Numbered:
+def number(
+    draft: Draft,
+    words: list[str],
+    sides: np.ndarray,
+    config: CorpusConfig,
+    folder: Path,
+    given: Vocabulary | None = None,
+) -> Numbered:
     """Choose the vocabulary from the training pairs, drop what the settings drop, and write the arrays of each split.
 
     Args:
@@ -39,6 +47,11 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
         words: its words by number.
         sides: (P,) TRAIN, VALID or TEST for each pair.
         folder: where the arrays go.
+        given: a vocabulary to take instead of choosing one. If it has no `<unk>`, a pair with an unknown word is
+            dropped whatever the settings say.
+
+    Raises:
+        ChatbotError: the given vocabulary has no `<sep>` and the settings want context.
     """
     hashes = np.empty(len(sides), np.uint64)  # 160 MB for 20 million pairs, so there is only one such array
     dropped = np.zeros(len(sides), bool)
@@ -51,7 +64,7 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
         dropped |= again
     reasons = {"pairs_duplicate": int(dropped.sum())}
     counts = _counts(draft, len(words), (sides == TRAIN) & ~dropped)
-    vocabulary, final = _vocabulary(words, counts, config)
+    vocabulary, final = _given(words, config, given) if given else _vocabulary(words, counts, config)
 
     held_out = np.zeros(2, np.int64)  # words of held-out pairs: all, unknown
     for chunk in draft.chunks():
@@ -79,7 +92,8 @@ def number(draft: Draft, words: list[str], sides: np.ndarray, config: CorpusConf
     figures = {
         "words_counted": int((counts > 0).sum()) + vocabulary.num_special,
         "words_total": int((counts > 0).sum()),
-        "words_kept": len(vocabulary) - vocabulary.num_special,
+        "words_kept": int((counts[final >= vocabulary.num_special] > 0).sum()),
+        "vocabulary_given": given is not None,
         "pairs_kept": sum(split["pairs"] for split in splits.values()),
         "duplicates": duplicates,
         "dropped": reasons,
@@ -123,14 +137,25 @@ def _vocabulary(words: list[str], counts: np.ndarray, config: CorpusConfig) -> t
     return vocabulary, final
 
 
+def _given(words: list[str], config: CorpusConfig, vocabulary: Vocabulary) -> tuple[Vocabulary, np.ndarray]:
+    """As `_vocabulary`, for a vocabulary that is there already."""
+    if config.context and vocabulary.sep_id is None:
+        raise ChatbotError(
+            "the vocabulary that was given has no <sep>, so there can be no context: leave out --context"
+        )
+    final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
+    final[UNK_NUMBER] = -1
+    return vocabulary, final
+
+
 def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: CorpusConfig) -> dict[str, np.ndarray]:
     """(P,) masks of pairs to drop, by reason; a pair may be in several."""
     unknown = chunk.flagged(ids < 0) > 0
     hollow = unknown & (chunk.flagged(ids >= vocabulary.num_special) == 0)
     reasons = {}
-    if config.unknown_replies == "drop":
+    if config.unknown_replies == "drop" or vocabulary.unk_id is None:
         reasons["pairs_unknown_reply"] = unknown[:, 1]
-    if config.unknown_prompts == "drop":
+    if config.unknown_prompts == "drop" or vocabulary.unk_id is None:
         reasons["pairs_unknown_prompt"] = unknown[:, 0]
     reasons["pairs_only_unknown"] = hollow.any(axis=1)
     return reasons

@@ -1,8 +1,12 @@
 """Pictures of what the network does, as arrays of pixels; with words on the axes where matplotlib is installed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+from .errors import ChatbotError
+from .files import atomic_file
 
 CELL = 24  # pixels of one weight, where there is no matplotlib to draw axes
 
@@ -26,3 +30,18 @@ def attention_picture(weights: np.ndarray, src_words: Sequence[str], tgt_words: 
     axes.set_yticks(range(len(tgt_words)), tgt_words)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an image (height, width, 3) of uint8 in the format that the file's name ends in.
+
+    Raises:
+        ChatbotError: there is no such format, or the file cannot be written.
+    """
+    from PIL import Image  # here, for few need it
+
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise ChatbotError(f"no kind of picture ends in {path.suffix!r}; try {path.with_suffix('.png')}")
+    with atomic_file(path) as file:
+        Image.fromarray(picture).save(file, kind)

@@ -43,6 +43,7 @@ from .prepared import (
 )
 from .report import summary as summary
 from .sources import Source, resolve
+from .vocabulary import Vocabulary
 
 VERSION = 1  # of what preparation makes of the same input and settings; raise it when that changes
 TOTALS = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")
@@ -59,7 +60,14 @@ class Preparation:
     source: Source
 
 
-def prepare(config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bool = False) -> Preparation:
+def prepare(
+    config: CorpusConfig,
+    data_dir: Path,
+    *,
+    workers: int = 0,
+    force: bool = False,
+    vocabulary: Vocabulary | None = None,
+) -> Preparation:
     """Prepare `config.corpus`, or find it prepared from the same input with the same settings.
 
     Args:
@@ -67,22 +75,26 @@ def prepare(config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bo
         data_dir: where corpora are looked for and kept; the result goes to `data_dir/prepared/`.
         workers: processes that normalise text; 0 is one for each core, or a single one for a small corpus.
         force: prepare again even if it is prepared.
+        vocabulary: the words to number by; without it those of the file `config.vocabulary`, and without that file's
+            name those that the training pairs teach.
 
     Raises:
         ChatbotError: no such corpus, not a format that is known, too much damage, no usable pair, no space.
     """
+    if vocabulary is None and config.vocabulary:
+        vocabulary = Vocabulary.load(Path(config.vocabulary))
     source = resolve(config.corpus, data_dir)
     found, refused = input_files(source.path)
     format, files = recognise(found, config.format, str(source.path))
     prepared = data_dir / "prepared"
     with _alone(prepared):
         inputs = _identify(files, prepared)
-        folder = prepared / f"{source.name}-{_key(config, format, inputs)}"
+        folder = prepared / f"{source.name}-{_key(config, format, inputs, vocabulary)}"
         if not force and (manifest := _intact(folder)):
             return Preparation(folder, manifest, True, source)
         with atomic_folder(folder) as part:
             reading = Reading(latin=config.tutorial_quirks, examples=refused)
-            manifest = _prepare(config, format, files, reading, part, workers)
+            manifest = _prepare(config, format, files, reading, part, workers, vocabulary)
             if _stats(files) != [tuple(entry["stat"]) for entry in inputs]:
                 raise ChatbotError(f"{source.path} changed while it was read: run it again")
             manifest |= {"source": source.name, "format_read": format, "inputs": inputs}
@@ -91,7 +103,13 @@ def prepare(config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bo
 
 
 def _prepare(
-    config: CorpusConfig, format: str, files: list[InputFile], reading: Reading, folder: Path, workers: int
+    config: CorpusConfig,
+    format: str,
+    files: list[InputFile],
+    reading: Reading,
+    folder: Path,
+    workers: int,
+    given: Vocabulary | None,
 ) -> dict[str, Any]:
     """Read `files`, write everything but the manifest into `folder`, return the manifest."""
     began = time.monotonic()
@@ -103,7 +121,7 @@ def _prepare(
         level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
         sides = packed >> np.uint8(2 * level) & np.uint8(3)
         _require(int((sides == TRAIN).sum()), "no pair for training", files, totals, config)
-        numbered = number(draft, words, sides, config, folder)
+        numbered = number(draft, words, sides, config, folder, given)
     _require(numbered.splits["train"]["pairs"], "no pair for training without a rare word", files, totals, config)
     with (folder / VOCABULARY).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{token}\n" for token in numbered.vocabulary.tokens)
@@ -202,10 +220,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _key(config: CorpusConfig, format: str, inputs: list[dict[str, Any]]) -> str:
+def _key(config: CorpusConfig, format: str, inputs: list[dict[str, Any]], vocabulary: Vocabulary | None) -> str:
     """A short name for the input's content and the settings that matter."""
     settings = dataclasses.asdict(config) | {"corpus": None, "format": format}
+    del settings["vocabulary"]
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in inputs]]
+    content += [vocabulary.tokens] if vocabulary else []
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

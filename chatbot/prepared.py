@@ -1,7 +1,7 @@
 """A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.txt"
 DTYPES = {"uint16": "<u2", "int32": "<i4"}
 OFFSETS_DTYPE = "<i8"
+CHUNK_IDS = 1 << 20
 
 
 def ids_file(split: str) -> str:
@@ -92,6 +93,20 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         start, middle, end = (self._offsets[2 * indices + shift] for shift in range(3))
         prompts, replies = middle - start, end - middle
         return (replies, prompts) if self.backward else (prompts, replies)
+
+    def replies(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All replies in order, in chunks cut from about CHUNK_IDS ids: ids (N,) and bounds (R+1,) of R replies, int64.
+
+        The first bound is 0, the last N; reply r of a chunk is ids[bounds[r] : bounds[r + 1]].
+        """
+        step = max(1, CHUNK_IDS * self._pairs // max(self.num_tokens, 1))
+        for first in range(0, self._pairs, step):
+            offsets = np.asarray(self._offsets[2 * first : 2 * min(first + step, self._pairs) + 1])
+            lengths = np.diff(offsets)
+            side = 0 if self.backward else 1
+            is_reply = np.repeat(np.arange(len(lengths)) % 2 == side, lengths)
+            ids = self._ids[offsets[0] : offsets[-1]][is_reply].astype(np.int64)
+            yield ids, np.concatenate(([0], np.cumsum(lengths[side::2])))
 
 
 def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:

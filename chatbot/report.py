@@ -21,7 +21,7 @@ def summary(manifest: dict[str, Any]) -> str:
     settings, bad, splits = manifest["settings"], manifest["bad_lines"], manifest["splits"]
     kept, total = manifest["words_kept"], manifest["words_total"]
     dropped = [f"{count:,} {DROPPED[name]}" for name, count in manifest["dropped"].items() if count]
-    coverage = manifest["coverage"]
+    coverage, given = manifest["coverage"], manifest.get("vocabulary_given", False)
     lines = [
         f"corpus        {manifest['source']} ({manifest['format_read']}), "
         f"{manifest['conversations']:,} conversations, split by {manifest['split_by']}",
@@ -29,7 +29,7 @@ def summary(manifest: dict[str, Any]) -> str:
         f"pairs short   {manifest['pairs_short']:,} with {settings['min_length']} to {settings['max_length']} words "
         f"on both sides ({manifest['duplicates']:,} of them repeat another)",
         f"words         {manifest['words_counted']:,} counted; kept {kept:,} of {total:,} = {_ratio(kept, total):.4f} "
-        f"seen {settings['min_count']} times or more",
+        + ("that the given vocabulary has" if given else f"seen {settings['min_count']} times or more"),
         f"pairs kept    {manifest['pairs_kept']:,} of {manifest['pairs_short']:,} = "
         f"{_ratio(manifest['pairs_kept'], manifest['pairs_short']):.4f}"
         + (f"; dropped {', '.join(dropped)}" if dropped else ""),

@@ -20,7 +20,7 @@ class SearchResult(NamedTuple):
 
     tokens: (B, T) int64, each row ended by EOS (unless `max_length` cut it) and then padded with PAD.
     scores: (B, T) log-probability of each token, 0 at padding.
-    attention: (B, T, S) weights over the prompt, 0 at padding.
+    attention: (B, T, S) weights over the prompt, 0 at padding; (B, T, S + 1) where the encoder reads EOS behind each.
     """
 
     tokens: Tensor
@@ -33,7 +33,7 @@ class GreedySearchDecoder(nn.Module):
 
     Args:
         encoder, decoder: the network's parts, in eval mode, eager or traced.
-        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`).
+        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for a model of the lineage).
     """
 
     sos_id: Final[int]
@@ -81,10 +81,9 @@ class GreedySearchDecoder(nn.Module):
                 break
 
         back = rows.argsort()
-        found = torch.zeros(batch, len(tokens), src.size(1), dtype=memory.dtype, device=src.device)
-        found[:, :, :width] = torch.stack(attention, dim=1)
+        weights = nn.functional.pad(torch.stack(attention, dim=1), [0, src.size(1) - width])
         return SearchResult(
             torch.cat(tokens, dim=1).index_select(0, back),
             torch.stack(scores, dim=1).index_select(0, back),
-            found.index_select(0, back),
+            weights.index_select(0, back),
         )

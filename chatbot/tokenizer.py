@@ -10,16 +10,27 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from nltk.tokenize import RegexpTokenizer, TreebankWordDetokenizer
+    from nltk.tokenize import RegexpTokenizer
+
+# what is read of a prompt: so many of its last words, in so many of its last code points
+MAX_CHARACTERS = 10_000
+MAX_WORDS = 100
 
 
 class Tokenizer(Protocol):
     """Text to words and back; `name` says in a checkpoint or a bundle which one it was trained with."""
 
     name: str
+
+    def fold(self, text: str) -> str:
+        """The first step of `tokenize`, the one that knows Unicode: text as the lower-case ASCII it is read as.
+
+        Each character is read the same beside any other. What is not ASCII afterwards is in no word and counts as a
+        space, and so do white space and those characters of ASCII that are in no word.
+        """
 
     def tokenize(self, text: str) -> list[str]:
         """The words of any text whatever, possibly none; never raises."""
@@ -33,12 +44,14 @@ class TutorialTokenizer:
 
     name = "tutorial"
 
-    def tokenize(self, text: str) -> list[str]:
+    def fold(self, text: str) -> str:
         if not text.isascii():
-            text = _TUTORIAL_NOT_KEPT.sub(" ", _fold_accents(text.lower()))
+            text = _TUTORIAL_NOT_KEPT.sub(" ", _without_marks("NFD", text.lower()))
         # characters of ASCII are looked up: eight times faster than regular expressions
-        text = text.translate(_TUTORIAL_ASCII).replace(".", " .").replace("!", " !").replace("?", " ?")
-        return text.split()
+        return text.translate(_TUTORIAL_ASCII).replace(".", " .").replace("!", " !").replace("?", " ?")
+
+    def tokenize(self, text: str) -> list[str]:
+        return self.fold(text).split()
 
     def detokenize(self, words: Sequence[str]) -> str:
         """Joined by spaces, as the tutorial prints them."""
@@ -54,20 +67,65 @@ class EnglishTokenizer:
 
     name = "english"
 
+    def fold(self, text: str) -> str:
+        text = text.replace("`", "'")
+        if not text.isascii():
+            text = _without_marks("NFKD", text.translate(_APOSTROPHES))
+        return text.lower()
+
     def tokenize(self, text: str) -> list[str]:
         if "<" in text:
             text = _MARKUP.sub(" ", text)
-        if not text.isascii():
-            text = _fold_accents(unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)))
-        return list(itertools.chain.from_iterable(map(_words_of_run.__getitem__, text.lower().split())))
+        return list(itertools.chain.from_iterable(map(_words_of_run.__getitem__, self.fold(text).split())))
 
     def detokenize(self, words: Sequence[str]) -> str:
         """Spaced and capitalised as English: `i 'm fine , thanks .` is "I'm fine, thanks."."""
-        text: str = _treebank_detokenizer().detokenize(list(words))
-        text = _SPACED_PIECE.sub(r"\1", text)
-        text = _GLUED_ELLIPSIS.sub("... ", _SPACED_ELLIPSIS.sub("...", text))
-        text = _PRONOUN_I.sub("I", text)
-        return _SENTENCE_START.sub(lambda match: match[0].upper(), text)
+        return english_text(list(words), WRITTEN)
+
+
+# words that are written otherwise than they are read, at the beginning of a sentence or not
+WRITTEN = {"i": "I"}
+
+
+def english_text(words: list[str], written: dict[str, str]) -> str:
+    """Words as English is written: contractions in one piece, marks after their words, capitals to begin sentences.
+
+    A dot stands apart from a dot before it, for two are read as three. So `tokenize` finds the words again, except
+    where a mark is repeated (`! !`) or `n't` follows something else than letters. nltk's Treebank detokenizer spaces
+    the same in well-formed sentences; it closes up `can not`, though, and spaces `...` by what follows.
+
+    TorchScript compiles this function too, and there `len` and `[]` count bytes: it takes apart ASCII only.
+
+    Args:
+        words: as `EnglishTokenizer.tokenize` gives them; any others stand between spaces.
+        written: how a word, or what stands before its first apostrophe, is written inside a sentence, where that is
+            otherwise than it is read.
+    """
+    pieces: list[str] = []
+    previous = "."  # as if a sentence had just ended
+    for word in words:
+        mark = word in (",", "!", "?") or (word in (".", "...") and not previous.endswith("."))
+        if len(pieces) > 0 and (mark or word == "n't" or is_contraction(word)):
+            pieces.append(word)
+        else:
+            stem = word.find("'")
+            if word in written or stem < 0:
+                spelt = written.get(word, word)
+            else:
+                spelt = written.get(word[:stem], word[:stem]) + word[stem:]
+            letter = "abcdefghijklmnopqrstuvwxyz".find(spelt[:1])  # upper() would ask the locale
+            if previous in (".", "!", "?") and letter >= 0 and len(spelt) > 0:
+                spelt = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[letter] + spelt[1:]
+            if len(pieces) > 0:
+                pieces.append(" ")
+            pieces.append(spelt)
+        previous = word
+    return "".join(pieces)
+
+
+def is_contraction(word: str) -> bool:
+    """Whether it is an auxiliary or a possessive after its apostrophe, the end of another word; for TorchScript too."""
+    return word in ("'s", "'m", "'re", "'ve", "'ll", "'d")
 
 
 TOKENIZERS: dict[str, Tokenizer] = {t.name: t for t in (EnglishTokenizer(), TutorialTokenizer())}
@@ -76,29 +134,22 @@ _TUTORIAL_ASCII = {code: chr(code).lower() if chr(code).isalpha() or chr(code) i
 _TUTORIAL_NOT_KEPT = re.compile(r"[^a-z.!?]+")
 
 _MARKUP = re.compile(r"</?[A-Za-z]{1,10}>")
-_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4`"), "'")
-_REPEATED_MARK = re.compile(r"[.\u2026]{2,}|\u2026|,{2,}|!{2,}|\?{2,}")
-_CONTRACTED = r"'(?:s|m|re|ve|ll|d)(?![a-z0-9])"
+_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4"), "'")  # the ASCII one is in `fold`
+_REPEATED_MARK = re.compile(r"\.{2,}|,{2,}|!{2,}|\?{2,}")
+_CONTRACTED = r"'(?:s|m|re|ve|ll|d)(?![a-z])"
 _ENGLISH_WORD = (
     r"\.\.\."
-    r"|[a-z]+(?=n't(?![a-z0-9]))|n't(?![a-z0-9])"  # do + n't, as the Penn Treebank cuts it
+    r"|[a-z]+(?=n't(?![a-z]))|n't(?![a-z])"  # do + n't, as the Penn Treebank cuts it
     rf"|{_CONTRACTED}"
     rf"|[a-z]+(?:(?!{_CONTRACTED})'[a-z]+)*"  # o'clock, rock'n'roll
     r"|[0-9]+(?:[:.,][0-9]+)*[a-z]*"  # 5:30, 3.14, 2nd
     r"|[.,!?]"
 )
-_SPACED_PIECE = re.compile(r"(?<=[A-Za-z0-9']) ('(?:s|m|re|ve|ll|d)|n't)(?![A-Za-z0-9])")
-_SPACED_ELLIPSIS = re.compile(r"(?<=[A-Za-z0-9]) \.\.\.")
-_GLUED_ELLIPSIS = re.compile(r"\.\.\.(?=[A-Za-z0-9])")
-_PRONOUN_I = re.compile(r"(?<![A-Za-z0-9'])i(?![A-Za-z0-9])")
-_SENTENCE_START = re.compile(r"(?:^|(?<!\.\.)[.!?] )[a-z]")
 
 
-def _fold_accents(text: str) -> str:
-    """Drop the combining marks of the canonical decomposition: é is e."""
-    if text.isascii():
-        return text
-    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
+def _without_marks(form: Literal["NFD", "NFKD"], text: str) -> str:
+    """Decompose, by canon (NFD) or by compatibility too (NFKD), and drop the combining marks: é is e."""
+    return "".join(c for c in unicodedata.normalize(form, text) if unicodedata.category(c) != "Mn")
 
 
 class _Runs(dict[str, "tuple[str, ...]"]):
@@ -120,7 +171,7 @@ _words_of_run = _Runs()
 
 
 def _collapse(match: re.Match[str]) -> str:
-    return "..." if match[0][0] in ".\u2026" else match[0][0]
+    return "..." if match[0][0] == "." else match[0][0]
 
 
 @functools.cache
@@ -128,10 +179,3 @@ def _pattern_tokenizer() -> "RegexpTokenizer":
     from nltk.tokenize import RegexpTokenizer  # here, for its import takes a third of a second
 
     return RegexpTokenizer(_ENGLISH_WORD)
-
-
-@functools.cache
-def _treebank_detokenizer() -> "TreebankWordDetokenizer":
-    from nltk.tokenize import TreebankWordDetokenizer
-
-    return TreebankWordDetokenizer()

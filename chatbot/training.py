@@ -30,6 +30,7 @@ from .dataset import StepData, StepReader, step_seed
 from .distributed import Group, peak_memory
 from .errors import ChatbotError
 from .evaluation import held_out_sums
+from .frequencies import reply_counts
 from .interruption import leave_signals_alone, stop_on_signal
 from .journal import Journal
 from .metrics import TokenSums, perplexity
@@ -117,7 +118,13 @@ class Trainer:
             self.settings = dataclasses.replace(self.settings, steps=steps)
         vocabulary = self.vocabulary
         self.reader = StepReader(
-            self.pairs, self.settings, vocabulary.unk_id, vocabulary.num_special, group.rank, group.size
+            self.pairs,
+            self.settings,
+            vocabulary.unk_id,
+            vocabulary.num_special,
+            group.rank,
+            group.size,
+            chances(self.pairs, self.settings.reply_limit),
         )
 
         torch.manual_seed(self.settings.seed)
@@ -367,6 +374,17 @@ class Trainer:
 
 def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+
+
+def chances(pairs: PairDataset, reply_limit: int) -> np.ndarray | None:
+    """How likely each pair is to be shown in an epoch, (pairs,) float32, so that no reply comes much too often.
+
+    A remedy against replies that fit everything, in the data (Csaky et al. 2019 leave such pairs out for good).
+    None where there is no limit.
+    """
+    if not reply_limit:
+        return None
+    return np.minimum(1, reply_limit / reply_counts(pairs)).astype(np.float32)
 
 
 def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:

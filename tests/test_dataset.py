@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config import TrainingConfig
-from chatbot.dataset import BatchSampler, StepData, StepReader, collate, in_order, pad_prompts, step_seed
+from chatbot.dataset import BatchSampler, StepData, StepReader, collate, in_order, pad_prompts, permuted, step_seed
 from chatbot.errors import ChatbotError
 from chatbot.prepared import PairDataset, load_manifest, load_vocabulary
 from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
@@ -50,8 +50,24 @@ def test_pairs_come_back_as_they_were_written(tmp_path: Path, dtype: str) -> Non
         dataset[4]
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 7, 1 << 20])
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_replies_come_in_order_whatever_the_chunks(
+    tmp_path: Path, dtype: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.prepared.CHUNK_IDS", chunk)
+    dataset = PairDataset(write(tmp_path, SOME, dtype), "train")
+    found = []
+    for ids, bounds in dataset.replies():
+        assert (bounds[0], bounds[-1], ids.dtype) == (0, len(ids), np.int64)
+        found += [ids[start:end].tolist() for start, end in itertools.pairwise(bounds)]
+    assert found == [reply for _, reply in SOME]
+
+
 def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
-    assert len(PairDataset(write(tmp_path, SOME), "valid")) == 0
+    empty = PairDataset(write(tmp_path, SOME), "valid")
+    assert len(empty) == 0
+    assert list(empty.replies()) == []
     assert load_vocabulary(tmp_path).tokens[3] == "hello"
 
 
@@ -149,7 +165,8 @@ def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int) -> None:
-    for step in (0, 62):  # 62 is the epoch's last, and of 11 pairs
+    sizes = [len(batch) for batch in BatchSampler(many, 16, TrainingConfig().seed).epoch(0)]
+    for step in (sizes.index(16), sizes.index(11)):  # one of the epoch's batches is a short one
         whole = reader(many)[step]
         shares = [reader(many, rank, 3, accumulate=accumulate)[step] for rank in range(3)]
         assert sorted(row for share in shares for row in rows(share)) == sorted(rows(whole))
@@ -190,10 +207,52 @@ def test_a_backward_dataset_has_its_sides_exchanged(tmp_path: Path) -> None:
     ]
 
 
+def test_pairs_are_thinned_by_their_chances_alike_in_every_process(many: PairDataset) -> None:
+    chances = np.where(np.arange(len(many)) < 500, 0.25, 1.0)
+    settings = TrainingConfig(batch_size=16)
+    alone = StepReader(many, settings, 3, 5, chances=chances)
+    shares = [StepReader(many, settings, 3, 5, rank, 2, chances) for rank in range(2)]
+    epoch = range(len(alone.sampler))
+    kept = sum(alone[step].pairs for step in epoch)
+    assert 503 + 85 < kept < 503 + 165  # 125 of 500 are expected
+    for step in epoch:
+        assert {share[step].tokens for share in shares} == {alone[step].tokens}
+        assert sum(share[step].pairs for share in shares) == alone[step].pairs > 0
+    assert StepReader(many, settings, 3, 5, chances=np.zeros(len(many)))[0].pairs == 1
+
+
 def test_step_seeds_differ_in_everything() -> None:
     seeds = {step_seed(*key) for key in itertools.product((0, 1), (0, 1, 2), (0, 1), ("words", "dropout"))}
     assert len(seeds) == 24
     assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 1 << 40), st.data())
+def test_an_order_is_a_permutation_and_its_parts_are_those_of_the_whole(
+    count: int, seed: int, data: st.DataObject
+) -> None:
+    whole = permuted(np.arange(count), count, np.random.default_rng(seed))
+    assert sorted(whole.tolist()) == list(range(count))
+    places = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9)), np.int64)
+    assert permuted(places, count, np.random.default_rng(seed)).tolist() == whole[places].tolist()
+
+
+def test_an_order_looks_random() -> None:
+    orders = np.array([permuted(np.arange(100), 100, np.random.default_rng(seed)) for seed in range(2000)])
+    # each number at each place about 20 times of 2,000: chi-square of 99 degrees of freedom, 99.99% below 161
+    for place in (0, 1, 50, 99):
+        counts = np.bincount(orders[:, place], minlength=100)
+        assert ((counts - 20) ** 2 / 20).sum() < 161
+    # and neighbours do not stay neighbours
+    assert 0.012 < (np.abs(np.diff(orders, axis=1)) == 1).mean() < 0.028
+
+
+def test_an_order_of_billions_is_made_where_it_is_needed() -> None:
+    count = 5_000_000_000
+    some = permuted(np.arange(count - 1000, count), count, np.random.default_rng(0))
+    assert len(set(some.tolist())) == 1000
+    assert 0 <= some.min() < 0.01 * count < 0.99 * count < some.max() < count
 
 
 def test_buckets_keep_padding_small(many: PairDataset) -> None:

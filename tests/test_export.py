@@ -1,10 +1,12 @@
 """The exported file gives the model's replies, alone, on any batch, and with torch only."""
 
+import dataclasses
 import json
 import random
 import re
 import subprocess
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from chatbot.errors import ChatbotError
 from chatbot.export import export, is_bundle, load_bundle
 from chatbot.model import Seq2Seq
 from chatbot.search import GreedySearchDecoder
+from chatbot.spelling import Spelling, table_sha256
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,6 @@ def test_the_file_finds_what_the_model_finds(checkpoint: Checkpoint, bundle: Pat
 def test_every_kind_of_model_exports(
     attention: str, bridge: str, layers: tuple[int, int], checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    import dataclasses
-
     config = dataclasses.replace(
         checkpoint.config,
         model=ModelConfig(
@@ -80,16 +81,51 @@ import sys
 sys.modules["chatbot"] = None  # importing it fails
 import torch
 bot = torch.jit.load({str(bundle)!r})
+print(bot.reply("How are you? zzzz"))
 print(" ".join(bot.reply_words(["how", "are", "you", "?", "zzzz"])))
 print(len(bot.reply_words([])))
 print(bot.metadata)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    words, empty, metadata = done.stdout.splitlines()
+    reply, words, empty, metadata = done.stdout.splitlines()
     bot = Chatbot.load(trained.path)
-    assert bot.tokenizer.detokenize(words.split()) == bot.reply("How are you? zzzz")
+    assert bot.tokenizer.detokenize(words.split()) == reply == bot.reply("How are you? zzzz")
     assert empty == "0"
     assert json.loads(metadata)["config"] == json.loads(json.dumps(checkpoint.config.to_dict()))
+
+
+TEXTS = [
+    "Hello!",
+    "",
+    "What\u2019s your name?",
+    "\U0001f600",
+    "<i>Tell</i> me a joke\u2026",
+    "zzzz",
+    "ＯＫ, café?",
+    "no " * 9_000,
+]
+
+
+@pytest.mark.parametrize("tokenizer", ["english", "tutorial"])
+def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "chatbot.pt"
+    corpus = dataclasses.replace(checkpoint.config.corpus, tokenizer=tokenizer)
+    other = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, corpus=corpus))
+    export(other, path)
+    bot, module = Chatbot.load(path), load_bundle(path).search
+    assert bot.tokenizer.name == tokenizer
+    replies = [bot.reply(text) for text in TEXTS]
+    assert [bool(reply) for reply in replies] == [True, False, True, False, True, True, True, True]
+    assert [module.reply(text) for text in TEXTS] == replies
+    assert module.reply_batch(TEXTS) == replies
+    assert module.reply_batch([]) == []
+    assert module.reply_batch(["", "\n"]) == ["", ""]
+
+
+def test_it_says_how_it_reads_unicode(bundle: Path) -> None:
+    read = load_bundle(bundle)
+    assert read.metadata["unicode"] == unicodedata.unidata_version
+    assert read.metadata["table_sha256"] == table_sha256(Spelling(read.tokenizer.name))
 
 
 def test_it_is_silent_where_every_warning_is_an_error(trained: RunDirectory, tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
-    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report"},
-    {"model", "dataset", "distributed", "tables", "sources"},
+    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"}
+    | {"spelling"},
+    {"model", "dataset", "distributed", "tables", "sources", "frequencies"},
     {"checkpoint", "evaluation", "formats", "optimization"},
-    {"export", "journal", "corpus"},
+    {"export", "journal", "corpus", "lineage"},
     {"bot", "draft"},
     {"numbering", "repl"},
     {"preparation", "training"},
+    {"yardstick"},
+    {"examination"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

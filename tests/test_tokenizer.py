@@ -1,12 +1,15 @@
 """Text to words and back: the lineage's normaliser letter for letter, and English that reads as English."""
 
+import itertools
 import re
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from nltk.tokenize import TreebankWordDetokenizer
 
 from chatbot import tokenizer
 from chatbot.tokenizer import TOKENIZERS, EnglishTokenizer, TutorialTokenizer
@@ -81,6 +84,9 @@ def test_tutorial_keeps_letters_and_three_marks(text: str, words: str) -> None:
         ("café №5", "cafe no 5"),
         ("\ud83d\ude00", ""),
         ("they've we'll he'd", "they 've we 'll he 'd"),
+        ("don't1 it's2", "do n't 1 it 's 2"),
+        ("it`s and é it`s", "it 's and e it 's"),
+        ("o'clock's o'don't n't 's2", "o'clock 's o'don't n't 's 2"),
     ],
 )
 def test_english_words(text: str, words: str) -> None:
@@ -111,6 +117,67 @@ WORD = st.sampled_from(["yes", "no", "we", "go", "there", "2", "3.14", "you're",
 def test_well_formed_sentences_survive_a_round_trip(sentences: list[tuple[list[str], str]]) -> None:
     text = " ".join(" ".join(words) + mark for words, mark in sentences)
     assert ENGLISH.detokenize(ENGLISH.tokenize(text)).lower() == text
+
+
+SPACED = st.sampled_from(
+    ["i", "do", "n't", "'s", "'d", "o'clock", "5", "3.14", ".", "...", ",", "!", "?", "can", "not"]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXT | st.lists(SPACED).map(" ".join))
+def test_the_words_of_what_is_written_are_the_words_it_was_written_from(text: str) -> None:
+    words = ENGLISH.tokenize(text)
+    for previous, word in itertools.pairwise(words):
+        assume(not (word == previous and word in (",", "!", "?")) and not (word == "n't" and not previous.isalpha()))
+    assert ENGLISH.tokenize(ENGLISH.detokenize(words)) == words
+
+
+def test_the_sample_corpus_is_written_as_it_is_read() -> None:
+    lines = (Path(__file__).parent.parent / "data" / "sample" / "movie_lines.txt").read_text().splitlines()
+    assert len(lines) > 1000
+    for line in lines:
+        text = line.split(" +++$+++ ")[-1]
+        words = ENGLISH.tokenize(text)
+        assert ENGLISH.tokenize(ENGLISH.detokenize(words)) == words
+        assert ENGLISH.detokenize(words).lower() == re.sub(r"[^a-z0-9'.,!?: ]| (?= )", "", text.lower()).strip(), text
+
+
+def treebank(words: list[str]) -> str:
+    """Words spaced by nltk, with capitals for what begins a sentence and for I."""
+    text = TreebankWordDetokenizer().detokenize(words)
+    text = re.sub(r"(?<=[a-z0-9']) ('(?:s|m|re|ve|ll|d)|n't)(?![a-z0-9])", r"\1", text)  # do n't 've
+    text = re.sub(r"\.\.\.(?=[a-z0-9])", "... ", re.sub(r"(?<=[a-z0-9]) \.\.\.", "...", text))
+    text = re.sub(r"(?<![a-z0-9'])i(?![a-z0-9])", "I", text)
+    return re.sub(r"(?:^|(?<!\.\.)[.!?] )[a-z]", lambda match: match[0].upper(), text)
+
+
+PHRASE = st.sampled_from(["i", "i'm", "yes", "don't", "he'll've", "the dog's", "2nd", "5:30", "o'clock", "wouldn't've"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.lists(PHRASE, min_size=1, max_size=5), st.sampled_from([".", "!", "?", "?!", "...", ","])))
+)
+def test_well_formed_sentences_are_spaced_as_by_the_treebank_detokenizer(parts: list[tuple[list[str], str]]) -> None:
+    words = ENGLISH.tokenize(" ".join(" ".join(phrases) + mark for phrases, mark in parts))
+    assert ENGLISH.detokenize(words) == treebank(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("", ""),
+        ("'s it .", "'s it."),
+        ("no ! ! ok", "No!! Ok"),
+        ("you can not . ... no", "You can not. ... no"),
+        ("what ... ? ... go", "What...?... go"),
+        ("i'ma go , i 'd", "I'ma go, I'd"),
+        ("... well", "... well"),
+    ],
+)
+def test_what_is_no_sentence_is_written_plainly(words: str, text: str) -> None:
+    assert ENGLISH.detokenize(words.split()) == text
 
 
 def test_a_million_characters_without_a_space_are_no_trouble() -> None:

@@ -1,0 +1,127 @@
+"""A run examined on a split: its checkpoint, its corpus, all figures, and the file that keeps them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .bot import Chatbot
+from .checkpoint import Checkpoint, RunDirectory
+from .distributed import pick_device
+from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Decoding, Evaluation, answer, drawn, evaluate
+from .files import atomic_file
+from .preparation import Preparation
+from .prepared import PairDataset
+from .tokenizer import Tokenizer
+from .vocabulary import Vocabulary
+from .yardstick import split_of, yardstick
+
+EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
+
+
+@dataclass(frozen=True)
+class Examination:
+    """How to examine a run.
+
+    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: each decoding's name and settings (for
+    the file; plain data). make: the bot of the run's model -> the decodings, by the same names. data_dir, workers: as
+    `prepare` has them. limit: how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once.
+    corpus: another than the run's own, every pair of which counts; the references are then that corpus's too. tell: is
+    handed the preparation of such a corpus, whose figures say what was left out.
+    """
+
+    split: str | None
+    decodings: Mapping[str, Any]
+    make: Callable[[Chatbot], Mapping[str, Decoding]]
+    data_dir: Path
+    workers: int = 0
+    device: str = "cpu"
+    limit: int = 0
+    batch_size: int = EVALUATION_BATCH
+    corpus: str | None = None
+    tell: Callable[[Preparation], None] | None = None
+
+    def examine(self, run: RunDirectory) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """All figures of the run as `--json` gives them, and texts in columns: prompts, human replies, decodings.
+
+        Raises:
+            ChatbotError: nothing is trained there, the corpus is missing or has changed, the split is empty.
+        """
+        checkpoint = run.load_chosen()
+        prepared, dataset, split = yardstick(
+            checkpoint, self.data_dir, corpus=self.corpus, split=self.split, workers=self.workers
+        )
+        if self.corpus and self.tell:
+            self.tell(prepared)
+        device = pick_device(self.device)
+        model = checkpoint.build_model().to(device)
+        backward = checkpoint.config.model.direction == "backward"
+        training = PairDataset(prepared.folder, "train", backward=backward)
+        scores = evaluate(model, dataset, split, device, self.batch_size)
+        bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
+        spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
+        indices = drawn(dataset, self.limit)
+        rows = answer(self.make(bot), dataset, indices, training, self.batch_size)
+        figures = {
+            "run": str(run.path),
+            **self._of(checkpoint),
+            **scores.to_dict(),
+            "data": prepared.folder.name,
+            "rows": {name: row.figures.to_dict(spell) for name, row in rows.items()},
+        }
+        prompts = [spell(dataset[index][0].tolist()) for index in indices]
+        columns = {name: [spell(reply) for reply in rows[name].replies] for name in (HUMAN, *self.decodings)}
+        return figures, {"prompt": prompts, **columns}
+
+    def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:
+        """Write the figures into the run's folder. Returns where."""
+        path = run.evaluation(figures["split"])
+        with atomic_file(path, "w") as file:
+            file.write(json.dumps(figures, indent=1, allow_nan=False) + "\n")
+        return path
+
+    def kept(self, run: RunDirectory) -> dict[str, Any] | None:
+        """The figures that an examination like this one left, if the run still has the weights it had; else None.
+
+        They are figures of the corpus as it was then, which need not be there any more.
+        """
+        checkpoint = run.load_chosen()
+        split = split_of(checkpoint, self.corpus, self.split)
+        try:
+            figures = json.loads(run.evaluation(split).read_bytes())
+            known = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
+        except (OSError, ValueError, AttributeError, RecursionError):  # AttributeError: it is no dict
+            return None
+        if not known:
+            return None
+        wanted = {"split": split, **self._of(checkpoint)}
+        same = all(figures.get(key) == value for key, value in wanted.items())
+        return figures | {"run": str(run.path)} if same else None
+
+    def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """What figures depend on, besides the split and the content of the corpus."""
+        return {
+            "format": EXAMINATION_FORMAT,
+            "step": checkpoint.step,
+            "checkpoint": checkpoint.digest(),
+            "corpus": self.corpus,
+            "limit": self.limit,
+            "seed": SEED,
+            "decodings": dict(self.decodings),
+        }
+
+
+def spelling(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Callable[[Sequence[Any]], str]:
+    """ids -> text for people: as `Chatbot` writes it, but unknown words stay `<unk>`, turns are parted by ` / `."""
+
+    def spell(ids: Sequence[Any]) -> str:
+        turns: list[list[str]] = [[]]
+        for id in ids:
+            if id == vocabulary.sep_id:
+                turns.append([])
+            else:
+                turns[-1].append(vocabulary.tokens[id])
+        return " / ".join(map(tokenizer.detokenize, turns))
+
+    return spell

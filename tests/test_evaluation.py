@@ -1,0 +1,143 @@
+"""The rows of an evaluation: every pair answered once, in order, beside three references."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from chatbot.bot import Chatbot
+from chatbot.checkpoint import RunDirectory
+from chatbot.dataset import in_order
+from chatbot.errors import ChatbotError
+from chatbot.evaluation import Evaluation, answer, decoding_by, drawn, evaluate, generate
+from chatbot.model import Seq2Seq
+from chatbot.prepared import PairDataset
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def test(prepared: Path) -> PairDataset:
+    return PairDataset(prepared, "test")
+
+
+@pytest.fixture(scope="module")
+def training(prepared: Path) -> PairDataset:
+    return PairDataset(prepared, "train")
+
+
+def echo(prompts: list[list[int]]) -> list[list[int]]:
+    return prompts
+
+
+def silence(prompts: list[list[int]]) -> list[list[int]]:
+    return [[] for _ in prompts]
+
+
+def test_rows_are_the_decodings_and_three_references(test: PairDataset, training: PairDataset) -> None:
+    indices = list(range(0, len(test), 2))
+    rows = answer({"echo": echo, "silence": silence}, test, indices, training)
+    assert list(rows) == ["echo", "silence", "human", "random", "frequent"]
+    pairs = [[side.tolist() for side in test[index]] for index in indices]
+    assert rows["echo"].replies == [prompt for prompt, _ in pairs]
+    assert rows["human"].replies == [reply for _, reply in pairs]
+    known = [tuple(reply.tolist()) for _, reply in training]
+    assert set(map(tuple, rows["random"].replies)) <= set(known)
+    assert len(set(map(tuple, rows["random"].replies))) > len(pairs) / 2
+    assert set(map(tuple, rows["frequent"].replies)) == {Counter(known).most_common(1)[0][0]}
+    for name, row in rows.items():
+        assert len(row.replies) == row.figures.replies == len(pairs)
+        assert row.figures.exact_repeats == sum(tuple(reply) in known for reply in row.replies) / len(pairs)
+        assert (row.figures.pairs_per_second is not None) == (name in {"echo", "silence"})
+    assert rows["random"].figures.exact_repeats == rows["frequent"].figures.generic_rate == 1
+    assert rows["human"].figures.bleu[0] == 1
+    assert rows["silence"].figures.bleu == (0, 0, 0, 0)
+    assert rows["silence"].figures.entropy == rows["silence"].figures.distinct == (None, None)
+
+
+def test_the_entropy_is_by_all_training_replies(test: PairDataset, training: PairDataset) -> None:
+    import math
+
+    words = Counter(id for _, reply in training for id in reply.tolist())
+    replies = [test[index][1].tolist() for index in range(len(test))]
+    means = []
+    for reply in replies:
+        bits = [-math.log2(words[id] / words.total()) for id in reply if id in words]
+        means += [sum(bits) / len(bits)] if bits else []
+    rows = answer({}, test, range(len(test)), training)
+    assert rows["human"].figures.entropy[0] == pytest.approx(sum(means) / len(means))
+
+
+def test_the_same_evaluation_finds_the_same(test: PairDataset, training: PairDataset) -> None:
+    first, second = (answer({}, test, range(len(test)), training) for _ in range(2))
+    assert first == second
+
+
+def test_a_limit_draws_pairs_always_the_same(test: PairDataset) -> None:
+    assert drawn(test, 0) == drawn(test, len(test)) == drawn(test, 10**9) == list(range(len(test)))
+    some = drawn(test, 20)
+    assert some == drawn(test, 20) == sorted(set(some))
+    assert len(some) == 20
+    assert set(some) <= set(range(len(test)))
+    assert some[-1] > 20  # not the first ones
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_replies_keep_the_order_of_their_prompts(batch_size: int) -> None:
+    prompts = [[1], [2, 3, 4], [], [5, 6], [7, 8], [9]]
+    batches = []
+
+    def backwards(batch: list[list[int]]) -> list[list[int]]:
+        batches.append(batch)
+        return [prompt[::-1] for prompt in batch]
+
+    replies, seconds = generate(backwards, prompts, batch_size, "backwards")
+    assert replies == [prompt[::-1] for prompt in prompts]
+    assert seconds >= 0
+    assert max(map(len, batches)) <= batch_size
+    lengths = [len(prompt) for batch in batches for prompt in batch]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_decoding_that_loses_replies_is_found_out() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        generate(lambda prompts: prompts[:-1], [[1], [2]], 2, "lossy")
+
+
+def test_a_decoding_must_not_be_called_human(test: PairDataset, training: PairDataset) -> None:
+    with pytest.raises(ValueError, match="human"):
+        answer({"human": echo}, test, [0], training)
+
+
+def test_a_search_answers_as_the_bot_does(trained: RunDirectory, test: PairDataset) -> None:
+    bot = Chatbot.load(trained.path)
+    prompts = [test[index][0].tolist() for index in range(30)]
+    replies = decoding_by(bot.search, bot.max_length + 1, CPU)(prompts)
+    assert [bot.text(reply) for reply in replies] == bot.reply_ids(prompts)
+    never = {0, 1, 2, *bot.vocabulary.never_replied}
+    assert not never & {id for reply in replies for id in reply}
+    assert max(map(len, replies)) <= bot.max_length + 1
+
+
+def test_the_batch_size_does_not_matter(trained: RunDirectory, test: PairDataset) -> None:
+    model = trained.load_chosen().build_model()
+    assert len(list(in_order(test, 7))) > 1
+    one, other = (evaluate(model, test, "test", CPU, batch_size) for batch_size in (7, 128))
+    assert (one.pairs, one.tokens, one.token_accuracy) == (other.pairs, other.tokens, other.token_accuracy)
+    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+
+
+def test_an_empty_split_is_said(trained: RunDirectory, tmp_path: Path) -> None:
+    from test_dataset import write
+
+    model: Seq2Seq = trained.load_chosen().build_model()
+    with pytest.raises(ChatbotError, match="'valid' holds no pair"):
+        evaluate(model, PairDataset(write(tmp_path, [([5], [6])]), "valid"), "valid", CPU)
+
+
+def test_a_figure_that_is_not_finite_is_null() -> None:
+    written = Evaluation("test", 1, 2, float("inf"), 800.0, 0.0, 10.0).to_dict()
+    assert json.loads(json.dumps(written, allow_nan=False))["perplexity"] is None
+    assert written["loss"] == 800
