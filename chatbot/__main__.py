@@ -213,10 +213,12 @@ def export(arguments: argparse.Namespace) -> int:
     """chatbot export"""
     import torch
 
-    from .export import export
-
     torch.set_num_threads(1)
     run = _existing_run(arguments)
+    if arguments.onnx or arguments.quantize:
+        return _export_onnx(arguments, run)
+    from .export import export
+
     path = arguments.out or run.bundle
     proof = export(run.load_chosen(), path)
     _say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
@@ -227,6 +229,26 @@ def export(arguments: argparse.Namespace) -> int:
     )
     _say(f"try next:\n  make chat RUN={path}")
     _figures(arguments, {"path": str(path), "bytes": path.stat().st_size, **dataclasses.asdict(proof)})
+    return 0
+
+
+def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
+    from .exchange import export_onnx, onnx_paths
+
+    folder, checkpoint, figures = arguments.out or run.path, run.load_chosen(), {}
+    for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
+        proof = export_onnx(checkpoint, folder, quantized=quantized)
+        files = {str(path): path.stat().st_size for path in onnx_paths(folder, quantized)}
+        for path, size in files.items():
+            _say(f"wrote {path} ({size / 1e6:.1f} MB)")
+        _say(
+            f"compared with the model after reading them back: {proof.prompts} prompts, each alone and all in one "
+            f"batch: {proof.equal} of {proof.tokens} reply tokens equal, scores within "
+            f"{proof.largest_score_difference:.1g}"
+        )
+        figures["int8" if quantized else "fp32"] = {"files": files, **dataclasses.asdict(proof)}
+    _say(f"try next:\n  make chat RUN={next(iter(files))}")
+    _figures(arguments, figures)
     return 0
 
 
@@ -424,7 +446,16 @@ def _parser() -> argparse.ArgumentParser:
 
     made = verb(export, "write the deployable file of a run, and prove it")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
-    made.add_argument("--out", type=Path, metavar="FILE", help="where to (default: chatbot.pt in the run's folder)")
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="file, of ONNX folder, to write (default: chatbot.pt in the run's folder)",
+    )
+    made.add_argument("--onnx", action="store_true", help="write chatbot.onnx, encoder.onnx, decoder.onnx instead")
+    made.add_argument(
+        "--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)"
+    )
     made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
     places(made, runs=True)
 

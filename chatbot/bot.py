@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint, RunDirectory, never_replied
 from .config import Config
 from .dataset import pad_prompts
 from .distributed import pick_device
-from .export import is_bundle, load_bundle
+from .exchange import load_onnx
 from .model import Seq2Seq
 from .search import GreedySearchDecoder, SearchResult
 from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
@@ -49,7 +49,8 @@ class Chatbot:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "Chatbot":
-        """Open a run directory, a checkpoint (`best.pt`, `last.pt`) or a bundle (`chatbot.pt`).
+        """Open a run directory, a checkpoint (`best.pt`, `last.pt`), an ONNX file (`chatbot.onnx`, which works on the
+        CPU whatever `device` says) or a bundle (`chatbot.pt`).
 
         A bundle is TorchScript, and TorchScript is code: open only files that you trust.
 
@@ -59,6 +60,11 @@ class Chatbot:
         path, where = Path(path), pick_device(device)
         if path.is_dir():
             return cls.from_checkpoint(RunDirectory(path).load_chosen(), where)
+        if path.suffix == ".onnx":
+            file = load_onnx(path, "greedy")
+            return cls(file.search, file.vocabulary, file.tokenizer, file.max_length, file.config.corpus.context)
+        from .export import is_bundle, load_bundle  # here, for the rest needs no torch.jit
+
         if not is_bundle(path):
             return cls.from_checkpoint(Checkpoint.load(path), where)
         bundle = load_bundle(path)

@@ -260,8 +260,8 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
 
 
 def find_model(name: str | None, folder: Path) -> Path:
-    """What to talk to: the run that `find_run` finds, or a checkpoint's or bundle's own file."""
-    if name is not None and Path(name).suffix == ".pt":
+    """What to talk to: the run that `find_run` finds, or the file of a checkpoint, a bundle or an ONNX graph."""
+    if name is not None and Path(name).suffix in (".pt", ".onnx"):
         if not Path(name).is_file():
             raise ChatbotError(f"there is no file {name}")
         return Path(name)

@@ -36,6 +36,7 @@ from .tokenizer import TOKENIZERS, Tokenizer
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
 ONNX_FORMAT = 1
+KINDS = ("greedy", "encoder", "decoder")
 SCORE_TOLERANCE = 1e-4
 Reply = tuple[list[int], list[float]]  # tokens up to EOS, and their scores
 LEAST_EQUAL = 0.8  # of the tokens that int8 finds: below that something is wrong with the model or with the file
@@ -48,7 +49,6 @@ class OnnxFile:
     """A file that was read: its session, and what its metadata says."""
 
     session: Any
-    kind: str
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     max_length: int
@@ -132,18 +132,19 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
         ChatbotError: they are not (then nothing is written), the extra `[onnx]` is not installed, or a file cannot be
             written.
     """
+    extra("onnxruntime")  # rather missed now than when all is written
     model = checkpoint.build_model()
     weights: Any = {name: weight.float().numpy() for name, weight in checkpoint.model.items()}
     network = Network(
         checkpoint.config.model,
         quantize(weights) if quantized else weights,
         len(checkpoint.vocabulary),
-        checkpoint.vocabulary.never_replied,
+        checkpoint.never_replied,
     )
-    made = {"greedy": network.greedy_model, "encoder": network.encoder_model, "decoder": network.decoder_model}
+    makers = (network.greedy_model, network.encoder_model, network.decoder_model)
     with contextlib.ExitStack() as stack:
         paths = []
-        for (kind, make), path in zip(made.items(), onnx_paths(folder, quantized), strict=True):
+        for kind, make, path in zip(KINDS, makers, onnx_paths(folder, quantized), strict=True):
             file = stack.enter_context(atomic_file(path))
             file.write(_sealed(make(_metadata(checkpoint, kind, quantized))))
             file.flush()
@@ -163,7 +164,7 @@ def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool) -> dict[str, s
         "context": str(config.corpus.context),
         "vocabulary": json.dumps(vocabulary.tokens),
         "special": json.dumps(special),
-        "never_replied": json.dumps(vocabulary.never_replied),
+        "never_replied": json.dumps(checkpoint.never_replied),
         "step": str(checkpoint.step),
         "perplexity": json.dumps(checkpoint.perplexity),
         "config": json.dumps(config.to_dict()),
@@ -176,8 +177,8 @@ def _sealed(content: bytes) -> bytes:
 
 
 def _prove(checkpoint: Checkpoint, model: Seq2Seq, paths: Sequence[Path], quantized: bool) -> Agreement:
-    never = checkpoint.vocabulary.never_replied
-    greedy, encoder, decoder = map(load_onnx, paths)
+    never = checkpoint.never_replied
+    greedy, encoder, decoder = map(load_onnx, paths, KINDS)
     parts = GreedySearchDecoder(OnnxEncoder(encoder), OnnxDecoder(decoder), never).eval()
     eager = GreedySearchDecoder(model.encoder, model.decoder, never).eval()
     prompts = [prompt or [EOS_ID] for prompt in checkpoint.prompts]
@@ -223,44 +224,44 @@ def _equal_start(ours: list[int], theirs: list[int]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
 
 
-def load_onnx(path: Path) -> OnnxFile:
+def load_onnx(path: Path, kind: str) -> OnnxFile:
     """Open what `export_onnx` wrote, in as many threads as torch works with. Nothing in it is run but operators.
+
+    Args:
+        kind: what is wanted, greedy, encoder or decoder.
 
     Raises:
         ChatbotError: it is missing, damaged, another program's, or of another format; or ONNX Runtime is not installed.
     """
     runtime = extra("onnxruntime")
     try:
-        content = _opened(path.read_bytes())
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         # on shared cores threads that spin while they wait slow everything down
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(_opened(path), options, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
-        version = metadata["format"]
+        if metadata["format"] != str(ONNX_FORMAT):
+            raise ValueError(f"it has format {metadata['format']}, this program reads {ONNX_FORMAT}; export again")
+        if metadata["kind"] != kind:
+            raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
+        config = Config.from_dict(json.loads(metadata["config"]))
+        return OnnxFile(
+            session,
+            Vocabulary(json.loads(metadata["vocabulary"])),
+            TOKENIZERS[metadata["tokenizer"]],
+            int(metadata["max_length"]),
+            json.loads(metadata["never_replied"]),
+            config,
+        )
     except Exception as error:  # a damaged file makes the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ChatbotError(f"cannot read the ONNX file {path}: {reason}") from error
-    if version != str(ONNX_FORMAT):
-        raise ChatbotError(f"{path} has ONNX format {version!r}, this program reads {ONNX_FORMAT}: export again")
-    tokenizer = TOKENIZERS.get(metadata["tokenizer"])
-    if tokenizer is None:
-        raise ChatbotError(f"{path} wants the tokenizer {metadata['tokenizer']!r}, which this program lacks")
-    return OnnxFile(
-        session,
-        metadata["kind"],
-        Vocabulary(json.loads(metadata["vocabulary"])),
-        tokenizer,
-        int(metadata["max_length"]),
-        json.loads(metadata["never_replied"]),
-        Config.from_dict(json.loads(metadata["config"])),
-    )
 
 
-def _opened(content: bytes) -> bytes:
+def _opened(path: Path) -> bytes:
     """The content of a file whose seal is whole."""
-    sealed = content[: -len(SEAL) - 64]
-    if content != _sealed(sealed):
-        raise ValueError("it is damaged, or another program wrote it")
+    content = path.read_bytes()
+    if content != _sealed(content[: -len(SEAL) - 64]):
+        raise ValueError("it is damaged, or another program wrote it; export again")
     return content

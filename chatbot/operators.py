@@ -35,7 +35,7 @@ class Network:
         self.never_replied = list(never_replied)
         self.output = EMBEDDING if config.tie_embeddings else "decoder.out.weight"
         # a lineage's model reads EOS behind each prompt
-        self.reads_eos = bool(getattr(config, "tutorial_tokens", False))
+        self.reads_eos = config.tutorial_tokens
 
     def greedy_model(self, metadata: Mapping[str, str]) -> bytes:
         """src (B, S) int64 padded with PAD, src_lengths (B,) int64, max_length () int64 at least 1 -> tokens (B, T)

@@ -10,10 +10,10 @@ PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
     {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"}
-    | {"spelling"},
-    {"model", "dataset", "distributed", "tables", "sources", "frequencies"},
-    {"checkpoint", "evaluation", "formats", "optimization"},
-    {"export", "journal", "corpus", "lineage"},
+    | {"spelling", "quantization"},
+    {"model", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},
+    {"checkpoint", "evaluation", "formats", "optimization", "operators"},
+    {"export", "exchange", "journal", "corpus", "lineage"},
     {"bot", "draft"},
     {"numbering", "repl"},
     {"preparation", "training"},
