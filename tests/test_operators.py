@@ -188,3 +188,20 @@ def test_only_operators_of_the_standard_are_used_and_all_data_is_inside() -> Non
             assert {node.domain for node in model.graph.node} == {""}
             assert not any(tensor.external_data for tensor in model.graph.initializer)
             assert [(entry.key, entry.value) for entry in model.metadata_props] == [("a", "b")]
+
+
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_the_standards_own_evaluator_finds_the_same_as_onnx_runtime(in_bytes: bool) -> None:
+    _, network = model_of(attention="concat")
+    weights = quantize(network.weights) if in_bytes else network.weights
+    content = Network(network.config, weights, V, NEVER).decoder_model({})  # of the encoder it lacks a reversed Scan
+    rng = np.random.default_rng(0)
+    given = {
+        "tokens": np.array([[5], [7], [18]]),
+        "hidden": rng.uniform(-1, 1, (2, 3, 9)).astype(np.float32),
+        "memory": rng.uniform(-2, 2, (3, 4, 9)).astype(np.float32),
+        "mask": np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], bool),
+    }
+    found = pytest.importorskip("onnx.reference").ReferenceEvaluator(content).run(None, given)
+    for theirs, ours in zip(found, runner(content)(*given.values()), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-4)
