@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, flags_given, from_flags
+from .config import (
+    PRESETS,
+    Config,
+    CorpusConfig,
+    DecodingConfig,
+    ModelConfig,
+    TrainingConfig,
+    add_flags,
+    decoding_from_flags,
+    flags_given,
+    from_flags,
+)
 from .errors import ChatbotError
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
@@ -201,7 +212,8 @@ def chat(arguments: argparse.Namespace) -> int:
 
     torch.set_num_threads(arguments.threads or 1)
     path = find_model(arguments.run, arguments.checkpoints_dir)
-    bot = Chatbot.load(path, arguments.device)
+    backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
+    bot = Chatbot.load(path, arguments.device, decoding=decoding_from_flags(arguments), backward=backward)
     if arguments.prompt is not None:
         print(bot.reply(arguments.prompt))
     else:
@@ -342,7 +354,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--quiet", action="store_true", help="say nothing of unknown words")
     made.add_argument("--threads", type=_count, default=1, metavar="INT", help="CPU threads (default: 1)")
     made.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
+    made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the reply")
     places(made, runs=True)
+    add_flags(made, DecodingConfig)
     return parser
 
 

@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
     {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report"},
-    {"model", "dataset", "distributed", "tables", "sources"},
-    {"checkpoint", "evaluation", "formats", "optimization"},
+    {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources"},
+    {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization"},
     {"export", "journal", "corpus"},
     {"bot", "draft"},
     {"numbering", "repl"},
@@ -42,8 +42,9 @@ def test_imports_go_downward_or_stay_among_the_lowest(room: str) -> None:
 
 
 def test_model_and_search_do_not_know_each_other() -> None:
-    assert "search" not in imported_rooms(ROOMS["model"])
-    assert "model" not in imported_rooms(ROOMS["search"])
+    searches = {"search", "beam", "sampling", "decoding"}
+    assert not searches & imported_rooms(ROOMS["model"])
+    assert not any("model" in imported_rooms(ROOMS[search]) for search in searches)
 
 
 @pytest.mark.parametrize(
