@@ -28,14 +28,17 @@ LIMITS = {
 }
 
 
-def network(vocabulary_size: int, seed: int = 3) -> Seq2Seq:
-    """An untrained network: far from uniform, and EOS likely enough to end some rows early."""
+def network(vocabulary_size: int, seed: int = 2) -> Seq2Seq:
+    """An untrained network, but far from uniform: prompts make a difference, and replies end at different steps."""
     torch.manual_seed(seed)
     sizes = ModelConfig(hidden_size=9, embedding_size=5, decoder_layers=1, tie_embeddings=False)
     made = Seq2Seq(sizes, vocabulary_size).eval()
     with torch.no_grad():
-        made.decoder.out.weight.mul_(8)
-        made.decoder.out.bias[EOS_ID] += 1.5
+        for name, parameter in made.named_parameters():
+            if any(part in name for part in ("gru", "bridge", "concat")):
+                parameter.mul_(2)
+        made.decoder.out.weight.mul_(4)
+        made.decoder.out.bias[EOS_ID] += 0.5
     return made.requires_grad_(False)
 
 

@@ -161,13 +161,9 @@ def test_flags_say_how_a_reply_is_found(
 ) -> None:
     assert main(["chat", str(trained.path), "--prompt", "How are you?", *flags]) == 0
     assert capsys.readouterr().out.strip() == Chatbot.load(trained.path, decoding=decoding).reply("How are you?")
-    assert (
-        main(
-            ["chat", str(trained.path), "--prompt", "Hello.", *flags, "--samples", "4", "--rerank", "tiny"]
-            + ["--checkpoints-dir", str(trained.path.parent)]
-        )
-        == 0
-    )
+    rerank = ["--samples", "4", "--rerank", "tiny", "--checkpoints-dir", str(trained.path.parent)]
+    assert main(["chat", str(trained.path), "--prompt", "Hello.", *flags, *rerank]) == 0
+    capsys.readouterr()
     assert "width" in mistake(capsys, "chat", trained.path, *flags, "--beam-width", "0")
     assert "one reply to rerank" in mistake(capsys, "chat", trained.path, "--rerank", trained.path)
 

@@ -33,11 +33,13 @@ def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Se
     with torch.inference_mode():
         found = search.search(*pad_prompts(prompts), limits)
     lengths = set()
+    replies = set()
     for row, prompt in enumerate(prompts):
         plain = PlainSearch(model.encoder, model.decoder, prompt)
         said = plain.greedy(limits)
         length = len(said)
         lengths.add(length)
+        replies.add(said)
         assert reply(found.tokens[row]) == said
         # what is reported is the model's own log-probability, whatever the search went by
         torch.testing.assert_close(found.scores[row, :length], torch.tensor(plain.score(said)))
@@ -46,7 +48,9 @@ def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Se
         torch.testing.assert_close(attention[:length].sum(-1), torch.ones(length))
         assert torch.all(attention[:, len(prompt) :] == 0)
         assert torch.all(attention[length:] == 0)
-    assert len(lengths) > 1  # or the test would not see rows that end at different steps
+    # or the test would see neither rows that end at different steps nor what prompts have to do with replies
+    assert len(lengths) > 2
+    assert len(replies) > 10
 
 
 def test_each_limit_changes_replies(model: Seq2Seq) -> None:
