@@ -12,10 +12,23 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from . import __version__
-from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, flags_given, from_flags
+from .config import (
+    DECODINGS,
+    PRESETS,
+    Config,
+    CorpusConfig,
+    DecodingConfig,
+    ModelConfig,
+    TrainingConfig,
+    add_flags,
+    decoding_from_flags,
+    decoding_named,
+    flags_given,
+    from_flags,
+)
 from .errors import ChatbotError, LostProcessError
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
@@ -171,8 +184,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         split = split or "test"  # the same for all
     examination = Examination(
         split=split,
-        decodings={"greedy": {"method": "greedy"}},
-        make=_decodings,
+        decodings={name: decoding_named(name) for name in arguments.decodings},
         data_dir=arguments.data_dir,
         workers=arguments.workers,
         device=arguments.device,
@@ -180,6 +192,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         corpus=arguments.corpus,
         tell=_tell,
+        backward=None if arguments.rerank is None else find_run(arguments.rerank, arguments.checkpoints_dir),
     )
     if arguments.compare:
         evaluations = []
@@ -201,12 +214,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _say(f"wrote {arguments.out}")
     _figures(arguments, evaluation)
     return 0
-
-
-def _decodings(bot: Any) -> dict[str, Any]:
-    from .evaluation import decoding_by
-
-    return {"greedy": decoding_by(bot.search, bot.max_length + 1, bot.device)}
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -262,18 +269,34 @@ def chat(arguments: argparse.Namespace) -> int:
     """chatbot chat"""
     import torch
 
+    from .answers import answer_file
     from .bot import Chatbot
     from .checkpoint import find_model
     from .repl import converse
 
+    if (arguments.file is None) != (arguments.out is None):
+        raise ChatbotError("--file PROMPTS and --out REPLIES go together")
     torch.set_num_threads(arguments.threads or 1)
     path = find_model(arguments.run, arguments.checkpoints_dir)
-    bot = Chatbot.load(path, arguments.device)
+    backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
+    bot = Chatbot.load(path, arguments.device, decoding=decoding_from_flags(arguments), backward=backward)
     if arguments.prompt is not None:
         print(bot.reply(arguments.prompt))
+    elif arguments.file is not None:
+        count = answer_file(bot, arguments.file, arguments.out, arguments.batch_size)
+        _say(f"wrote {arguments.out}: {count:,} replies")
     else:
-        converse(bot, str(path), quiet=arguments.quiet)
+        with contextlib.ExitStack() as stack:
+            log = None if arguments.log is None else stack.enter_context(_appended(arguments.log))
+            converse(bot, str(path), quiet=arguments.quiet, log=log)
     return 0
+
+
+def _appended(path: Path) -> IO[str]:
+    try:
+        return path.open("a", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ChatbotError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _existing_run(arguments: argparse.Namespace) -> Any:
@@ -406,6 +429,15 @@ def _parser() -> argparse.ArgumentParser:
         choices=("train", "valid", "test"),
         help="(default: test, or train where nothing is held out)",
     )
+    made.add_argument(
+        "--decodings",
+        nargs="+",
+        default=["greedy", "default"],
+        metavar="NAME",
+        help=f"rows of the table: {', '.join(DECODINGS)}, or with changes, like beam:beam_width=10,anti_lm=0.5 "
+        "(default: greedy default)",
+    )
+    made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the replies")
     made.add_argument("--compare", nargs="+", metavar="RUN", help="two runs or more, set side by side")
     made.add_argument(
         "--limit",
@@ -447,10 +479,18 @@ def _parser() -> argparse.ArgumentParser:
     made = verb(chat, "talk to a run or an exported file")
     made.add_argument("run", nargs="?", metavar="RUN|FILE", help="run, checkpoint or bundle (default: the latest run)")
     made.add_argument("--prompt", metavar="TEXT", help="answer this once and leave")
+    made.add_argument("--file", type=Path, metavar="PROMPTS", help="answer each line of a file, many at once")
+    made.add_argument("--out", type=Path, metavar="REPLIES", help="with --file: prompts and replies, between tabs")
+    made.add_argument(
+        "--batch-size", type=_whole(1, 1 << 16), default=256, metavar="INT", help="with --file: (default: 256)"
+    )
+    made.add_argument("--log", type=Path, metavar="FILE", help="write the conversation there too, behind what it holds")
     made.add_argument("--quiet", action="store_true", help="say nothing of unknown words")
     made.add_argument("--threads", type=_count, default=1, metavar="INT", help="CPU threads (default: 1)")
     made.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
+    made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the reply")
     places(made, runs=True)
+    add_flags(made, DecodingConfig)
     return parser
 
 

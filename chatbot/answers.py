@@ -2,14 +2,16 @@
 
 import itertools
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from tqdm import tqdm
 
 from .bot import Chatbot
 from .errors import ChatbotError
 from .files import atomic_file
+from .tokenizer import MAX_CHARACTERS
 
+LONGEST_LINE = 4 * MAX_CHARACTERS  # bytes: more of a line's end than is read of a prompt
 READ_AHEAD = 16  # batches that are read together, so that prompts of about one length share a batch
 
 
@@ -17,7 +19,8 @@ def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
     """Answer each line of `prompts` and write `prompt<TAB>reply` lines to `out`; returns how many.
 
     Bytes that are not UTF-8 are read as U+FFFD; a line without a word has the empty reply. A tab in a prompt is written
-    as a space. In memory are `READ_AHEAD` batches, whatever the size of the file.
+    as a space, and of a very long line only its end is kept. In memory are `READ_AHEAD` batches,
+    whatever the size of the file.
 
     Raises:
         ChatbotError: the prompts cannot be read, or the replies not be written.
@@ -31,7 +34,7 @@ def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
             tqdm(total=total, unit="B", unit_scale=True, desc="answering", dynamic_ncols=True) as bar,
         ):
             while chunk := list(itertools.islice(lines, READ_AHEAD * batch_size)):
-                texts = [line.decode("utf-8", "replace").rstrip("\r\n") for line in chunk]
+                texts = [line[-LONGEST_LINE:].decode("utf-8", "replace") for line in chunk]
                 _write(file, texts, bot.reply_batch(texts, batch_size))
                 count += len(texts)
                 bar.update(sum(map(len, chunk)))
@@ -41,6 +44,6 @@ def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
     return count
 
 
-def _write(file: TextIO, texts: list[str], replies: list[str]) -> None:
+def _write(file: IO[str], texts: list[str], replies: list[str]) -> None:
     for text, reply in zip(texts, replies, strict=True):
         file.write(f"{' '.join(text.split())}\t{reply}\n")

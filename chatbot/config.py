@@ -161,6 +161,72 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class DecodingConfig:
+    """How a trained model finds its replies. No run's `config.json` holds it: every conversation may have its own."""
+
+    method: str = setting("greedy", "how a reply is searched for", choices=("greedy", "beam", "sample"))
+    beam_width: int = setting(5, "beam: hypotheses kept at a step, and replies found", low=1, high=1000)
+    length_penalty: float = setting(0.0, "beam: alpha of Wu et al. 2016, higher for longer replies", low=0, high=10)
+    samples: int = setting(1, "sample: replies drawn to a prompt, of which the best is given", low=1, high=1000)
+    temperature: float = setting(1.0, "sample: below 1 likely words get likelier", low=0.001, high=1000)
+    top_k: int = setting(0, "sample: only from so many of the likeliest words; 0 is all", low=0, high=1 << 24)
+    top_p: float = setting(1.0, "sample: only from the likeliest words that have this share", low=1e-6, high=1)
+    seed: int = setting(1, "sample: the same seed and prompt give the same reply", low=0, high=(1 << 63) - 1)
+    min_length: int = setting(0, "so many words come before a reply may end", low=0, high=1000)
+    no_repeat_ngram: int = setting(0, "no so many words come twice in a reply; 0 is off", low=0, high=1000)
+    repetition_penalty: float = setting(
+        1.0, "a word's logit is divided by this once it is said (Keskar et al. 2019); 1 is off", low=0.01, high=100
+    )
+    anti_lm: float = setting(
+        0.0,
+        "lambda of MMI-antiLM (Li et al. 2016): replies that are likely without a prompt count less; 0 is off",
+        low=0,
+        high=10,
+    )
+    anti_lm_tokens: int = setting(5, "gamma of MMI-antiLM: it acts on so many first words", low=0, high=1000)
+    mmi_weight: float = setting(
+        0.5, "lambda of MMI-bidi (Li et al. 2016): weight of log p(prompt | reply) in reranking", low=0, high=100
+    )
+    mmi_length: float = setting(0.0, "gamma of MMI-bidi: what each word adds in reranking", low=-100, high=100)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def candidates(self) -> int:
+        """How many replies are found to a prompt, before the best is chosen."""
+        return {"greedy": 1, "beam": self.beam_width, "sample": self.samples}[self.method]
+
+
+# by name, for `evaluate --decodings`
+DECODINGS: dict[str, DecodingConfig] = {
+    "default": DecodingConfig(),
+    "greedy": DecodingConfig(method="greedy"),
+    "beam": DecodingConfig(method="beam"),
+    "sample": DecodingConfig(method="sample"),
+}
+
+
+def decoding_named(text: str) -> DecodingConfig:
+    """A decoding by its name, or by its name and changes: `beam`, `sample:temperature=0.8,top_p=0.9`.
+
+    Raises:
+        ChatbotError: there is no such decoding or setting, or a value is out of bounds.
+    """
+    name, _, changes = text.partition(":")
+    if name not in DECODINGS:
+        raise ChatbotError(f"there is no decoding {name!r}; there are {', '.join(DECODINGS)}")
+    values: dict[str, Any] = {}
+    for change in filter(None, changes.split(",")):
+        field, _, value = change.partition("=")
+        try:
+            values[field] = json.loads(value)
+        except ValueError as error:
+            raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
+    return _replace(DECODINGS[name], values)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of a run's settings; `config.json` holds them, and alone repeats the run."""
 
@@ -297,12 +363,22 @@ def from_flags(arguments: argparse.Namespace) -> Config:
 
 def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
     """`over`, with what the flags that were given say."""
+    sections = {section.name for section in dataclasses.fields(Config)}
+    return Config.from_dict({name: of for name, of in _given(arguments).items() if name in sections}, over=over)
+
+
+def decoding_from_flags(arguments: argparse.Namespace, *, over: DecodingConfig | None = None) -> DecodingConfig:
+    """`over` (the defaults if that is None), with what the flags of `DecodingConfig` that were given say."""
+    return _replace(over or DecodingConfig(), _given(arguments).get(_section_name(DecodingConfig), {}))
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     given: dict[str, dict[str, Any]] = {}
     for name, value in vars(arguments).items():
         section, dot, field = name.partition(".")
         if dot:
             given.setdefault(section, {})[field] = value
-    return Config.from_dict(given, over=over)
+    return given
 
 
 _Section = TypeVar("_Section")

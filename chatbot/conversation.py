@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Conversation:
         log: where each sentence and its reply are written as they come; None is nowhere.
     """
 
-    def __init__(self, bot: Chatbot, log: TextIO | None = None) -> None:
+    def __init__(self, bot: Chatbot, log: IO[str] | None = None) -> None:
         self.bot, self.log = bot, log
         self.turns: list[str] = []
         self.prompt: list[int] = []  # the newest one, as the network read it
@@ -53,7 +53,7 @@ class Conversation:
         Raises:
             ChatbotError: there is no such command, or its argument is none.
         """
-        name, *arguments = line[1:].split()
+        name, *arguments = line[1:].split() or [""]
         method = COMMANDS.get(name)
         if method is None:
             raise ChatbotError(f"there is no command /{name[:20]}; /help lists them")

@@ -13,7 +13,7 @@ import pytest
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint, RunDirectory
-from chatbot.config import Config
+from chatbot.config import Config, DecodingConfig
 
 HOSTILE = [
     "",
@@ -147,6 +147,25 @@ def test_a_folder_of_the_runs_name_does_not_hide_the_run(
     Path("tiny").mkdir()
     assert main(["chat", "tiny", "--prompt", "Hello.", "--checkpoints-dir", str(trained.path.parent)]) == 0
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    ("flags", "decoding"),
+    [
+        (["--method", "beam", "--length-penalty", "0.7"], DecodingConfig(method="beam", length_penalty=0.7)),
+        (["--method", "sample", "--seed", "3"], DecodingConfig(method="sample", seed=3)),
+    ],
+)
+def test_flags_say_how_a_reply_is_found(
+    flags: list[str], decoding: DecodingConfig, trained: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", str(trained.path), "--prompt", "How are you?", *flags]) == 0
+    assert capsys.readouterr().out.strip() == Chatbot.load(trained.path, decoding=decoding).reply("How are you?")
+    rerank = ["--samples", "4", "--rerank", "tiny", "--checkpoints-dir", str(trained.path.parent)]
+    assert main(["chat", str(trained.path), "--prompt", "Hello.", *flags, *rerank]) == 0
+    capsys.readouterr()
+    assert "width" in mistake(capsys, "chat", trained.path, *flags, "--beam-width", "0")
+    assert "one reply to rerank" in mistake(capsys, "chat", trained.path, "--rerank", trained.path)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, from_flags
+from chatbot.config import (
+    PRESETS,
+    Config,
+    CorpusConfig,
+    DecodingConfig,
+    ModelConfig,
+    TrainingConfig,
+    add_flags,
+    decoding_from_flags,
+    flags_given,
+    from_flags,
+)
 from chatbot.errors import ChatbotError
 
 
@@ -72,6 +83,38 @@ def test_nonsense_is_refused_by_name(data: object, word: str) -> None:
     with pytest.raises(ChatbotError, match=word) as caught:
         Config.from_dict(data)
     assert "\n" not in str(caught.value)
+
+
+def test_decoding_has_flags_of_its_own_and_no_part_in_a_runs_settings() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, ModelConfig, DecodingConfig)
+    flags = parser.parse_args(["--method", "beam", "--beam-width", "7", "--hidden-size", "9", "--top-p", "0.5"])
+    assert decoding_from_flags(flags) == DecodingConfig(method="beam", beam_width=7, top_p=0.5)
+    over = DecodingConfig(seed=5, beam_width=3)
+    assert decoding_from_flags(flags, over=over) == DecodingConfig(method="beam", beam_width=7, top_p=0.5, seed=5)
+    assert flags_given(flags, over=Config()) == Config(model=ModelConfig(hidden_size=9))
+    assert "decoding" not in Config().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("method", "best"),
+        ("beam_width", 0),
+        ("temperature", 0.0),
+        ("top_p", 0.0),
+        ("seed", -1),
+        ("anti_lm", float("nan")),
+    ],
+)
+def test_nonsense_in_decoding_is_refused_by_name(setting: str, value: object) -> None:
+    with pytest.raises(ChatbotError, match=setting):
+        DecodingConfig(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_how_many_replies_are_chosen_from() -> None:
+    ways = [DecodingConfig(method=method, beam_width=7, samples=3) for method in ("greedy", "beam", "sample")]
+    assert [way.candidates for way in ways] == [1, 7, 3]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])

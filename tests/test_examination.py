@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from chatbot.__main__ import _decodings, main
+from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import RunDirectory
-from chatbot.config import Config
+from chatbot.config import Config, DecodingConfig
 from chatbot.errors import ChatbotError
 from chatbot.evaluation import evaluate
 from chatbot.examination import Examination, spelling
@@ -22,7 +22,7 @@ from chatbot.prepared import PairDataset
 from chatbot.tokenizer import TOKENIZERS
 from chatbot.vocabulary import Vocabulary
 
-GREEDY = {"greedy": {"method": "greedy"}}
+GREEDY = {"greedy": DecodingConfig(method="greedy")}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def run(trained: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def examination(data_dir: Path) -> Examination:
-    return Examination("test", GREEDY, _decodings, data_dir)
+    return Examination("test", GREEDY, data_dir)
 
 
 def test_an_examination_is_kept_and_found_again(run: RunDirectory, examination: Examination) -> None:
@@ -75,7 +75,9 @@ def test_the_limit_bounds_what_is_answered_and_not_what_is_scored(run: RunDirect
     assert figures["pairs"] > 10
 
 
-@pytest.mark.parametrize("change", [{"limit": 7}, {"split": "valid"}, {"decodings": {"greedy": {}}}])
+@pytest.mark.parametrize(
+    "change", [{"limit": 7}, {"split": "valid"}, {"decodings": {"greedy": DecodingConfig(min_length=2)}}]
+)
 def test_what_another_examination_left_does_not_count(
     run: RunDirectory, examination: Examination, change: dict[str, Any]
 ) -> None:
