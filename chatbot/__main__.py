@@ -224,16 +224,17 @@ def export(arguments: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)
     run = _existing_run(arguments)
-    path = arguments.out or run.bundle
-    proof = export(run.load_chosen(), path)
-    _say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    folder = arguments.out or run.export
+    proof = export(run.load_chosen(), folder)
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    _say("wrote " + ", ".join(f"{folder / name} ({size / 1e6:.1f} MB)" for name, size in files.items()))
     _say(
         f"compared with the model after reading it back: {proof.prompts} prompts of {proof.shortest} to "
         f"{proof.longest} words, each alone and all in one batch: {proof.tokens} reply tokens equal, "
-        f"scores within {proof.largest_score_difference:.1g}"
+        f"scores within {proof.largest_score_difference:.1g}; beams and samples of all, and {proof.golden} golden texts"
     )
-    _say(f"try next:\n  make chat RUN={path}")
-    _figures(arguments, {"path": str(path), "bytes": path.stat().st_size, **dataclasses.asdict(proof)})
+    _say(f"try next:\n  make chat RUN={folder}")
+    _figures(arguments, {"path": str(folder), "bytes": files, **dataclasses.asdict(proof)})
     return 0
 
 
@@ -454,9 +455,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     places(made, data=True, runs=True, device=True)
 
-    made = verb(export, "write the deployable file of a run, and prove it")
+    made = verb(export, "write the deployable files of a run, and prove them")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
-    made.add_argument("--out", type=Path, metavar="FILE", help="where to (default: chatbot.pt in the run's folder)")
+    made.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: export in the run's folder)")
     made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
     places(made, runs=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checkpoint import Checkpoint, RunDirectory, never_replied
+from .checkpoint import BUNDLE, Checkpoint, RunDirectory, never_replied
 from .config import Config, DecodingConfig
 from .decoding import Decoding
 from .distributed import pick_device
@@ -57,7 +57,7 @@ class Chatbot:
         decoding: DecodingConfig = GREEDY,
         backward: str | Path | None = None,
     ) -> "Chatbot":
-        """Open a run directory, a checkpoint (`best.pt`, `last.pt`) or a bundle (`chatbot.pt`).
+        """Open a run directory, a checkpoint (`best.pt`, `last.pt`), an export's folder or its bundle (`chatbot.pt`).
 
         A bundle is TorchScript, and TorchScript is code: open only files that you trust.
 
@@ -70,11 +70,13 @@ class Chatbot:
                 with it, or has nothing to choose from.
         """
         path, where = Path(path), pick_device(device)
+        if (path / BUNDLE).is_file():
+            path = path / BUNDLE
         if path.is_dir() or not is_bundle(path):
             bot = cls.from_checkpoint(_checkpoint(path), where, decoding)
         else:
             bundle = load_bundle(path)
-            search, config = bundle.search.to(where).search, bundle.metadata["config"]
+            search, config = bundle.module.to(where).search, bundle.metadata["config"]
             decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), where)
             context = config["corpus"]["context"]
             bot = cls(decode, bundle.vocabulary, bundle.tokenizer, bundle.max_length, context, decoding)

@@ -156,6 +156,9 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+BUNDLE = "chatbot.pt"  # of an export
+
+
 class RunDirectory:
     """Names and order of the files of one run."""
 
@@ -169,7 +172,7 @@ class RunDirectory:
         self.best = path / "best.pt"
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
-        self.bundle = path / "chatbot.pt"
+        self.export = path / "export"
 
     def evaluation(self, split: str) -> Path:
         """Where the figures of a split are kept."""
@@ -260,9 +263,11 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
 
 
 def find_model(name: str | None, folder: Path) -> Path:
-    """What to talk to: the run that `find_run` finds, or a checkpoint's or bundle's own file."""
+    """What to talk to: the run that `find_run` finds, an export's folder, or a checkpoint's or bundle's own file."""
     if name is not None and Path(name).suffix == ".pt":
         if not Path(name).is_file():
             raise ChatbotError(f"there is no file {name}")
         return Path(name)
+    if name is not None and (Path(name) / BUNDLE).is_file():
+        return Path(name) / BUNDLE
     return find_run(name, folder).path

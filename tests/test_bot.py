@@ -22,9 +22,9 @@ SAMPLE = DecodingConfig(method="sample", temperature=1.3, top_p=0.95)
 
 @pytest.fixture(scope="module")
 def bundle(trained: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "chatbot.pt"
-    export(trained.load_chosen(), path)
-    return path
+    folder = tmp_path_factory.mktemp("bundle") / "export"
+    export(trained.load_chosen(), folder)
+    return folder / "chatbot.pt"
 
 
 @pytest.mark.parametrize("decoding", [DecodingConfig(), BEAM, SAMPLE], ids=["greedy", "beam", "sample"])

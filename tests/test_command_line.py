@@ -83,7 +83,7 @@ def test_from_corpus_to_reply_on_one_command_line(tmp_path: Path, tiny, capsys: 
 
     assert main(["export", "--json", *runs]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert run.bundle.stat().st_size == figures["bytes"]
+    assert (run.export / "chatbot.pt").stat().st_size == figures["bytes"]["chatbot.pt"]
 
     # moved elsewhere, the run and the exported file answer alike
     moved = tmp_path / "elsewhere"
@@ -235,8 +235,8 @@ def test_a_model_trained_with_context_reads_the_last_turns(
     config = dataclasses.replace(tiny, corpus=dataclasses.replace(tiny.corpus, context=2))
     run = RunDirectory(tmp_path / "run")
     train(config, prepare(config.corpus, data_dir).folder, run, Group())
-    export(run.load_chosen(), run.bundle)
-    for path in (run.path, run.bundle):
+    export(run.load_chosen(), run.export)
+    for path in (run.path, run.export):
         bot = Chatbot.load(path)
         encode, sep = bot.vocabulary.encode, [bot.vocabulary.sep_id]
         turns = ["I am left out.", "Hello!", "How are you?"]

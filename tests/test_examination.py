@@ -57,7 +57,7 @@ def test_figures_are_those_of_the_model_and_the_bot(
     figures, replies = examination.examine(run)
     checkpoint, dataset = run.load_chosen(), PairDataset(prepared, "test")
     bot = Chatbot.load(run.path)
-    scores = evaluate(checkpoint.build_model(), dataset, "test", bot.device)
+    scores = evaluate(checkpoint.build_model(), dataset, "test", bot.decode.device)
     for name in ("split", "pairs", "tokens", "perplexity", "loss", "token_accuracy"):
         assert figures[name] == getattr(scores, name)
     assert (figures["step"], figures["data"]) == (checkpoint.step, prepared.name)

@@ -12,7 +12,7 @@ FLOORS = (
     {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"}
     | {"spelling", "manifest"},
     {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies"},
-    {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization"},
+    {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization", "bundle"},
     {"export", "journal", "corpus", "lineage"},
     {"bot", "draft"},
     {"numbering", "conversation", "answers"},
