@@ -11,7 +11,7 @@ from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, re
 
 from chatbot.dataset import pad_prompts
 from chatbot.model import Seq2Seq
-from chatbot.sampling import SamplingDecoder, draw, keys, mixed, uniform
+from chatbot.sampling import SamplingDecoder, draw, inverse, keys, mixed, uniform
 from chatbot.search import GreedySearchDecoder, Limits
 from chatbot.vocabulary import EOS_ID, PAD_ID
 
@@ -176,6 +176,12 @@ def test_of_equals_the_lower_id_comes_first_whatever_else_is_in_the_batch(
         # a number on the edge between two words may fall to either by rounding
         edge = min(abs(below + shares[word] - float(u[row])), abs(below - float(u[row]))) < 1e-5
         assert first == word or edge
+
+
+def test_a_word_of_no_weight_is_never_drawn() -> None:
+    cumulative = torch.tensor([[0.0, 0.0, 1.0, 1.0, 3.0, 3.0]])
+    for value, word in ((0.0, 2), (0.5, 2), (1.0, 4), (2.9, 4)):
+        assert inverse(cumulative, torch.tensor([[value]])).item() == word
 
 
 @pytest.mark.parametrize(("temperature", "top_k", "top_p"), FILTERS)
