@@ -71,7 +71,7 @@ def test_a_beam_of_one_is_greedy_search(model: Seq2Seq, limits: Limits, alpha: f
 def test_a_beam_wide_enough_finds_every_reply_in_order(size: int, longest: int, limits: Limits, alpha: float) -> None:
     model = network(size, seed=size)
     limits = limits._replace(max_length=longest)
-    prompts = [[4], [5, 4, 5, 4, 5], [4, 4, 5]]
+    prompts = [[5, 4, 5, 4, 5], [4, 4]]
     plains = [PlainSearch(model.encoder, model.decoder, prompt) for prompt in prompts]
     every = [plain.every_reply(limits, alpha) for plain in plains]
     count = max(map(len, every))
@@ -91,7 +91,7 @@ def test_a_beam_wide_enough_finds_every_reply_in_order(size: int, longest: int, 
 def test_a_narrow_beam_finds_what_a_plain_one_finds(
     model: Seq2Seq, limits: Limits, width: int, count: int, alpha: float
 ) -> None:
-    prompts = some_prompts(12)
+    prompts = some_prompts(5)
     with torch.inference_mode():
         found = beam_of(model)(*pad_prompts(prompts), limits, width, count, alpha)
     for row, prompt in enumerate(prompts):
@@ -104,7 +104,7 @@ def test_a_narrow_beam_finds_what_a_plain_one_finds(
 
 
 def test_a_sentence_alone_has_the_replies_that_it_has_in_a_batch(model: Seq2Seq) -> None:
-    prompts = some_prompts(25)
+    prompts = some_prompts(12)
     search = beam_of(model)
     with torch.inference_mode():
         together = search(*pad_prompts(prompts), LIMITS["everything"], 4, 4, 0.6)
@@ -149,7 +149,7 @@ def test_a_longer_reply_may_still_win_by_the_length_penalty() -> None:
     assert reply(search(*pad_prompts([[4]]), Limits(9), 3, 1, 0.0).tokens[0, 0]) == (EOS_ID,)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 100_000),
     width=st.integers(1, 5),
@@ -212,7 +212,7 @@ def test_of_equals_the_order_is_fixed(seed: int, kinds: int, width: int, count: 
         assert [said for _, said in listed(found, row)] == [said for _, said in expected]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     hypotheses=st.integers(1, 4),
