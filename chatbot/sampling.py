@@ -7,7 +7,7 @@ distribution at a number u between 0 and 1.
 There is no generator whose state a batch would share: u is a hash of the seed, the prompt's ids, the number of the
 sample and the step. So the same prompt and seed give the same reply, alone or in any batch, eager or scripted, on
 every device. The hash is made of x -> (x + c) ** 5 modulo the prime p = 2**31 - 1, which is a permutation (5 does not
-divide p - 1) and the round of MiMC (Albrecht et al. 2016); no product leaves int64.
+divide p - 1), in rounds as those of MiMC (Albrecht et al. 2016); no product leaves int64.
 """
 
 import torch

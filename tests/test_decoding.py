@@ -119,6 +119,14 @@ def test_each_method_is_its_own_search(decode: Decoding, model: Seq2Seq, prompts
         assert got == expected
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_gpu_finds_the_same(decode: Decoding, prompts: list[list[int]], way: DecodingConfig) -> None:
+    there = network(V).cuda()
+    on_gpu = Decoding(there.encoder, there.decoder, NEVER, torch.device("cuda"))
+    assert flat(on_gpu(prompts, way, 7)) == flat(decode(prompts, way, 7))
+
+
 def test_a_small_vocabulary_may_have_fewer_replies() -> None:
     decode = Decoding(*Table(torch.zeros(5, 5)).parts(), NEVER, CPU)
     found = decode([[4]], DecodingConfig(method="beam", beam_width=9), 2)[0]

@@ -11,7 +11,7 @@ from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, re
 
 from chatbot.dataset import pad_prompts
 from chatbot.model import Seq2Seq
-from chatbot.sampling import SamplingDecoder, draw, keys, mixed, uniform
+from chatbot.sampling import SamplingDecoder, draw, inverse, keys, mixed, uniform
 from chatbot.search import GreedySearchDecoder, Limits
 from chatbot.vocabulary import EOS_ID, PAD_ID
 
@@ -85,10 +85,10 @@ def streams(prompts: list[list[int]], seed: int, samples: int, steps: int) -> to
 @pytest.mark.parametrize(
     ("prompts", "seeds", "samples", "steps"),
     [
-        ([[4]], 1, 1, 20_000),
+        ([[4]], 1, 1, 12_000),
         ([[4]], 1, 20_000, 1),
         ([[4]], 1_000, 1, 1),
-        ([[id] for id in range(4, 20_004)], 1, 1, 1),
+        ([[id] for id in range(4, 12_004)], 1, 1, 1),
         ([[a, b, c] for a in range(4, 29) for b in range(4, 29) for c in range(4, 36)], 1, 1, 1),
         ([[4], [5], [4, 4], [4, 5], [5, 4]], 20, 20, 10),
     ],
@@ -135,7 +135,7 @@ def test_each_word_has_its_share_of_the_numbers(temperature: float, top_k: int, 
     torch.manual_seed(5)
     logits = torch.randn(40) * 2
     logits[[0, 1, 3]] = float("-inf")
-    count = 20_000
+    count = 5_000
     u = (torch.arange(count, dtype=torch.float64) + 0.5).unsqueeze(1) / count
     drawn = draw(logits.expand(count, 40), u, temperature, top_k, top_p)
     shares = torch.bincount(drawn[:, 0], minlength=40) / count
@@ -144,7 +144,7 @@ def test_each_word_has_its_share_of_the_numbers(temperature: float, top_k: int, 
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     kinds=st.sampled_from([1, 3, 10**6]),
@@ -178,11 +178,17 @@ def test_of_equals_the_lower_id_comes_first_whatever_else_is_in_the_batch(
         assert first == word or edge
 
 
+def test_a_word_of_no_weight_is_never_drawn() -> None:
+    cumulative = torch.tensor([[0.0, 0.0, 1.0, 1.0, 3.0, 3.0]])
+    for value, word in ((0.0, 2), (0.5, 2), (1.0, 4), (2.9, 4)):
+        assert inverse(cumulative, torch.tensor([[value]])).item() == word
+
+
 @pytest.mark.parametrize(("temperature", "top_k", "top_p"), FILTERS)
 def test_first_words_come_as_often_as_the_model_says(
     search: SamplingDecoder, model: Seq2Seq, temperature: float, top_k: int, top_p: float
 ) -> None:
-    count = 6000
+    count = 3000
     with torch.inference_mode():
         found = search(*pad_prompts([[5, 6]]), Limits(1), count, 11, temperature, top_k, top_p)
     plain = PlainSearch(model.encoder, model.decoder, [5, 6])
@@ -205,7 +211,7 @@ def test_first_words_come_as_often_as_the_model_says(
 def test_a_prompt_has_the_same_replies_alone_and_in_any_batch(
     search: SamplingDecoder, temperature: float, top_k: int, top_p: float, limits: Limits
 ) -> None:
-    prompts = some_prompts(20)
+    prompts = some_prompts(7)
     with torch.inference_mode():
         together = search(*pad_prompts(prompts), limits, 3, 7, temperature, top_k, top_p)
         turned = search(*pad_prompts(prompts[::-1]), limits, 2, 7, temperature, top_k, top_p)
@@ -234,7 +240,7 @@ def test_seeds_and_samples_and_prompts_draw_differently(search: SamplingDecoder)
 def test_near_no_choice_it_is_greedy_search(
     search: SamplingDecoder, model: Seq2Seq, limits: Limits, temperature: float, top_k: int, top_p: float
 ) -> None:
-    batch = pad_prompts(some_prompts(20))
+    batch = pad_prompts(some_prompts(9))
     greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
     with torch.inference_mode():
         expected = greedy.search(*batch, limits)
