@@ -40,7 +40,7 @@ format: $(VENV)/.developed ## put every file into its format
 	@$(BIN)/ruff check --fix .
 
 test: $(VENV)/.developed ## every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
 	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")
