@@ -45,6 +45,7 @@ test: $(VENV)/.developed ## every test
 bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
 	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")
 	@$(BIN)/python bench/training.py --rounds 20 $(if $(CORPUS),--corpus "$(CORPUS)")
+	@$(BIN)/python bench/answering.py
 
 clean: ## remove environment, caches and prepared data; never a run or a downloaded corpus
 	rm -rf $(VENV) build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,7 +25,6 @@ from .config import (
     TrainingConfig,
     add_flags,
     decoding_from_flags,
-    decoding_named,
     flags_given,
     from_flags,
 )
@@ -162,6 +161,8 @@ def _settled(config: Config, corpus: str, device: Any) -> Config:
 
     precision = pick_precision(config.training.precision, device)
     training = dataclasses.replace(config.training, precision=precision)
+    if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
+        config = dataclasses.replace(config, decoding=dataclasses.replace(config.decoding, anti_lm=0.0))
     if config.corpus.corpus == "auto":
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
     return dataclasses.replace(config, training=training)
@@ -184,7 +185,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         split = split or "test"  # the same for all
     examination = Examination(
         split=split,
-        decodings={name: decoding_named(name) for name in arguments.decodings},
+        decodings=arguments.decodings,
         data_dir=arguments.data_dir,
         workers=arguments.workers,
         device=arguments.device,
@@ -280,7 +281,10 @@ def chat(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads or 1)
     path = find_model(arguments.run, arguments.checkpoints_dir)
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
-    bot = Chatbot.load(path, arguments.device, decoding=decoding_from_flags(arguments), backward=backward)
+    bot = Chatbot.load(path, arguments.device)
+    bot.decoding = decoding_from_flags(arguments, bot.decoding)
+    if backward:
+        bot.rerank_with(backward)
     if arguments.prompt is not None:
         print(bot.reply(arguments.prompt))
     elif arguments.file is not None:
@@ -435,7 +439,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=["greedy", "default"],
         metavar="NAME",
-        help=f"rows of the table: {', '.join(DECODINGS)}, or with changes, like beam:beam_width=10,anti_lm=0.5 "
+        help=f"rows of the table: default, {', '.join(DECODINGS)}, or with changes: beam:beam_width=10,anti_lm=0.5 "
         "(default: greedy default)",
     )
     made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the replies")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .checkpoint import BUNDLE, Checkpoint, RunDirectory, never_replied
-from .config import Config, DecodingConfig
+from .config import DECODINGS, Config, DecodingConfig
 from .decoding import Decoding
 from .distributed import pick_device
 from .errors import ChatbotError
@@ -17,8 +17,6 @@ from .likelihood import log_likelihood
 from .model import Seq2Seq
 from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
 from .vocabulary import EOS, EOS_ID, SEP, Vocabulary
-
-GREEDY = DecodingConfig()
 
 
 class Chatbot:
@@ -39,7 +37,7 @@ class Chatbot:
         tokenizer: Tokenizer,
         max_length: int,
         context: int = 0,
-        decoding: DecodingConfig = GREEDY,
+        decoding: DecodingConfig = DECODINGS["greedy"],
     ) -> None:
         self.decode = decode
         self.vocabulary = vocabulary
@@ -54,7 +52,7 @@ class Chatbot:
         path: str | Path,
         device: str = "cpu",
         *,
-        decoding: DecodingConfig = GREEDY,
+        decoding: DecodingConfig | None = None,
         backward: str | Path | None = None,
     ) -> "Chatbot":
         """Open a run directory, a checkpoint (`best.pt`, `last.pt`), an export's folder or its bundle (`chatbot.pt`).
@@ -62,6 +60,7 @@ class Chatbot:
         A bundle is TorchScript, and TorchScript is code: open only files that you trust.
 
         Args:
+            decoding: how replies are found; None is the run's own.
             backward: a run directory or a checkpoint of a model that was trained from replies to prompts; the replies
                 that `decoding` finds are reranked by it.
 
@@ -76,34 +75,43 @@ class Chatbot:
             bot = cls.from_checkpoint(_checkpoint(path), where, decoding)
         else:
             bundle = load_bundle(path)
-            search, config = bundle.module.to(where).search, bundle.metadata["config"]
+            search, config = bundle.module.to(where).search, Config.from_dict(bundle.metadata["config"])
             decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), where)
-            context = config["corpus"]["context"]
-            bot = cls(decode, bundle.vocabulary, bundle.tokenizer, bundle.max_length, context, decoding)
+            own, context = decoding or config.decoding, config.corpus.context
+            bot = cls(decode, bundle.vocabulary, bundle.tokenizer, bundle.max_length, context, own)
         if backward is not None:
-            if decoding.candidates == 1:
-                raise ChatbotError(
-                    f"{backward} has one reply to rerank: search for more (--method beam, or sample --samples 20)"
-                )
-            bot.rerank_by(_checkpoint(Path(backward)), str(backward))
+            bot.rerank_with(backward)
         return bot
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, device: torch.device, decoding: DecodingConfig = GREEDY
+        cls, checkpoint: Checkpoint, device: torch.device, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         """A bot of a checkpoint's weights."""
         return cls.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary, decoding)
 
     @classmethod
     def from_model(
-        cls, model: Seq2Seq, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig = GREEDY
+        cls, model: Seq2Seq, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         """A bot around a network as it stands (in eval mode), wherever it lives."""
         device = next(model.parameters()).device
         decode = Decoding(model.encoder, model.decoder, never_replied(config, vocabulary), device)
         tokenizer = TOKENIZERS[config.corpus.tokenizer]
-        return cls(decode, vocabulary, tokenizer, config.corpus.max_length, config.corpus.context, decoding)
+        own = decoding or config.decoding
+        return cls(decode, vocabulary, tokenizer, config.corpus.max_length, config.corpus.context, own)
+
+    def rerank_with(self, path: str | Path) -> None:
+        """As `rerank_by`, with a run directory's or a checkpoint's file's model.
+
+        Raises:
+            ChatbotError: as `rerank_by`, or it is missing or damaged, or the decoding finds one reply only.
+        """
+        if self.decoding.candidates == 1:
+            raise ChatbotError(
+                f"{path} has one reply to rerank: search for more (--method beam, or --method sample --samples 20)"
+            )
+        self.rerank_by(_checkpoint(Path(path)), str(path))
 
     def rerank_by(self, checkpoint: Checkpoint, name: str) -> None:
         """Have a model of the opposite direction, replies to prompts, choose among the replies that are found.

@@ -85,7 +85,7 @@ class ModelConfig:
         choices=("linear", "tutorial"),
     )
     attention_mask: bool = setting(True, "attention leaves padding out in training too, as the tutorial's does not")
-    dropout: float = setting(0.1, "share of the values that training leaves out", low=0, high=0.95)
+    dropout: float = setting(0.2, "share of the values that training leaves out", low=0, high=0.95)
     dropout_places: str = setting(
         "all",
         "also on the encoder's embeddings and before the output layer, or as the tutorial has it",
@@ -132,7 +132,7 @@ class TrainingConfig:
         0, "a reply to more prompts than this is shown about so many times an epoch; 0 is off", low=0, high=1 << 31
     )
     prompt_dropout: float = setting(
-        0.0, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
+        0.1, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")
@@ -162,7 +162,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How a trained model finds its replies. No run's `config.json` holds it: every conversation may have its own."""
+    """How a trained model finds its replies. The defaults are plain greedy search; a run has its own in `Config`."""
 
     method: str = setting("greedy", "how a reply is searched for", choices=("greedy", "beam", "sample"))
     beam_width: int = setting(5, "beam: hypotheses kept at a step, and replies found", low=1, high=1000)
@@ -198,24 +198,28 @@ class DecodingConfig:
         return {"greedy": 1, "beam": self.beam_width, "sample": self.samples}[self.method]
 
 
-# by name, for `evaluate --decodings`
+# by name, for `evaluate --decodings`; `default` is the run's own
 DECODINGS: dict[str, DecodingConfig] = {
-    "default": DecodingConfig(),
     "greedy": DecodingConfig(method="greedy"),
-    "beam": DecodingConfig(method="beam"),
+    "beam": DecodingConfig(method="beam", length_penalty=1.0),
     "sample": DecodingConfig(method="sample"),
 }
+# chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
+CHOSEN = DecodingConfig(method="sample", temperature=0.4, min_length=3, anti_lm=0.25, anti_lm_tokens=20)
 
 
-def decoding_named(text: str) -> DecodingConfig:
+def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
     """A decoding by its name, or by its name and changes: `beam`, `sample:temperature=0.8,top_p=0.9`.
+
+    Args:
+        own: what `default` stands for.
 
     Raises:
         ChatbotError: there is no such decoding or setting, or a value is out of bounds.
     """
     name, _, changes = text.partition(":")
-    if name not in DECODINGS:
-        raise ChatbotError(f"there is no decoding {name!r}; there are {', '.join(DECODINGS)}")
+    if name != "default" and name not in DECODINGS:
+        raise ChatbotError(f"there is no decoding {name!r}; there are default, {', '.join(DECODINGS)}")
     values: dict[str, Any] = {}
     for change in filter(None, changes.split(",")):
         field, _, value = change.partition("=")
@@ -223,7 +227,7 @@ def decoding_named(text: str) -> DecodingConfig:
             values[field] = json.loads(value)
         except ValueError as error:
             raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
-    return _replace(DECODINGS[name], values)
+    return _replace(own if name == "default" else DECODINGS[name], values)
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,7 @@ class Config:
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    decoding: DecodingConfig = CHOSEN  # unless who chats asks for another
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain sections of plain values, as `config.json` holds them."""
@@ -283,6 +288,7 @@ PRESETS: dict[str, Config] = {
         model=ModelConfig(
             bridge="tutorial",
             attention_mask=False,
+            dropout=0.1,
             dropout_places="tutorial",
             tie_embeddings=False,
             tutorial_tokens=True,
@@ -298,6 +304,7 @@ PRESETS: dict[str, Config] = {
             warmup_steps=0,
             weight_decay=0.0,
             clip_norm=50.0,
+            prompt_dropout=0.0,
             word_frequencies=False,
             weight_averaging=0.0,
             precision="fp32",
@@ -305,22 +312,25 @@ PRESETS: dict[str, Config] = {
             keep="last",
             max_minutes=0,
         ),
+        decoding=DecodingConfig(),
     ),
     # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
     "sample": Config(
         corpus=CorpusConfig(corpus="sample", min_count=1),
-        model=ModelConfig(hidden_size=256),
+        model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
             steps=800,
             batch_size=32,
             learning_rate=3e-3,
             warmup_steps=50,
+            prompt_dropout=0.0,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
             weight_averaging=0.98,
             validate_every=200,
             patience=0,
             keep="last",
         ),
+        decoding=DecodingConfig(),
     ),
 }
 
@@ -367,9 +377,11 @@ def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
     return Config.from_dict({name: of for name, of in _given(arguments).items() if name in sections}, over=over)
 
 
-def decoding_from_flags(arguments: argparse.Namespace, *, over: DecodingConfig | None = None) -> DecodingConfig:
-    """`over` (the defaults if that is None), with what the flags of `DecodingConfig` that were given say."""
-    return _replace(over or DecodingConfig(), _given(arguments).get(_section_name(DecodingConfig), {}))
+def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:
+    """A run's `own` decoding with what the flags that were given say; for another method, that one's plain form."""
+    given = _given(arguments).get(_section_name(DecodingConfig), {})
+    method = given.get("method", own.method)
+    return _replace(own if method == own.method else DECODINGS[method], given)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:

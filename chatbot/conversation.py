@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from .bot import Chatbot
-from .config import DecodingConfig
+from .config import DECODINGS, DecodingConfig
 from .errors import ChatbotError
 from .pictures import attention_picture, save_picture
 
@@ -31,12 +31,13 @@ class Conversation:
         self.bot, self.log = bot, log
         self.turns: list[str] = []
         self.prompt: list[int] = []  # the newest one, as the network read it
-        self.seed, self.count = bot.decoding.seed, 0
+        self.own, self.count = bot.decoding, 0
 
     def reply(self, text: str) -> str:
         """The answer to the next sentence; "" where there is no word to answer to (then nothing is remembered)."""
         self.count += 1
-        self._decode_by(seed=(self.seed + self.count - 1) % (1 << 63))
+        seed = (self.own.seed + self.count - 1) % (1 << 63)
+        self.bot.decoding = dataclasses.replace(self.bot.decoding, seed=seed)
         prompt = self.bot.prompt_ids(text, self.turns)
         reply = self.bot.reply_ids([prompt])[0]
         if prompt:
@@ -74,15 +75,15 @@ class Conversation:
 
     def greedy(self) -> str:
         """/greedy: always the likeliest next word"""
-        return self._decode_by(method="greedy")
+        return self._search_by("greedy")
 
     def beam(self, width: str = "5") -> str:
         """/beam 5: the best of so many replies that are built side by side"""
-        return self._decode_by(method="beam", beam_width=int(width))
+        return self._search_by("beam", beam_width=int(width))
 
     def sample(self, temperature: str = "1.0") -> str:
         """/sample 0.8: words drawn by their likelihood; below 1 the likely ones come oftener"""
-        return self._decode_by(method="sample", temperature=float(temperature))
+        return self._search_by("sample", temperature=float(temperature))
 
     def nbest(self, count: str = "5") -> str:
         """/nbest 5: so many answers to your last sentence, each with its log-probability in nats"""
@@ -101,9 +102,13 @@ class Conversation:
         save_picture(Path(file), attention_picture(weights, words, said))
         return f"wrote {file}"
 
-    def _decode_by(self, **changes: object) -> str:
-        before = self.bot.decoding
-        self.bot.decoding = dataclasses.replace(before, **changes)  # type: ignore[arg-type]
+    def default(self) -> str:
+        """/default: as when the conversation began"""
+        self.bot.decoding = self.own
+        return describe(self.own)
+
+    def _search_by(self, method: str, **changes: object) -> str:
+        self.bot.decoding = dataclasses.replace(DECODINGS[method], **changes)  # type: ignore[arg-type]
         return describe(self.bot.decoding)
 
 
@@ -112,6 +117,7 @@ COMMANDS: dict[str, Callable[..., str]] = {
     for method in (
         Conversation.help,
         Conversation.reset,
+        Conversation.default,
         Conversation.greedy,
         Conversation.beam,
         Conversation.sample,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
-from .config import DecodingConfig
+from .config import DecodingConfig, decoding_named
 from .distributed import pick_device
 from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
 from .files import atomic_file
@@ -25,15 +25,15 @@ EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: t
 class Examination:
     """How to examine a run.
 
-    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: how the bot answers, by names for the
-    rows. data_dir, workers: as `prepare` has them. limit: how many pairs are answered, 0 for all (all are scored).
-    batch_size: pairs at once. corpus: another than the run's own, every pair of which counts; the references are then
-    that corpus's too. tell: is handed the preparation of such a corpus, whose figures say what was left out. backward:
-    the run that reranks what decodings with several candidates find.
+    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: how the bot answers, each as
+    `decoding_named` reads it. data_dir, workers: as `prepare` has them. limit: how many pairs are answered, 0 for all
+    (all are scored). batch_size: pairs at once. corpus: another than the run's own, every pair of which counts; the
+    references are then that corpus's too. tell: is handed the preparation of such a corpus, whose figures say what was
+    left out. backward: the run that reranks what decodings with several candidates find.
     """
 
     split: str | None
-    decodings: Mapping[str, DecodingConfig]
+    decodings: Sequence[str]
     data_dir: Path
     workers: int = 0
     device: str = "cpu"
@@ -65,7 +65,7 @@ class Examination:
         indices = drawn(dataset, self.limit)
         if self.backward:
             bot.rerank_by(self.backward.load_chosen(), str(self.backward.path))
-        decodings = {name: bot.replier(decoding) for name, decoding in self.decodings.items()}
+        decodings = {name: bot.replier(decoding) for name, decoding in self._decodings(checkpoint).items()}
         rows = answer(decodings, dataset, indices, training, self.batch_size)
         figures = {
             "run": str(run.path),
@@ -103,6 +103,9 @@ class Examination:
         same = all(figures.get(key) == value for key, value in wanted.items())
         return figures | {"run": str(run.path)} if same else None
 
+    def _decodings(self, checkpoint: Checkpoint) -> dict[str, DecodingConfig]:
+        return {name: decoding_named(name, checkpoint.config.decoding) for name in self.decodings}
+
     def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """What figures depend on, besides the split and the content of the corpus."""
         return {
@@ -112,7 +115,7 @@ class Examination:
             "corpus": self.corpus,
             "limit": self.limit,
             "seed": SEED,
-            "decodings": {name: asdict(decoding) for name, decoding in self.decodings.items()},
+            "decodings": {name: asdict(decoding) for name, decoding in self._decodings(checkpoint).items()},
             "backward": self.backward.load_chosen().digest() if self.backward else None,
         }
 

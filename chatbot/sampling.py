@@ -42,33 +42,39 @@ class SamplingDecoder(SearchDecoder):
         Returns:
             in the order of the draws; totals are sums of the words' ranks.
         """
-        batch = src.size(0)
+        batch, longest = src.size(0), limits.max_length
         row = torch.arange(batch, device=src.device).repeat_interleave(count)  # (R,), R = B * N
         state = self.pick(self.read(src, src_lengths, limits), row)
         streams = keys(src, src_lengths.to(src.device), seed).index_select(0, row)
         streams = mixed(streams + torch.arange(count, device=src.device).repeat(batch))
+        tokens = torch.full((batch * count, longest), self.pad_id, dtype=torch.int64, device=src.device)
+        scores = torch.zeros(batch * count, longest, device=src.device)
+        attention = torch.zeros(
+            batch * count, longest, state.memory.size(1), dtype=state.memory.dtype, device=src.device
+        )
+        totals = precise(torch.zeros(batch * count, device=src.device))
+        rows = torch.arange(batch * count, device=src.device)  # those that have not ended: only they are worked on
         token = torch.full((batch * count, 1), self.sos_id, dtype=torch.int64, device=src.device)
         said = token[:, :0]
-        ended = torch.zeros_like(token, dtype=torch.bool)
-        totals = precise(torch.zeros(batch * count, 1, device=src.device))
-        scores: list[Tensor] = []
-        attention: list[Tensor] = []
-        for step in range(limits.max_length):
+        steps = 0
+        while steps < longest and rows.size(0) > 0:
             log_probs, ranked, weights, state = self.step(token, said, state, limits)
-            drawn = draw(ranked, uniform(streams + step), temperature, top_k, top_p)  # (R, 1)
-            scores.append(log_probs.gather(1, drawn).masked_fill(ended, 0.0))
-            totals = totals + ranked.gather(1, drawn).masked_fill(ended, 0.0)
-            attention.append(weights.masked_fill(ended, 0.0))
-            token = drawn.masked_fill(ended, self.pad_id)
+            token = draw(ranked, uniform(streams + steps), temperature, top_k, top_p)  # (R, 1)
+            tokens[rows, steps] = token.squeeze(1)
+            scores[rows, steps] = log_probs.gather(1, token).squeeze(1)
+            attention[rows, steps] = weights.to(attention.dtype)
+            totals[rows] = totals[rows] + ranked.gather(1, token).squeeze(1)
             said = torch.cat((said, token), dim=1)
-            ended = ended | (token == self.eos_id)
-            if bool(ended.all()):
-                break
+            steps += 1
+            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
+            if on.size(0) < rows.size(0):
+                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
+                streams = streams[on]
         return Hypotheses(
-            said.view(batch, count, -1),
-            torch.cat(scores, dim=1).view(batch, count, -1),
+            tokens[:, :steps].view(batch, count, steps),
+            scores[:, :steps].view(batch, count, steps),
             totals.view(batch, count),
-            widened(torch.stack(attention, dim=1), src, src_lengths).view(batch, count, said.size(1), -1),
+            widened(attention[:, :steps], src, src_lengths).view(batch, count, steps, -1),
         )
 
 

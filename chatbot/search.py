@@ -191,23 +191,26 @@ class GreedySearchDecoder(SearchDecoder):
     def search(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> SearchResult:
         """As `forward`, within `limits`."""
         state = self.read(src, src_lengths, limits)
-        batch = src.size(0)
+        batch, longest = src.size(0), limits.max_length
+        tokens = torch.full((batch, longest), self.pad_id, dtype=torch.int64, device=src.device)
+        scores = torch.zeros(batch, longest, device=src.device)
+        attention = torch.zeros(batch, longest, state.memory.size(1), dtype=state.memory.dtype, device=src.device)
+        rows = torch.arange(batch, device=src.device)  # those that have not ended: only they are worked on
         token = torch.full((batch, 1), self.sos_id, dtype=torch.int64, device=src.device)
         said = token[:, :0]
-        ended = torch.zeros(batch, 1, dtype=torch.bool, device=src.device)
-        scores: list[Tensor] = []
-        attention: list[Tensor] = []
-        for _ in range(limits.max_length):
+        steps = 0
+        while steps < longest and rows.size(0) > 0:
             log_probs, ranked, weights, state = self.step(token, said, state, limits)
-            best = ranked.argmax(dim=-1, keepdim=True)  # (B, 1)
-            scores.append(log_probs.gather(1, best).masked_fill(ended, 0.0))
-            attention.append(weights.masked_fill(ended, 0.0))
-            token = best.masked_fill(ended, self.pad_id)
+            token = ranked.argmax(dim=-1, keepdim=True)  # (R, 1)
+            tokens[rows, steps] = token.squeeze(1)
+            scores[rows, steps] = log_probs.gather(1, token).squeeze(1)
+            attention[rows, steps] = weights.to(attention.dtype)
             said = torch.cat((said, token), dim=1)
-            ended = ended | (token == self.eos_id)
-            if bool(ended.all()):
-                break
-        return SearchResult(said, torch.cat(scores, dim=1), widened(torch.stack(attention, dim=1), src, src_lengths))
+            steps += 1
+            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
+            if on.size(0) < rows.size(0):
+                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
+        return SearchResult(tokens[:, :steps], scores[:, :steps], widened(attention[:, :steps], src, src_lengths))
 
 
 def widened(attention: Tensor, src: Tensor, src_lengths: Tensor) -> Tensor:

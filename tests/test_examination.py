@@ -14,7 +14,7 @@ import pytest
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import RunDirectory
-from chatbot.config import Config, DecodingConfig
+from chatbot.config import Config
 from chatbot.errors import ChatbotError
 from chatbot.evaluation import evaluate
 from chatbot.examination import Examination, spelling
@@ -22,7 +22,7 @@ from chatbot.prepared import PairDataset
 from chatbot.tokenizer import TOKENIZERS
 from chatbot.vocabulary import Vocabulary
 
-GREEDY = {"greedy": DecodingConfig(method="greedy")}
+GREEDY = ["greedy"]
 
 
 @pytest.fixture
@@ -75,9 +75,7 @@ def test_the_limit_bounds_what_is_answered_and_not_what_is_scored(run: RunDirect
     assert figures["pairs"] > 10
 
 
-@pytest.mark.parametrize(
-    "change", [{"limit": 7}, {"split": "valid"}, {"decodings": {"greedy": DecodingConfig(min_length=2)}}]
-)
+@pytest.mark.parametrize("change", [{"limit": 7}, {"split": "valid"}, {"decodings": ["beam"]}])
 def test_what_another_examination_left_does_not_count(
     run: RunDirectory, examination: Examination, change: dict[str, Any]
 ) -> None:
