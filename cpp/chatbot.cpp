@@ -20,14 +20,13 @@ const char* const USAGE = "usage: chatbot FILE [--nbest N] [--threads N], each N
 constexpr size_t KEPT = 1 << 20;  // bytes of a line: the model reads its last 10,000 code points, 40,000 bytes at most
 
 using Mistake = std::runtime_error;
-
 // Text as one line that a terminal shows as text: control characters (C0, DEL, and C1 in UTF-8) become "?".
 std::string printable(std::string text) {
-  unsigned char before = 0;
-  for (char& c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || (before == 0xc2 && byte >= 0x80 && byte < 0xa0)) c = '?';
-    before = byte;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool c1 = i > 0 && text[i - 1] == '\xc2' && byte >= 0x80 && byte < 0xa0;
+    if (c1) text[i - 1] = '?';
+    if (c1 || byte < 0x20 || byte == 0x7f) text[i] = '?';
   }
   return text;
 }
@@ -35,19 +34,19 @@ std::string printable(std::string text) {
 // The next line without its end; of a long one the last bytes, so that none takes more memory. False: no more lines.
 bool read_line(std::streambuf& in, std::string& line) {
   line.clear();
-  if (in.sgetc() == EOF) return false;
-  for (int c = in.sbumpc(); c != EOF && c != '\n'; c = in.sbumpc()) {
+  int c = in.sbumpc();
+  const bool found = c != EOF;
+  for (; c != EOF && c != '\n'; line += static_cast<char>(c), c = in.sbumpc())
     if (line.size() == 2 * KEPT) line.erase(0, KEPT);
-    line += static_cast<char>(c);
-  }
-  return true;
+  return found;
 }
 
 bool leaves(const std::string& line) {
-  std::string word;
-  for (unsigned char c : line.substr(0, 100))
-    if (!std::isspace(c)) word += static_cast<char>(std::tolower(c));
-  return line.size() <= 100 && (word == "quit" || word == "q" || word == "/quit");
+  std::string word, more;
+  std::istringstream words(line);
+  words >> word >> more;
+  for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return more.empty() && (word == "quit" || word == "q" || word == "/quit");
 }
 
 // The model of a file. TorchScript is code: its bytes are compared with the manifest beside it before it is opened.
@@ -56,16 +55,14 @@ torch::jit::Module load(fs::path path) {
   std::ifstream file;
   if (fs::is_regular_file(path)) file.open(path, std::ios::binary);
   if (!file.is_open()) throw Mistake("cannot read " + path.string() + "; make export writes one");
-  const fs::path beside = fs::path(path).replace_filename("manifest.json");
-  if (fs::exists(beside)) {
+  if (const auto beside = fs::path(path).replace_filename("manifest.json"); fs::exists(beside)) {
     std::ostringstream manifest;
     manifest << std::ifstream(beside, std::ios::binary).rdbuf();
     if (json_value(manifest.str(), {"format"}) != "1")
       throw Mistake("the manifest " + beside.string() + " is damaged or of another format: export again");
     if (json_value(manifest.str(), {"files", path.filename().string(), "sha256"}) != '"' + sha256::digest(file) + '"')
       throw Mistake(path.string() + " is not the file that its manifest describes (SHA-256 differs): export again");
-    file.clear();
-    file.seekg(0);  // the same open file is read again: no other can take its place between
+    file.clear(), file.seekg(0);  // the same open file is read again: no other can take its place between
   }
   try {
     auto model = torch::jit::load(file, c10::kCPU);
@@ -80,11 +77,12 @@ torch::jit::Module load(fs::path path) {
 // and an empty line after the last.
 std::string answer(torch::jit::Module& model, const std::string& line, int64_t count) {
   if (count == 0) return printable(model.get_method("reply")({line}).toStringRef()) + '\n';
+  const c10::IValue found = model.get_method("reply_nbest")({line, count});
   std::ostringstream out;
-  out << std::fixed << std::setprecision(4);
-  for (const c10::IValue& row : model.get_method("reply_nbest")({line, count}).toListRef()) {
+  for (const c10::IValue& row : found.toListRef()) {
     const auto& fields = row.toTupleRef().elements();  // reply, log-probability in nats
-    out << fields[1].toDouble() << '\t' << printable(fields[0].toStringRef()) << '\n';
+    out << std::fixed << std::setprecision(4) << fields[1].toDouble() << '\t';
+    out << printable(fields[0].toStringRef()) << '\n';
   }
   return out.str() + '\n';
 }
@@ -95,8 +93,8 @@ int main(int count, char** words) try {
   for (int i = 1; i < count; ++i) {
     const std::string word = words[i], next = i + 1 < count ? words[i + 1] : "";
     if (word == "--nbest" || word == "--threads") {
-      if (next.empty() || next.size() > 4 || next.find_first_not_of("0123456789") != next.npos) throw Mistake(USAGE);
-      const int number = (word == "--nbest" ? nbest : threads) = std::stoi(words[++i]);
+      const bool digits = !next.empty() && next.size() <= 4 && next.find_first_not_of("0123456789") == next.npos;
+      const int number = (word == "--nbest" ? nbest : threads) = digits ? std::stoi(words[++i]) : 0;
       if (number < 1 || number > 1000) throw Mistake(USAGE);
     } else if (path.empty() && !word.empty() && word[0] != '-') {
       path = word;
@@ -105,13 +103,14 @@ int main(int count, char** words) try {
     }
   }
   if (path.empty()) throw Mistake(USAGE);
+
   at::set_num_threads(threads);
   torch::jit::setGraphExecutorOptimize(false);  // profiling makes the first replies slow and the later ones no faster
   const c10::InferenceMode no_gradients;
   auto model = load(path);
-  const bool terminal = isatty(STDIN_FILENO);
+  const char* const prompt = isatty(STDIN_FILENO) ? "> " : "";
   std::string line;
-  while (std::cerr << (terminal ? "> " : "") << std::flush, read_line(*std::cin.rdbuf(), line) && !leaves(line))
+  while (std::cerr << prompt << std::flush, read_line(*std::cin.rdbuf(), line) && !leaves(line))
     if (!(std::cout << answer(model, line, nbest) << std::flush)) throw Mistake("cannot write the reply");
   return 0;
 } catch (const std::exception& error) {
