@@ -15,7 +15,6 @@
 #include "sha256.h"
 
 namespace fs = std::filesystem;
-
 const char* const USAGE = "usage: chatbot FILE [--nbest N] [--threads N], each N from 1 to 1000";
 constexpr size_t KEPT = 1 << 20;  // bytes of a line: the model reads its last 10,000 code points, 40,000 bytes at most
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 // The number or string (with its quotes, escapes left as they stand) at a path of keys; "" if there is none. Of a key
-// that stands twice the last counts, as in Python. Keys are found by nesting, never by searching: a prompt may quote one.
+// that stands twice the last counts, as in Python. Keys are found by nesting, not by searching: a text may quote one.
 inline std::string json_value(const std::string& json, const std::vector<std::string>& path) {
   std::vector<std::string> keys;  // the key we are at in each object that is open; "" in a list
   std::string found;

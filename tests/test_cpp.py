@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None or shutil.which("make") is None
 PROBE = """
 #include <iostream>
 #include <iterator>
+#include <sstream>
 #include "manifest.h"
 #include "sha256.h"
 int main(int count, char** words) {
@@ -64,7 +65,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     folder = tmp_path_factory.mktemp("probe")
-    (folder / "probe.cpp").write_text("#include <sstream>\n" + PROBE)
+    (folder / "probe.cpp").write_text(PROBE)
     program = folder / "probe"
     subprocess.run([COMPILER, "-std=c++20", "-O1", "-I", CPP, folder / "probe.cpp", "-o", program], check=True)
     return lambda data, *keys: subprocess.run(
@@ -91,6 +92,18 @@ def refused(done: subprocess.CompletedProcess[bytes]) -> str:
     assert line.endswith("\n")
     assert line[:-1].isprintable()
     return line
+
+
+def peak(client: Path, bundle: Path, text: bytes) -> int:
+    """Most resident bytes of a run."""
+    process = subprocess.Popen([client, bundle], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stdin
+    process.stdin.write(text)
+    process.stdin.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    assert status == 0
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def test_the_client_stays_a_page() -> None:
@@ -172,18 +185,7 @@ def test_a_line_of_any_length_is_answered_in_bounded_memory(client: Path, bundle
     assert peak(client, bundle, b"a " * 40 * MEGABYTES + b"\n") < peak(client, bundle, b"hello\n") + 20 * MEGABYTES
 
 
-def peak(client: Path, bundle: Path, text: bytes) -> int:
-    """Most resident bytes of a run."""
-    process = subprocess.Popen([client, bundle], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert process.stdin
-    process.stdin.write(text)
-    process.stdin.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    assert status == 0
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_replies_show_no_control_characters(client: Path, bundle: Path, tmp_path: Path) -> None:
     class Sly(torch.nn.Module):
         def reply(self, text: str) -> str:
@@ -203,7 +205,7 @@ def test_a_file_that_is_not_what_its_manifest_says_is_not_opened(client: Path, b
     folder = Path(shutil.copytree(bundle.parent, tmp_path / "export"))
     copy, manifest = folder / "chatbot.pt", folder / "manifest.json"
     data = bytearray(copy.read_bytes())
-    data[-1] ^= 1  # in the archive's comment length: torch itself would hardly mind
+    data[len(data) // 2] ^= 1
     copy.write_bytes(data)
     assert "SHA-256" in refused(run(client, copy, text=b"hello\n"))
     shutil.copy(bundle, copy)
@@ -219,12 +221,13 @@ def test_a_file_that_is_not_what_its_manifest_says_is_not_opened(client: Path, b
     assert run(client, copy, text=b"hello\n").returncode == 0
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_file_that_is_none_ends_in_one_line(client: Path, bundle: Path, tmp_path: Path) -> None:
     data = bundle.read_bytes()
     file = tmp_path / "chatbot.pt"
     for damaged in (b"", b"PK\3\4", data[:1000], data[: len(data) // 2], bytes(1000), b"\x1b[2J" * 100):
         file.write_bytes(damaged)
-        assert "make export" in refused(run(client, file, text=b"hello\n")) or damaged
+        assert "export again" in refused(run(client, file, text=b"hello\n"))
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), file)
     assert "damaged" in refused(run(client, file, text=b"hello\n"))
     (tmp_path / "folder").mkdir()
@@ -257,7 +260,7 @@ def test_wrong_words_on_the_command_line_show_the_usage(client: Path, bundle: Pa
 def test_a_reply_that_cannot_be_written_is_a_mistake(client: Path, bundle: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
-    with open("/dev/full", "wb") as full:  # noqa: PTH123
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run([client, bundle], input=b"hello\n", stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (2, b"chatbot: cannot write the reply\n")
 
@@ -273,4 +276,4 @@ def test_a_terminal_gets_a_prompt_and_each_reply_at_once(client: Path, bundle: P
         terminal.expect_exact("> ")
         terminal.sendline("quit")
         terminal.expect(pexpect.EOF)
-    assert terminal.wait() == 0 if terminal.isalive() else terminal.exitstatus == 0
+    assert terminal.exitstatus == 0
