@@ -373,7 +373,7 @@ def from_flags(arguments: argparse.Namespace) -> Config:
 
 def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
     """`over`, with what the flags that were given say."""
-    sections = {section.name for section in dataclasses.fields(Config)}
+    sections = {section.name for section in dataclasses.fields(Config)} - {"decoding"}  # of `decoding_from_flags`
     return Config.from_dict({name: of for name, of in _given(arguments).items() if name in sections}, over=over)
 
 

@@ -91,7 +91,7 @@ def test_from_corpus_to_reply_on_one_command_line(tmp_path: Path, tiny, capsys: 
     assert main(["chat", str(moved), "--prompt", "How are you?"]) == 0
     reply = capsys.readouterr().out
     assert reply.strip()
-    for path in (moved / "chatbot.pt", moved / "best.pt"):
+    for path in (moved / "export", moved / "export" / "chatbot.pt", moved / "best.pt"):
         assert main(["chat", str(path), "--prompt", "How are you?"]) == 0
         assert capsys.readouterr().out == reply
 
@@ -162,8 +162,8 @@ def test_flags_say_how_a_reply_is_found(
     assert main(["chat", str(trained.path), "--prompt", "How are you?", *flags]) == 0
     assert capsys.readouterr().out.strip() == Chatbot.load(trained.path, decoding=decoding).reply("How are you?")
     rerank = ["--samples", "4", "--rerank", "tiny", "--checkpoints-dir", str(trained.path.parent)]
-    assert main(["chat", str(trained.path), "--prompt", "Hello.", *flags, *rerank]) == 0
-    capsys.readouterr()
+    assert main(["chat", str(trained.path), "--prompt", "Hello.", *flags, *rerank]) == 2
+    assert "tiny cannot rerank: train it with --direction backward" in capsys.readouterr().err
     assert "width" in mistake(capsys, "chat", trained.path, *flags, "--beam-width", "0")
     assert "one reply to rerank" in mistake(capsys, "chat", trained.path, "--rerank", trained.path)
 

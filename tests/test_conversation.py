@@ -25,12 +25,12 @@ def bot(trained: RunDirectory) -> Chatbot:
 
 def test_commands_change_how_replies_are_found(bot: Chatbot) -> None:
     talk = Conversation(bot)
-    assert talk.command("/beam 7") == "beam, beam width 7"
+    assert talk.command("/beam 7") == "beam, beam width 7, length penalty 1"
     assert (bot.decoding.method, bot.decoding.beam_width) == ("beam", 7)
     assert talk.reply("Hello.") == bot.nbest("Hello.", 1)[0][0]
     assert talk.command("/sample 0.8") == "sample, temperature 0.8"
     assert (bot.decoding.method, bot.decoding.temperature) == ("sample", 0.8)
-    assert talk.command("/greedy") == "greedy"
+    assert talk.command("/greedy") == talk.command("/default") == "greedy"
     assert talk.reply("Hello.") == bot.reply("Hello.")
 
 
@@ -52,7 +52,7 @@ def test_a_value_out_of_bounds_is_refused(bot: Chatbot, line: str) -> None:
 
 def test_help_lists_every_command(bot: Chatbot) -> None:
     shown = Conversation(bot).command("/help")
-    for name in ("help", "reset", "greedy", "beam", "sample", "nbest", "attention"):
+    for name in ("help", "reset", "default", "greedy", "beam", "sample", "nbest", "attention"):
         assert f"/{name}" in shown
 
 

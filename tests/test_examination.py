@@ -163,11 +163,11 @@ def test_evaluate_on_the_command_line(run: RunDirectory, data_dir: Path, tmp_pat
     assert figures["rows"]["greedy"]["replies"] == 25
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    assert rows[0] == ["prompt", "human", "greedy"]
+    assert rows[0] == ["prompt", "human", "greedy", "default"]
     assert len(rows) == 26
     bot = Chatbot.load(run.path)
     assert [bot.reply(prompt) for prompt, *_ in rows[1:] if "<unk>" not in prompt] == [
-        greedy for prompt, _, greedy in rows[1:] if "<unk>" not in prompt
+        greedy for prompt, _, greedy, _ in rows[1:] if "<unk>" not in prompt
     ]
     lines = done.stderr.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 100
