@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat evaluate export prepare check format test bench tensorboard clean
+.PHONY: help train chat evaluate export cpp prepare check format test bench tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ evaluate: $(VENV)/.installed ## score the latest run (or RUN=name) on the test s
 export: $(VENV)/.installed ## write the deployable file of the latest run (or RUN=name), and prove it
 	@$(BIN)/python -m chatbot export $(if $(RUN),"$(RUN)") $(ARGS)
 
+cpp: $(VENV)/.installed ## build the C++ client cpp/build/chatbot (cmake or a compiler alone)
+	@$(MAKE) --no-print-directory -C cpp PYTHON="$(CURDIR)/$(BIN)/python" $(ARGS)
+	@echo 'cpp/build/chatbot checkpoints/RUN/export/chatbot.pt answers line by line (docs/deployment.md)' >&2
+
 prepare: $(VENV)/.installed ## read a corpus, print its figures
 	@$(BIN)/python -m chatbot prepare $(if $(CORPUS),--corpus "$(CORPUS)") $(ARGS)
 
@@ -40,14 +44,15 @@ format: $(VENV)/.developed ## put every file into its format
 	@$(BIN)/ruff check --fix .
 
 test: $(VENV)/.developed ## every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
 	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")
 	@$(BIN)/python bench/training.py --rounds 20 $(if $(CORPUS),--corpus "$(CORPUS)")
+	@$(BIN)/python bench/answering.py
 
-clean: ## remove environment, caches and prepared data; never a run or a downloaded corpus
-	rm -rf $(VENV) build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove environment, builds, caches and prepared data; never a run or a downloaded corpus
+	rm -rf $(VENV) build cpp/build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt

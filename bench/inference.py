@@ -125,9 +125,9 @@ def made(checkpoint: Checkpoint, folder: Path) -> tuple[dict[str, Search], dict[
     model = checkpoint.build_model()
     longest = checkpoint.config.corpus.max_length + 1
     eager = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
-    export(checkpoint, folder / "chatbot.pt")
-    bundle = load_bundle(folder / "chatbot.pt").search
-    sizes = {"torchscript": (folder / "chatbot.pt").stat().st_size}
+    export(checkpoint, folder / "export")
+    bundle = load_bundle(folder / "export" / "chatbot.pt").module.greedy_batch
+    sizes = {"torchscript": (folder / "export" / "chatbot.pt").stat().st_size}
     parts: dict[str, Any] = {"eager": (model.encoder, model.decoder)}
     searches: dict[str, Search] = {}
     settings = checkpoint.config.model

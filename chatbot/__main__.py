@@ -12,10 +12,22 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from . import __version__
-from .config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, flags_given, from_flags
+from .config import (
+    DECODINGS,
+    PRESETS,
+    Config,
+    CorpusConfig,
+    DecodingConfig,
+    ModelConfig,
+    TrainingConfig,
+    add_flags,
+    decoding_from_flags,
+    flags_given,
+    from_flags,
+)
 from .errors import ChatbotError, LostProcessError
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
@@ -149,6 +161,8 @@ def _settled(config: Config, corpus: str, device: Any) -> Config:
 
     precision = pick_precision(config.training.precision, device)
     training = dataclasses.replace(config.training, precision=precision)
+    if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
+        config = dataclasses.replace(config, decoding=dataclasses.replace(config.decoding, anti_lm=0.0))
     if config.corpus.corpus == "auto":
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
     return dataclasses.replace(config, training=training)
@@ -171,8 +185,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         split = split or "test"  # the same for all
     examination = Examination(
         split=split,
-        decodings={"greedy": {"method": "greedy"}},
-        make=_decodings,
+        decodings=arguments.decodings,
         data_dir=arguments.data_dir,
         workers=arguments.workers,
         device=arguments.device,
@@ -180,6 +193,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         corpus=arguments.corpus,
         tell=_tell,
+        backward=None if arguments.rerank is None else find_run(arguments.rerank, arguments.checkpoints_dir),
     )
     if arguments.compare:
         evaluations = []
@@ -203,12 +217,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _decodings(bot: Any) -> dict[str, Any]:
-    from .evaluation import decoding_by
-
-    return {"greedy": decoding_by(bot.search, bot.max_length + 1, bot.device)}
-
-
 def export(arguments: argparse.Namespace) -> int:
     """chatbot export"""
     import torch
@@ -219,23 +227,25 @@ def export(arguments: argparse.Namespace) -> int:
         return _export_onnx(arguments, run)
     from .export import export
 
-    path = arguments.out or run.bundle
-    proof = export(run.load_chosen(), path)
-    _say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    folder = arguments.out or run.export
+    proof = export(run.load_chosen(), folder)
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    _say("wrote " + ", ".join(f"{folder / name} ({size / 1e6:.1f} MB)" for name, size in files.items()))
     _say(
         f"compared with the model after reading it back: {proof.prompts} prompts of {proof.shortest} to "
         f"{proof.longest} words, each alone and all in one batch: {proof.tokens} reply tokens equal, "
-        f"scores within {proof.largest_score_difference:.1g}"
+        f"scores within {proof.largest_score_difference:.1g}; beams and samples of all, and {proof.golden} golden texts"
     )
-    _say(f"try next:\n  make chat RUN={path}")
-    _figures(arguments, {"path": str(path), "bytes": path.stat().st_size, **dataclasses.asdict(proof)})
+    _say(f"try next:\n  make chat RUN={folder}")
+    _figures(arguments, {"path": str(folder), "bytes": files, **dataclasses.asdict(proof)})
     return 0
 
 
 def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
     from .exchange import export_onnx, onnx_paths
+    from .manifest import renew_manifest
 
-    folder, checkpoint, figures = arguments.out or run.path, run.load_chosen(), {}
+    folder, checkpoint, figures = arguments.out or run.export, run.load_chosen(), {}
     for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
         proof = export_onnx(checkpoint, folder, quantized=quantized)
         files = {str(path): path.stat().st_size for path in onnx_paths(folder, quantized)}
@@ -247,6 +257,7 @@ def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
             f"{proof.largest_score_difference:.1g}"
         )
         figures["int8" if quantized else "fp32"] = {"files": files, **dataclasses.asdict(proof)}
+    renew_manifest(folder)
     _say(f"try next:\n  make chat RUN={next(iter(files))}")
     _figures(arguments, figures)
     return 0
@@ -284,18 +295,37 @@ def chat(arguments: argparse.Namespace) -> int:
     """chatbot chat"""
     import torch
 
+    from .answers import answer_file
     from .bot import Chatbot
     from .checkpoint import find_model
     from .repl import converse
 
+    if (arguments.file is None) != (arguments.out is None):
+        raise ChatbotError("--file PROMPTS and --out REPLIES go together")
     torch.set_num_threads(arguments.threads or 1)
     path = find_model(arguments.run, arguments.checkpoints_dir)
+    backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device)
+    bot.decoding = decoding_from_flags(arguments, bot.decoding)
+    if backward:
+        bot.rerank_with(backward)
     if arguments.prompt is not None:
         print(bot.reply(arguments.prompt))
+    elif arguments.file is not None:
+        count = answer_file(bot, arguments.file, arguments.out, arguments.batch_size)
+        _say(f"wrote {arguments.out}: {count:,} replies")
     else:
-        converse(bot, str(path), quiet=arguments.quiet)
+        with contextlib.ExitStack() as stack:
+            log = None if arguments.log is None else stack.enter_context(_appended(arguments.log))
+            converse(bot, str(path), quiet=arguments.quiet, log=log)
     return 0
+
+
+def _appended(path: Path) -> IO[str]:
+    try:
+        return path.open("a", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ChatbotError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _existing_run(arguments: argparse.Namespace) -> Any:
@@ -428,6 +458,15 @@ def _parser() -> argparse.ArgumentParser:
         choices=("train", "valid", "test"),
         help="(default: test, or train where nothing is held out)",
     )
+    made.add_argument(
+        "--decodings",
+        nargs="+",
+        default=["greedy", "default"],
+        metavar="NAME",
+        help=f"rows of the table: default, {', '.join(DECODINGS)}, or with changes: beam:beam_width=10,anti_lm=0.5 "
+        "(default: greedy default)",
+    )
+    made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the replies")
     made.add_argument("--compare", nargs="+", metavar="RUN", help="two runs or more, set side by side")
     made.add_argument(
         "--limit",
@@ -444,14 +483,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     places(made, data=True, runs=True, device=True)
 
-    made = verb(export, "write the deployable file of a run, and prove it")
+    made = verb(export, "write the deployable files of a run, and prove them")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
-    made.add_argument(
-        "--out",
-        type=Path,
-        metavar="PATH",
-        help="file, of ONNX folder, to write (default: chatbot.pt in the run's folder)",
-    )
+    made.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: export in the run's folder)")
     made.add_argument("--onnx", action="store_true", help="write chatbot.onnx, encoder.onnx, decoder.onnx instead")
     made.add_argument(
         "--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)"
@@ -478,10 +512,18 @@ def _parser() -> argparse.ArgumentParser:
     made = verb(chat, "talk to a run or an exported file")
     made.add_argument("run", nargs="?", metavar="RUN|FILE", help="run, checkpoint or bundle (default: the latest run)")
     made.add_argument("--prompt", metavar="TEXT", help="answer this once and leave")
+    made.add_argument("--file", type=Path, metavar="PROMPTS", help="answer each line of a file, many at once")
+    made.add_argument("--out", type=Path, metavar="REPLIES", help="with --file: prompts and replies, between tabs")
+    made.add_argument(
+        "--batch-size", type=_whole(1, 1 << 16), default=256, metavar="INT", help="with --file: (default: 256)"
+    )
+    made.add_argument("--log", type=Path, metavar="FILE", help="write the conversation there too, behind what it holds")
     made.add_argument("--quiet", action="store_true", help="say nothing of unknown words")
     made.add_argument("--threads", type=_count, default=1, metavar="INT", help="CPU threads (default: 1)")
     made.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
+    made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the reply")
     places(made, runs=True)
+    add_flags(made, DecodingConfig)
     return parser
 
 

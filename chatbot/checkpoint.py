@@ -156,6 +156,9 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+BUNDLE = "chatbot.pt"  # of an export
+
+
 class RunDirectory:
     """Names and order of the files of one run."""
 
@@ -169,7 +172,7 @@ class RunDirectory:
         self.best = path / "best.pt"
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
-        self.bundle = path / "chatbot.pt"
+        self.export = path / "export"
 
     def evaluation(self, split: str) -> Path:
         """Where the figures of a split are kept."""
@@ -237,6 +240,15 @@ class RunDirectory:
         return self.load_last()
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def find_run(name: str | None, folder: Path) -> RunDirectory:
     """The run called `name` in `folder`, or at the path `name`; without a name the one trained last.
 
@@ -260,9 +272,11 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
 
 
 def find_model(name: str | None, folder: Path) -> Path:
-    """What to talk to: the run that `find_run` finds, or the file of a checkpoint, a bundle or an ONNX graph."""
+    """What to talk to: the run that `find_run` finds, an export's folder, or a file: checkpoint, bundle, ONNX."""
     if name is not None and Path(name).suffix in (".pt", ".onnx"):
         if not Path(name).is_file():
             raise ChatbotError(f"there is no file {name}")
         return Path(name)
+    if name is not None and (Path(name) / BUNDLE).is_file():
+        return Path(name) / BUNDLE
     return find_run(name, folder).path

@@ -85,7 +85,7 @@ class ModelConfig:
         choices=("linear", "tutorial"),
     )
     attention_mask: bool = setting(True, "attention leaves padding out in training too, as the tutorial's does not")
-    dropout: float = setting(0.1, "share of the values that training leaves out", low=0, high=0.95)
+    dropout: float = setting(0.2, "share of the values that training leaves out", low=0, high=0.95)
     dropout_places: str = setting(
         "all",
         "also on the encoder's embeddings and before the output layer, or as the tutorial has it",
@@ -132,7 +132,7 @@ class TrainingConfig:
         0, "a reply to more prompts than this is shown about so many times an epoch; 0 is off", low=0, high=1 << 31
     )
     prompt_dropout: float = setting(
-        0.0, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
+        0.1, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")
@@ -161,12 +161,83 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class DecodingConfig:
+    """How a trained model finds its replies. The defaults are plain greedy search; a run has its own in `Config`."""
+
+    method: str = setting("greedy", "how a reply is searched for", choices=("greedy", "beam", "sample"))
+    beam_width: int = setting(5, "beam: hypotheses kept at a step, and replies found", low=1, high=1000)
+    length_penalty: float = setting(0.0, "beam: alpha of Wu et al. 2016, higher for longer replies", low=0, high=10)
+    samples: int = setting(1, "sample: replies drawn to a prompt, of which the best is given", low=1, high=1000)
+    temperature: float = setting(1.0, "sample: below 1 likely words get likelier", low=0.001, high=1000)
+    top_k: int = setting(0, "sample: only from so many of the likeliest words; 0 is all", low=0, high=1 << 24)
+    top_p: float = setting(1.0, "sample: only from the likeliest words that have this share", low=1e-6, high=1)
+    seed: int = setting(1, "sample: the same seed and prompt give the same reply", low=0, high=(1 << 63) - 1)
+    min_length: int = setting(0, "so many words come before a reply may end", low=0, high=1000)
+    no_repeat_ngram: int = setting(0, "no so many words come twice in a reply; 0 is off", low=0, high=1000)
+    repetition_penalty: float = setting(
+        1.0, "a word's logit is divided by this once it is said (Keskar et al. 2019); 1 is off", low=0.01, high=100
+    )
+    anti_lm: float = setting(
+        0.0,
+        "lambda of MMI-antiLM (Li et al. 2016): replies that are likely without a prompt count less; 0 is off",
+        low=0,
+        high=10,
+    )
+    anti_lm_tokens: int = setting(5, "gamma of MMI-antiLM: it acts on so many first words", low=0, high=1000)
+    mmi_weight: float = setting(
+        0.5, "lambda of MMI-bidi (Li et al. 2016): weight of log p(prompt | reply) in reranking", low=0, high=100
+    )
+    mmi_length: float = setting(0.0, "gamma of MMI-bidi: what each word adds in reranking", low=-100, high=100)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def candidates(self) -> int:
+        """How many replies are found to a prompt, before the best is chosen."""
+        return {"greedy": 1, "beam": self.beam_width, "sample": self.samples}[self.method]
+
+
+# by name, for `evaluate --decodings`; `default` is the run's own
+DECODINGS: dict[str, DecodingConfig] = {
+    "greedy": DecodingConfig(method="greedy"),
+    "beam": DecodingConfig(method="beam", length_penalty=1.0),
+    "sample": DecodingConfig(method="sample"),
+}
+# chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
+CHOSEN = DecodingConfig(method="sample", temperature=0.25, min_length=4, anti_lm=0.35, anti_lm_tokens=20)
+
+
+def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
+    """A decoding by its name, or by its name and changes: `beam`, `sample:temperature=0.8,top_p=0.9`.
+
+    Args:
+        own: what `default` stands for.
+
+    Raises:
+        ChatbotError: there is no such decoding or setting, or a value is out of bounds.
+    """
+    name, _, changes = text.partition(":")
+    if name != "default" and name not in DECODINGS:
+        raise ChatbotError(f"there is no decoding {name!r}; there are default, {', '.join(DECODINGS)}")
+    values: dict[str, Any] = {}
+    for change in filter(None, changes.split(",")):
+        field, _, value = change.partition("=")
+        try:
+            values[field] = json.loads(value)
+        except ValueError as error:
+            raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
+    return _replace(own if name == "default" else DECODINGS[name], values)
+
+
+@dataclass(frozen=True)
 class Config:
     """All of a run's settings; `config.json` holds them, and alone repeats the run."""
 
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    decoding: DecodingConfig = CHOSEN  # unless who chats asks for another
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain sections of plain values, as `config.json` holds them."""
@@ -217,6 +288,7 @@ PRESETS: dict[str, Config] = {
         model=ModelConfig(
             bridge="tutorial",
             attention_mask=False,
+            dropout=0.1,
             dropout_places="tutorial",
             tie_embeddings=False,
             tutorial_tokens=True,
@@ -232,6 +304,7 @@ PRESETS: dict[str, Config] = {
             warmup_steps=0,
             weight_decay=0.0,
             clip_norm=50.0,
+            prompt_dropout=0.0,
             word_frequencies=False,
             weight_averaging=0.0,
             precision="fp32",
@@ -239,22 +312,25 @@ PRESETS: dict[str, Config] = {
             keep="last",
             max_minutes=0,
         ),
+        decoding=DecodingConfig(),
     ),
     # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
     "sample": Config(
         corpus=CorpusConfig(corpus="sample", min_count=1),
-        model=ModelConfig(hidden_size=256),
+        model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
             steps=800,
             batch_size=32,
             learning_rate=3e-3,
             warmup_steps=50,
+            prompt_dropout=0.0,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
             weight_averaging=0.98,
             validate_every=200,
             patience=0,
             keep="last",
         ),
+        decoding=DecodingConfig(),
     ),
 }
 
@@ -297,12 +373,24 @@ def from_flags(arguments: argparse.Namespace) -> Config:
 
 def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
     """`over`, with what the flags that were given say."""
+    sections = {section.name for section in dataclasses.fields(Config)} - {"decoding"}  # of `decoding_from_flags`
+    return Config.from_dict({name: of for name, of in _given(arguments).items() if name in sections}, over=over)
+
+
+def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:
+    """A run's `own` decoding with what the flags that were given say; for another method, that one's plain form."""
+    given = _given(arguments).get(_section_name(DecodingConfig), {})
+    method = given.get("method", own.method)
+    return _replace(own if method == own.method else DECODINGS[method], given)
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     given: dict[str, dict[str, Any]] = {}
     for name, value in vars(arguments).items():
         section, dot, field = name.partition(".")
         if dot:
             given.setdefault(section, {})[field] = value
-    return Config.from_dict(given, over=over)
+    return given
 
 
 _Section = TypeVar("_Section")

@@ -4,14 +4,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from .dataset import collate, in_order, pad_prompts
+from .dataset import collate, in_order
 from .distributed import Group
 from .errors import ChatbotError
 from .frequencies import Frequencies, most_frequent_reply
@@ -19,14 +18,13 @@ from .metrics import TokenSums, token_sums
 from .model import Seq2Seq
 from .prepared import PairDataset
 from .replies import Figures, figures
-from .vocabulary import EOS_ID
 
 EVALUATION_BATCH = 128
 SEED = 1  # of the pairs that a limit leaves, and of the random training replies
 HUMAN, RANDOM, FREQUENT = "human", "random", "frequent"
 REFERENCES = (HUMAN, RANDOM, FREQUENT)
 
-Decoding: TypeAlias = Callable[[list[list[int]]], list[list[int]]]  # prompts' ids -> replies' ids, without `<eos>`
+Replier: TypeAlias = Callable[[list[list[int]]], list[list[int]]]  # prompts' ids -> replies' ids, without `<eos>`
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def drawn(dataset: PairDataset, limit: int) -> list[int]:
 
 
 def answer(
-    decodings: Mapping[str, Decoding],
+    decodings: Mapping[str, Replier],
     dataset: PairDataset,
     indices: Sequence[int],
     training: PairDataset,
@@ -147,7 +145,7 @@ def answer(
 
 
 def generate(
-    decoding: Decoding, prompts: Sequence[list[int]], batch_size: int, name: str
+    decoding: Replier, prompts: Sequence[list[int]], batch_size: int, name: str
 ) -> tuple[list[list[int]], float]:
     """The replies to `prompts`, in their order, and the seconds that finding them took; a bar on a terminal's stderr.
 
@@ -166,21 +164,3 @@ def generate(
                 replies[place] = reply
             bar.update(len(places))
     return replies, seconds
-
-
-def decoding_by(search: Callable[[Tensor, Tensor, int], Any], max_length: int, device: torch.device) -> Decoding:
-    """A search as a `Decoding`.
-
-    Args:
-        search: (src (B, S), src_lengths (B,), max_length) -> something with `tokens` (B, T), as in `search`.
-        max_length: longest reply in tokens, EOS counted.
-        device: where `search` wants its prompts.
-    """
-
-    def decode(prompts: list[list[int]]) -> list[list[int]]:
-        src, src_lengths = pad_prompts(prompts)
-        with torch.inference_mode():
-            rows = search(src.to(device), src_lengths, max_length).tokens.tolist()
-        return [row[: row.index(EOS_ID)] if EOS_ID in row else row for row in rows]
-
-    return decode

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
+from .config import DecodingConfig, decoding_named
 from .distributed import pick_device
-from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Decoding, Evaluation, answer, drawn, evaluate
+from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
 from .files import atomic_file
 from .preparation import Preparation
 from .prepared import PairDataset
@@ -24,16 +25,15 @@ EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: t
 class Examination:
     """How to examine a run.
 
-    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: each decoding's name and settings (for
-    the file; plain data). make: the bot of the run's model -> the decodings, by the same names. data_dir, workers: as
-    `prepare` has them. limit: how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once.
-    corpus: another than the run's own, every pair of which counts; the references are then that corpus's too. tell: is
-    handed the preparation of such a corpus, whose figures say what was left out.
+    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: how the bot answers, each as
+    `decoding_named` reads it. data_dir, workers: as `prepare` has them. limit: how many pairs are answered, 0 for all
+    (all are scored). batch_size: pairs at once. corpus: another than the run's own, every pair of which counts; the
+    references are then that corpus's too. tell: is handed the preparation of such a corpus, whose figures say what was
+    left out. backward: the run that reranks what decodings with several candidates find.
     """
 
     split: str | None
-    decodings: Mapping[str, Any]
-    make: Callable[[Chatbot], Mapping[str, Decoding]]
+    decodings: Sequence[str]
     data_dir: Path
     workers: int = 0
     device: str = "cpu"
@@ -41,6 +41,7 @@ class Examination:
     batch_size: int = EVALUATION_BATCH
     corpus: str | None = None
     tell: Callable[[Preparation], None] | None = None
+    backward: RunDirectory | None = None
 
     def examine(self, run: RunDirectory) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """All figures of the run as `--json` gives them, and texts in columns: prompts, human replies, decodings.
@@ -62,7 +63,10 @@ class Examination:
         bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
         spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
-        rows = answer(self.make(bot), dataset, indices, training, self.batch_size)
+        if self.backward:
+            bot.rerank_by(self.backward.load_chosen(), str(self.backward.path))
+        decodings = {name: bot.replier(decoding) for name, decoding in self._decodings(checkpoint).items()}
+        rows = answer(decodings, dataset, indices, training, self.batch_size)
         figures = {
             "run": str(run.path),
             **self._of(checkpoint),
@@ -99,6 +103,9 @@ class Examination:
         same = all(figures.get(key) == value for key, value in wanted.items())
         return figures | {"run": str(run.path)} if same else None
 
+    def _decodings(self, checkpoint: Checkpoint) -> dict[str, DecodingConfig]:
+        return {name: decoding_named(name, checkpoint.config.decoding) for name in self.decodings}
+
     def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """What figures depend on, besides the split and the content of the corpus."""
         return {
@@ -108,7 +115,8 @@ class Examination:
             "corpus": self.corpus,
             "limit": self.limit,
             "seed": SEED,
-            "decodings": dict(self.decodings),
+            "decodings": {name: asdict(decoding) for name, decoding in self._decodings(checkpoint).items()},
+            "backward": self.backward.load_chosen().digest() if self.backward else None,
         }
 
 

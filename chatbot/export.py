@@ -1,120 +1,45 @@
-"""The deployable file: the traced encoder and decoder inside a scripted `GreedySearchDecoder`; the only torch.jit.
+"""The deployable folder: `chatbot.pt`, the traced encoder and decoder inside scripted searches; the only torch.jit.
 
-A bundle is one TorchScript archive that holds the network, the search and the vocabulary, and needs torch alone to run.
-TorchScript is code: a bundle from a stranger can do what a program from a stranger can.
+The file holds the network, the searches, the vocabulary and the tokenizer, and needs torch alone to run. TorchScript is
+code: a bundle from a stranger can do what a program from a stranger can.
 """
 
 import json
 import unicodedata
 import warnings
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from .checkpoint import Checkpoint
+from .bundle import EXPORTED, BundleModule
+from .checkpoint import BUNDLE, Checkpoint
 from .dataset import pad_prompts
+from .decoding import Decoding
 from .errors import ChatbotError
-from .files import atomic_file
+from .files import atomic_folder
+from .manifest import HARD_TEXTS, Golden, check, write_manifest
 from .model import Seq2Seq
-from .search import GreedySearchDecoder, SearchResult
+from .search import GreedySearchDecoder, Limits
 from .spelling import Spelling, table_sha256
-from .tokenizer import TOKENIZERS, Tokenizer
-from .vocabulary import EOS_ID, PAD_ID, Vocabulary
+from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
+from .vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 SCORE_TOLERANCE = 1e-4
-
-
-class BundleModule(nn.Module):
-    """What is scripted into a bundle: the search, and beside it what text needs.
-
-    `reply`, `reply_batch`, `forward` and the attributes are what a client uses, in C++ too: `vocabulary` in order of
-    the ids, `word_ids` the same turned round, `metadata` as JSON. Text goes through `spelling`.
-    """
-
-    vocabulary: list[str]
-    word_ids: dict[str, int]
-    metadata: str
-    unk_id: int
-    pad_id: int
-    num_special: int
-    max_length: int
-
-    def __init__(
-        self, search: GreedySearchDecoder, spelling: Spelling, vocabulary: Vocabulary, metadata: str, max_length: int
-    ) -> None:
-        super().__init__()
-        self.search = search
-        self.spelling = spelling
-        self.vocabulary = vocabulary.tokens
-        self.word_ids = vocabulary.ids
-        self.metadata = metadata
-        self.unk_id = -1 if vocabulary.unk_id is None else vocabulary.unk_id
-        self.pad_id = PAD_ID
-        self.num_special = vocabulary.num_special
-        self.max_length = max_length
-
-    def forward(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
-        """As `GreedySearchDecoder.forward`."""
-        return self.search(src, src_lengths, max_length)
-
-    @torch.jit.export
-    def reply(self, text: str) -> str:
-        """The reply to a text; "" where there is no word to answer to."""
-        return self.reply_batch([text])[0]
-
-    @torch.jit.export
-    def reply_batch(self, texts: list[str]) -> list[str]:
-        """The replies to many texts at once, in their order."""
-        replies = self._replies([self.spelling.last_words(text) for text in texts])
-        return [self.spelling.text(words) for words in replies]
-
-    @torch.jit.export
-    def reply_words(self, words: list[str]) -> list[str]:
-        """The words of the reply to a prompt's words (lower case, as the tokenizer cuts them)."""
-        return self._replies([words])[0]
-
-    def _replies(self, prompts: list[list[str]]) -> list[list[str]]:
-        """The words of the replies to prompts as words, from one search; none where no word is known."""
-        replies: list[list[str]] = []
-        rows: list[list[int]] = []
-        places: list[int] = []  # of each row among the prompts
-        for place, words in enumerate(prompts):
-            nothing: list[str] = []
-            replies.append(nothing)
-            ids: list[int] = []
-            for word in words:
-                id = self.word_ids.get(word, self.unk_id)
-                if id >= 0:
-                    ids.append(id)
-            if len(ids) > 0:
-                rows.append(ids)
-                places.append(place)
-        if len(rows) > 0:
-            lengths = [len(row) for row in rows]
-            padded = [row + [self.pad_id] * (max(lengths) - len(row)) for row in rows]
-            src = torch.tensor(padded, dtype=torch.int64, device=self.search.never_replied.device)
-            found = self.search(src, torch.tensor(lengths, dtype=torch.int64), self.max_length + 1)
-            # lists of ids, typed for the compiler
-            tokens: list[list[int]] = found.tokens.tolist()
-            for place, reply in zip(places, tokens):  # noqa: B905 (TorchScript's zip knows no strict)
-                for token in reply:
-                    if token >= self.num_special:
-                        replies[place].append(self.vocabulary[token])
-        return replies
+GOLDEN_PROMPTS = 16  # of a checkpoint's own prompts, beside the hard ones
+for method in EXPORTED:  # the compiler takes `forward` by itself, and of the others those that are marked
+    torch.jit.export(method)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read: `search` is called as `GreedySearchDecoder` is; the rest comes from its metadata."""
+    """A bundle that was read; `module` is a scripted `BundleModule`, the rest comes from its metadata."""
 
-    search: torch.jit.ScriptModule
+    module: torch.jit.ScriptModule
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     max_length: int
@@ -123,95 +48,136 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Proof:
-    """What the reloaded bundle was compared with: eager search over these prompts, each alone and all together."""
+    """What the reloaded bundle was compared with: the eager model, by greedy search on these prompts alone and all
+    together, by beam search and by sampling on all together, and by text on the golden ones."""
 
     prompts: int
     shortest: int
     longest: int
     tokens: int
+    golden: int
     largest_score_difference: float
 
 
-def export(checkpoint: Checkpoint, path: Path) -> Proof:
-    """Write the bundle of a checkpoint to `path`, after the reloaded file has given the replies of the eager model.
+def export(checkpoint: Checkpoint, folder: Path) -> Proof:
+    """Write `chatbot.pt` and `manifest.json` of a checkpoint into `folder`, which is replaced as a whole, after the
+    reloaded file has given the replies of the eager model.
 
     Raises:
-        ChatbotError: a reply differs (then nothing is written), or the file cannot be written.
+        ChatbotError: a reply differs (then nothing is written), or the folder cannot be written.
     """
     model = checkpoint.build_model()
-    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
-    with torch.inference_mode(False), torch.no_grad(), _quiet():
-        scripted = _script(model, checkpoint)
-        with atomic_file(path) as file:
-            torch.jit.save(scripted, file)
-            file.flush()
-            return _prove(search, Path(file.name), checkpoint)
+    with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
+        description = describe(checkpoint)
+        torch.jit.save(_script(model, checkpoint, description), str(part / BUNDLE))
+        golden = golden_replies(model, checkpoint)
+        with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
+            proof = _prove(model, load_bundle(part / BUNDLE), checkpoint, golden)
+        write_manifest(part, description, golden)
+    return proof
 
 
-def _script(model: Seq2Seq, checkpoint: Checkpoint) -> torch.jit.ScriptModule:
-    """Trace the parts at one small example; the traces hold for every batch, length and device."""
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
-    encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
-    memory, mask, hidden = model.encoder(src, src_lengths)
-    decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False)
-    spelling = Spelling(checkpoint.tokenizer.name)
-    metadata = {
-        "format": BUNDLE_FORMAT,
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a client wants to know of a model, as plain data: for the manifest, and for the bundle's `metadata()`."""
+    vocabulary, spelling = checkpoint.vocabulary, Spelling(checkpoint.tokenizer.name)
+    return {
+        "bundle_format": BUNDLE_FORMAT,
+        "torch": torch.__version__,
         "tokenizer": checkpoint.tokenizer.name,
         "unicode": unicodedata.unidata_version,
         "table_sha256": table_sha256(spelling),
+        "vocabulary_size": len(vocabulary),
+        "special_ids": {
+            "pad": PAD_ID,
+            "sos": SOS_ID,
+            "eos": EOS_ID,
+            "unk": vocabulary.unk_id,
+            "sep": vocabulary.sep_id,
+        },
+        "never_replied": checkpoint.never_replied,
         "max_length": checkpoint.config.corpus.max_length,
         "step": checkpoint.step,
         "perplexity": checkpoint.perplexity,
         "config": checkpoint.config.to_dict(),
-        "torch": torch.__version__,
     }
-    search = GreedySearchDecoder(encoder, decoder, checkpoint.never_replied)
-    max_length = checkpoint.config.corpus.max_length
-    module = BundleModule(search, spelling, checkpoint.vocabulary, json.dumps(metadata), max_length)
+
+
+def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
+    """What the eager model answers to the hard texts, and to some of the checkpoint's prompts."""
+    vocabulary, tokenizer = checkpoint.vocabulary, checkpoint.tokenizer
+    own = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
+    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
+    golden = []
+    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in own)]:
+        ids = vocabulary.encode(tokenizer.tokenize(text[-MAX_CHARACTERS:])[-MAX_WORDS:])
+        tokens, scores = list[int](), list[float]()
+        if ids:
+            found = search(*pad_prompts([ids]), checkpoint.config.corpus.max_length + 1)
+            tokens, scores = found.tokens[0].tolist(), found.scores[0].tolist()
+        golden.append(Golden(text, ids, tokens, scores, tokenizer.detokenize(vocabulary.decode(tokens))))
+    return golden
+
+
+def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any]) -> torch.jit.ScriptModule:
+    """Trace the parts at one small example; the traces hold for every batch, length and device."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
+    memory, mask, hidden = model.encoder(src, src_lengths)
+    module = BundleModule(
+        torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False),
+        torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False),
+        checkpoint.never_replied,
+        checkpoint.vocabulary,
+        Spelling(checkpoint.tokenizer.name),
+        checkpoint.config.corpus.max_length,
+        json.dumps(description),
+    )
     return torch.jit.script(module.eval())
 
 
-def _prove(search: GreedySearchDecoder, path: Path, checkpoint: Checkpoint) -> Proof:
-    bundle = load_bundle(path)
+def _prove(model: Seq2Seq, bundle: Bundle, checkpoint: Checkpoint, golden: Sequence[Golden]) -> Proof:
     longest = checkpoint.config.corpus.max_length + 1
     prompts = [prompt or [EOS_ID] for prompt in checkpoint.prompts]
-    difference, count = 0.0, 0
-    for group in [[prompt] for prompt in prompts] + [prompts]:
-        src, src_lengths = pad_prompts(group)
-        eager, exported = search(src, src_lengths, longest), bundle.search(src, src_lengths, longest)
-        if not torch.equal(eager.tokens, exported.tokens):
-            raise ChatbotError(f"not exported: the file answers {group[0]} otherwise than the model does")
-        difference = max(difference, float((eager.scores - exported.scores).abs().max()))
-        count += eager.tokens.numel()
+    batches = [pad_prompts(group) for group in [*([prompt] for prompt in prompts), prompts]]
+    module = bundle.module
+    eager = Decoding(model.encoder, model.decoder, checkpoint.never_replied, torch.device("cpu"))
+    pairs = [(eager.greedy(*batch, longest), module.greedy_batch(*batch, longest)) for batch in batches]
+    limits = Limits(longest, 1, 2, 1.2)  # a constraint of each kind
+    for_beam, for_sampling = (limits, 4, 4, 0.6), (limits, 2, 7, 0.9, 40, 0.95)
+    others = [
+        (eager.beam(*batches[-1], *for_beam), module.beam(*batches[-1], *for_beam)),
+        (eager.sampling(*batches[-1], *for_sampling), module.sampling(*batches[-1], *for_sampling)),
+    ]
+    for one, other in [*pairs, *others]:
+        if not torch.equal(one.tokens, other.tokens):
+            raise ChatbotError("not exported: the file answers otherwise than the model does")
+    difference = max(float((one.scores - other.scores).abs().max()) for one, other in pairs)
     if difference > SCORE_TOLERANCE:
         raise ChatbotError(f"not exported: the file's scores are {difference:.2g} away from the model's")
+    for row in golden:
+        if (reply := module.reply(row.text)) != row.reply:
+            raise ChatbotError(
+                f"not exported: to {row.text[:40]!r} the file says {reply!r} and the model {row.reply!r}"
+            )
     lengths = [len(prompt) for prompt in prompts]
-    return Proof(len(prompts), min(lengths), max(lengths), count, difference)
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    tokens = sum(one.tokens.numel() for one, _ in pairs)
+    return Proof(len(prompts), min(lengths), max(lengths), tokens, len(golden), difference)
 
 
 def load_bundle(path: Path) -> Bundle:
     """Open what `export` wrote. Its code runs when it is used, and may when it is opened.
 
     Raises:
-        ChatbotError: it is missing, damaged, another program's, or of another format.
+        ChatbotError: it is missing, damaged, another program's, of another format, or not the file that the manifest
+            beside it describes.
     """
+    check(path)
     try:
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
-        metadata = json.loads(module.metadata)
-        version = metadata["format"]
+        metadata = json.loads(module.metadata())
+        version = metadata["bundle_format"]
     except Exception as error:  # a damaged archive makes the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ChatbotError(f"cannot read the bundle {path}: {reason}") from error

@@ -92,6 +92,7 @@ def convert(data: Any, *, max_length: int = MAX_LENGTH, corpus: str, vocabulary:
         corpus=dataclasses.replace(preset.corpus, corpus=corpus, max_length=max_length - 1, vocabulary=vocabulary),
         model=dataclasses.replace(preset.model, **_sizes(theirs["encoder"], theirs["decoder"])),
         training=dataclasses.replace(preset.training, steps=max(1, iteration), keep="best"),
+        decoding=preset.decoding,
     )
     with torch.device("meta"):  # names and shapes only
         wanted = {name: tensor.shape for name, tensor in Seq2Seq(config.model, len(words)).state_dict().items()}

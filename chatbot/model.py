@@ -231,10 +231,10 @@ class Seq2Seq(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
-        embedding = nn.Embedding(vocabulary_size, size)
-        if config.tie_embeddings:
-            # unit variance, as nn.Embedding draws it, would give logits of variance `size`
-            nn.init.normal_(embedding.weight, std=size**-0.5)
+        embedding = nn.Embedding.from_pretrained(torch.empty(vocabulary_size, size), freeze=False)
+        if not embedding.weight.is_meta:  # a meta tensor has nothing to draw, and would import torch's compiler for it
+            # with tied embeddings unit variance, as nn.Embedding draws it, would give logits of variance `size`
+            nn.init.normal_(embedding.weight, std=size**-0.5 if config.tie_embeddings else 1.0)
         self.encoder = Encoder(embedding, config)
         self.decoder = Decoder(embedding, config)
 

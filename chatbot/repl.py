@@ -3,20 +3,25 @@
 import contextlib
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import IO, TextIO
 
 from .bot import Chatbot
+from .conversation import Conversation, describe
+from .errors import ChatbotError
 
-LEAVE = {"quit", "q"}
+LEAVE = {"quit", "q", "/quit"}
 PROMPT = "> "
 
 
-def converse(bot: Chatbot, name: str, *, quiet: bool = False) -> None:
+def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | None = None) -> None:
     """Read lines and answer them until `quit`, `q` or the end of the input (Ctrl-D).
 
-    In a terminal: line editing and history, a greeting, a word on unknown words (not with `quiet`), and the last turns
-    as context for a model that was trained with it. Elsewhere: one reply a line on stdout and nothing else there, each
-    line answered by itself.
+    In a terminal: line editing and history, a greeting, commands that begin with `/`, a word on unknown words (not with
+    `quiet`), and the last turns as context for a model that was trained with it. Elsewhere: one reply a line on stdout
+    and nothing else there, each line answered by itself.
+
+    Args:
+        log: where the conversation is written as well.
     """
     if not sys.stdin.isatty():
         answer_lines(bot, sys.stdin, sys.stdout)
@@ -24,21 +29,23 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False) -> None:
     with contextlib.suppress(ImportError):  # Windows has none
         import readline  # noqa: F401  # importing it is what gives input() line editing and history
 
-    turns: list[str] = []
-    print(f"Talking to {name}. Leave with quit, q or Ctrl-D.", file=sys.stderr)
+    conversation = Conversation(bot, log)
+    print(f"Talking to {name} ({describe(bot.decoding)}).", file=sys.stderr)
+    print("Leave with quit, q or Ctrl-D; /help lists what else you can do.", file=sys.stderr)
     while True:
         try:
             line = input(PROMPT)
             if line.strip().lower() in LEAVE:
                 return
-            if line.strip():
-                reply = bot.reply(line, turns)
-                print(reply or "(no word in that; try another)")
-                if reply:
-                    turns = [*turns, line, reply][-max(1, bot.context) :]
+            if line.startswith("/"):
+                print(conversation.command(line), file=sys.stderr)
+            elif line.strip():
+                print(conversation.reply(line) or "(no word in that; try another)")
                 if not quiet and (unknown := bot.unknown_words(line)):
                     shown = ", ".join(word[:20] for word in unknown[:5])
                     print(f"(I never learnt: {shown})", file=sys.stderr)
+        except ChatbotError as error:
+            print(f"({error})", file=sys.stderr)
         except KeyboardInterrupt:
             print("\n(quit, q or Ctrl-D leaves)", file=sys.stderr)
         except EOFError:

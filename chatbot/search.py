@@ -1,10 +1,15 @@
-"""From a prompt's ids to a reply's: search over what the decoder says. Scriptable modules with one signature.
+"""From a prompt's ids to a reply's: what every search shares, and greedy search. Scriptable modules.
 
-Shapes as in `model`: B batch, S source length, T reply length, V vocabulary. The modules know the network by its two
-calls only, so they run on the eager parts and on the traced ones:
+Shapes as in `model`: B batch, S source length, T reply length, V vocabulary; R rows that are worked on side by side (B
+or several for each prompt), t tokens said so far. The modules know the network by its two calls only, so they run on
+the eager parts and on the traced ones:
 
     encoder(src (B, S), src_lengths (B,)) -> memory (B, S, H), mask (B, S), hidden (L, B, H)
     decoder(tokens (B, 1), hidden, memory, mask) -> logits (B, 1, V), hidden, weights (B, 1, S)
+
+A word has two figures. Its *score* is log p(word | prompt, words before), as the network says; results report it. Its
+*rank* is what the search goes by: the score, changed by what `Limits` asks for, minus infinity where the word must not
+come.
 """
 
 from typing import Final, NamedTuple
@@ -13,6 +18,28 @@ import torch
 from torch import Tensor, nn
 
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
+
+
+class Limits(NamedTuple):
+    """What a reply must keep to, whichever search finds it; the defaults ask for nothing but an end.
+
+    max_length: longest reply in tokens, EOS counted; at least 1. A reply that is cut there has no EOS.
+    min_length: so many words come before EOS may, unless no word is allowed any more.
+    no_repeat_ngram: no sequence of so many words comes twice in a reply; 0 allows every repetition.
+    repetition_penalty: a word said before has its logit divided by this if it is positive, and multiplied by it if it
+        is negative; 1 changes nothing. (Keskar et al. 2019, section 4.1, divide; dividing a negative logit would make
+        the word likelier.)
+    anti_lm, anti_lm_tokens: lambda and gamma of Li et al. 2016, MMI-antiLM: the search maximises
+        log p(T | S) - lambda * sum over the first gamma tokens t_k of T, EOS counted, of log p(t_k | t_1 ... t_{k-1}).
+        That language model is the same network behind an empty prompt (a single EOS). 0 in either asks for none.
+    """
+
+    max_length: int
+    min_length: int = 0
+    no_repeat_ngram: int = 0
+    repetition_penalty: float = 1.0
+    anti_lm: float = 0.0
+    anti_lm_tokens: int = 0
 
 
 class SearchResult(NamedTuple):
@@ -28,12 +55,40 @@ class SearchResult(NamedTuple):
     attention: Tensor
 
 
-class GreedySearchDecoder(nn.Module):
-    """Take the likeliest token at every step until each row has ended.
+class Hypotheses(NamedTuple):
+    """What a search found that has several replies, N, to each of B prompts.
+
+    tokens, scores, attention: (B, N, T), (B, N, T), (B, N, T, S), as in `SearchResult`.
+    totals: (B, N) what the search ranks them by, in double precision; minus infinity where there is no such reply.
+    """
+
+    tokens: Tensor
+    scores: Tensor
+    totals: Tensor
+    attention: Tensor
+
+
+class State(NamedTuple):
+    """Where R rows stand: what the decoder goes on from, behind the prompt and (`blank_`) behind the empty prompt.
+
+    hidden (L, R, H), memory (R, S, H), mask (R, S). Of the empty prompt S is 1; where nobody asks it, nothing is kept
+    of it: (L, R, 0), (R, 0, H), (R, 0).
+    """
+
+    hidden: Tensor
+    memory: Tensor
+    mask: Tensor
+    blank_hidden: Tensor
+    blank_memory: Tensor
+    blank_mask: Tensor
+
+
+class SearchDecoder(nn.Module):
+    """What every search shares: reading the prompts, one step of the decoder, what may be said next.
 
     Args:
         encoder, decoder: the network's parts, in eval mode, eager or traced.
-        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for a model of the lineage).
+        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for a model of the lineage); not EOS.
     """
 
     sos_id: Final[int]
@@ -48,6 +103,82 @@ class GreedySearchDecoder(nn.Module):
         self.register_buffer("never_replied", torch.tensor(never_replied, dtype=torch.int64), persistent=True)
         self.sos_id, self.eos_id, self.pad_id = SOS_ID, EOS_ID, PAD_ID
 
+    def read(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> State:
+        """Encode src (B, S), rows in any order, with src_lengths (B,); S is then the longest of the lengths."""
+        # the packed encoder wants the longest prompt first and no column of padding only
+        lengths, order = src_lengths.cpu().sort(descending=True, stable=True)
+        rows, back = order.to(src.device), order.argsort().to(src.device)
+        memory, mask, hidden = self.encoder(src.index_select(0, rows)[:, : int(lengths[0])], lengths)
+        memory, mask, hidden = memory.index_select(0, back), mask.index_select(0, back), hidden.index_select(1, back)
+        if limits.anti_lm == 0.0 or limits.anti_lm_tokens <= 0:
+            return State(hidden, memory, mask, hidden[:, :, :0], memory[:, :0], mask[:, :0])
+        nothing = torch.full((1, 1), self.eos_id, dtype=torch.int64, device=src.device)
+        blank, blank_mask, blank_hidden = self.encoder(nothing, torch.ones(1, dtype=torch.int64))
+        row = torch.zeros_like(rows)
+        return State(
+            hidden,
+            memory,
+            mask,
+            blank_hidden.index_select(1, row),
+            blank.index_select(0, row),
+            blank_mask.index_select(0, row),
+        )
+
+    def pick(self, state: State, rows: Tensor) -> State:
+        """The state of those `rows` (int64, any number, in any order, also several times)."""
+        return State(
+            state.hidden.index_select(1, rows),
+            state.memory.index_select(0, rows),
+            state.mask.index_select(0, rows),
+            state.blank_hidden.index_select(1, rows),
+            state.blank_memory.index_select(0, rows),
+            state.blank_mask.index_select(0, rows),
+        )
+
+    def step(self, token: Tensor, said: Tensor, state: State, limits: Limits) -> tuple[Tensor, Tensor, Tensor, State]:
+        """What may follow `token` (R, 1), the last of `said` (R, t), or SOS where nothing is said yet (t = 0).
+
+        Returns:
+            log_probs (R, V) log p(word | prompt, words before), only to be read where a word may come;
+            ranked (R, V) what to choose by, minus infinity where a word must not come;
+            weights (R, S) over the prompt; the state after `token`.
+        """
+        logits, hidden, weights = self.decoder(token, state.hidden, state.memory, state.mask)
+        logits = logits[:, 0].float()
+        log_probs = torch.log_softmax(logits, dim=-1)
+        ranked = log_probs
+        if limits.repetition_penalty != 1.0:
+            before = logits.gather(1, said)
+            after = torch.where(before > 0, before / limits.repetition_penalty, before * limits.repetition_penalty)
+            ranked = torch.log_softmax(logits.scatter(1, said, after), dim=-1)
+        blank_hidden = state.blank_hidden
+        if limits.anti_lm != 0.0 and said.size(1) < limits.anti_lm_tokens:
+            blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_mask)
+            ranked = ranked - limits.anti_lm * torch.log_softmax(blank[:, 0].float(), dim=-1)
+        self.forbid(ranked, said, limits)
+        state = State(hidden, state.memory, state.mask, blank_hidden, state.blank_memory, state.blank_mask)
+        return log_probs, ranked, weights[:, 0], state
+
+    def forbid(self, ranked: Tensor, said: Tensor, limits: Limits) -> None:
+        """Put minus infinity into `ranked` (R, V) where a word must not follow `said` (R, t)."""
+        ranked.index_fill_(1, self.never_replied, float("-inf"))
+        n, length = limits.no_repeat_ngram, said.size(1)
+        if n > 0 and n <= length:
+            grams = said.unfold(1, n, 1)  # (R, t - n + 1, n) of what is said
+            again = (grams[:, :, : n - 1] == said[:, length - n + 1 :].unsqueeze(1)).all(dim=2)
+            # PAD stands for none: it is forbidden anyhow
+            ranked.scatter_(1, grams[:, :, n - 1].masked_fill(~again, self.pad_id), float("-inf"))
+        if length < limits.min_length:
+            end = ranked[:, self.eos_id].clone()
+            ranked[:, self.eos_id] = float("-inf")
+            # where no word is left, the reply must end all the same
+            stuck = ranked.amax(dim=1) == float("-inf")
+            ranked[:, self.eos_id] = end.masked_fill(~stuck, float("-inf"))
+
+
+class GreedySearchDecoder(SearchDecoder):
+    """Take the word of the highest rank at every step (of equal ones the lowest id) until each row has ended."""
+
     def forward(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
         """Answer B prompts.
 
@@ -55,35 +186,38 @@ class GreedySearchDecoder(nn.Module):
             src: (B, S) int64 padded with PAD, rows in any order; src_lengths: (B,) each from 1 to S.
             max_length: longest reply in tokens, EOS counted; at least 1.
         """
-        # the packed encoder wants the longest prompt first and no column of padding only
-        lengths, order = src_lengths.cpu().sort(descending=True, stable=True)
-        rows = order.to(src.device)
-        width = int(lengths[0])
-        memory, mask, hidden = self.encoder(src.index_select(0, rows)[:, :width], lengths)
+        return self.search(src, src_lengths, Limits(max_length))
 
-        batch = src.size(0)
+    def search(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> SearchResult:
+        """As `forward`, within `limits`."""
+        state = self.read(src, src_lengths, limits)
+        batch, longest = src.size(0), limits.max_length
+        tokens = torch.full((batch, longest), self.pad_id, dtype=torch.int64, device=src.device)
+        scores = torch.zeros(batch, longest, device=src.device)
+        attention = torch.zeros(batch, longest, state.memory.size(1), dtype=state.memory.dtype, device=src.device)
+        rows = torch.arange(batch, device=src.device)  # those that have not ended: only they are worked on
         token = torch.full((batch, 1), self.sos_id, dtype=torch.int64, device=src.device)
-        ended = torch.zeros(batch, dtype=torch.bool, device=src.device)
-        tokens: list[Tensor] = []
-        scores: list[Tensor] = []
-        attention: list[Tensor] = []
-        for _ in range(max_length):
-            logits, hidden, weights = self.decoder(token, hidden, memory, mask)
-            log_probs = torch.log_softmax(logits[:, 0].float(), dim=-1)  # (B, V)
-            best = log_probs.index_fill(1, self.never_replied, float("-inf")).argmax(dim=-1, keepdim=True)  # (B, 1)
-            score = log_probs.gather(1, best).squeeze(1)  # (B,)
-            token = best.masked_fill(ended.unsqueeze(1), self.pad_id)
-            tokens.append(token)
-            scores.append(score.masked_fill(ended, 0.0))
-            attention.append(weights[:, 0].masked_fill(ended.unsqueeze(1), 0.0))
-            ended = ended | (token.squeeze(1) == self.eos_id)
-            if bool(ended.all()):
-                break
+        said = token[:, :0]
+        steps = 0
+        while steps < longest and rows.size(0) > 0:
+            log_probs, ranked, weights, state = self.step(token, said, state, limits)
+            token = ranked.argmax(dim=-1, keepdim=True)  # (R, 1)
+            tokens[rows, steps] = token.squeeze(1)
+            scores[rows, steps] = log_probs.gather(1, token).squeeze(1)
+            attention[rows, steps] = weights.to(attention.dtype)
+            said = torch.cat((said, token), dim=1)
+            steps += 1
+            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
+            if on.size(0) < rows.size(0):
+                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
+        return SearchResult(tokens[:, :steps], scores[:, :steps], widened(attention[:, :steps], src, src_lengths))
 
-        back = rows.argsort()
-        weights = nn.functional.pad(torch.stack(attention, dim=1), [0, src.size(1) - width])
-        return SearchResult(
-            torch.cat(tokens, dim=1).index_select(0, back),
-            torch.stack(scores, dim=1).index_select(0, back),
-            weights.index_select(0, back),
-        )
+
+def widened(attention: Tensor, src: Tensor, src_lengths: Tensor) -> Tensor:
+    """attention (..., S) with zeros for the columns of `src` that are padding in every row."""
+    return nn.functional.pad(attention, [0, src.size(1) - int(src_lengths.max())])
+
+
+def precise(values: Tensor) -> Tensor:
+    """`values` in double precision, where the device has it (Apple's GPU has not)."""
+    return values.float() if values.device.type == "mps" else values.double()

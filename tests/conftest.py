@@ -1,5 +1,6 @@
 """What many tests share: the sample corpus, prepared once, and a small model trained on it once."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from chatbot.checkpoint import RunDirectory
-from chatbot.config import PRESETS, Config
+from chatbot.config import PRESETS, Config, DecodingConfig
 from chatbot.distributed import Group
 from chatbot.preparation import prepare
 from chatbot.training import train
@@ -17,13 +18,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 TINY = {
     "corpus": {"corpus": "sample", "min_count": 1, "split": [0.8, 0.1, 0.1]},
-    "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2},
+    "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.1},
     "training": {
         "steps": 40,
         "batch_size": 16,
         "learning_rate": 5e-3,
         "precision": "fp32",
         "word_dropout": 0.05,
+        "prompt_dropout": 0.0,
         "weight_averaging": 0.9,
         "warmup_steps": 5,
         "validate_every": 10,
@@ -36,7 +38,7 @@ TINY = {
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     """Settings of a model that trains in a second or two."""
-    return Config.from_dict(TINY, over=PRESETS["default"])
+    return Config.from_dict(TINY, over=dataclasses.replace(PRESETS["default"], decoding=DecodingConfig()))
 
 
 @pytest.fixture(scope="session")

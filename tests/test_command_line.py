@@ -13,7 +13,7 @@ import pytest
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint, RunDirectory
-from chatbot.config import Config
+from chatbot.config import Config, DecodingConfig
 
 HOSTILE = [
     "",
@@ -83,7 +83,7 @@ def test_from_corpus_to_reply_on_one_command_line(tmp_path: Path, tiny, capsys: 
 
     assert main(["export", "--json", *runs]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert run.bundle.stat().st_size == figures["bytes"]
+    assert (run.export / "chatbot.pt").stat().st_size == figures["bytes"]["chatbot.pt"]
 
     # moved elsewhere, the run and the exported file answer alike
     moved = tmp_path / "elsewhere"
@@ -91,7 +91,7 @@ def test_from_corpus_to_reply_on_one_command_line(tmp_path: Path, tiny, capsys: 
     assert main(["chat", str(moved), "--prompt", "How are you?"]) == 0
     reply = capsys.readouterr().out
     assert reply.strip()
-    for path in (moved / "chatbot.pt", moved / "best.pt"):
+    for path in (moved / "export", moved / "export" / "chatbot.pt", moved / "best.pt"):
         assert main(["chat", str(path), "--prompt", "How are you?"]) == 0
         assert capsys.readouterr().out == reply
 
@@ -147,6 +147,25 @@ def test_a_folder_of_the_runs_name_does_not_hide_the_run(
     Path("tiny").mkdir()
     assert main(["chat", "tiny", "--prompt", "Hello.", "--checkpoints-dir", str(trained.path.parent)]) == 0
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    ("flags", "decoding"),
+    [
+        (["--method", "beam", "--length-penalty", "0.7"], DecodingConfig(method="beam", length_penalty=0.7)),
+        (["--method", "sample", "--seed", "3"], DecodingConfig(method="sample", seed=3)),
+    ],
+)
+def test_flags_say_how_a_reply_is_found(
+    flags: list[str], decoding: DecodingConfig, trained: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", str(trained.path), "--prompt", "How are you?", *flags]) == 0
+    assert capsys.readouterr().out.strip() == Chatbot.load(trained.path, decoding=decoding).reply("How are you?")
+    rerank = ["--samples", "4", "--rerank", "tiny", "--checkpoints-dir", str(trained.path.parent)]
+    assert main(["chat", str(trained.path), "--prompt", "Hello.", *flags, *rerank]) == 2
+    assert "tiny cannot rerank: train it with --direction backward" in capsys.readouterr().err
+    assert "width" in mistake(capsys, "chat", trained.path, *flags, "--beam-width", "0")
+    assert "one reply to rerank" in mistake(capsys, "chat", trained.path, "--rerank", trained.path)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +235,8 @@ def test_a_model_trained_with_context_reads_the_last_turns(
     config = dataclasses.replace(tiny, corpus=dataclasses.replace(tiny.corpus, context=2))
     run = RunDirectory(tmp_path / "run")
     train(config, prepare(config.corpus, data_dir).folder, run, Group())
-    export(run.load_chosen(), run.bundle)
-    for path in (run.path, run.bundle):
+    export(run.load_chosen(), run.export)
+    for path in (run.path, run.export):
         bot = Chatbot.load(path)
         encode, sep = bot.vocabulary.encode, [bot.vocabulary.sep_id]
         turns = ["I am left out.", "Hello!", "How are you?"]

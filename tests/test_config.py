@@ -1,12 +1,26 @@
 """Settings: presets, files and flags overrule each other in that order, and nonsense is refused in one line."""
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from chatbot.config import PRESETS, Config, CorpusConfig, ModelConfig, TrainingConfig, add_flags, from_flags
+from chatbot.config import (
+    DECODINGS,
+    PRESETS,
+    Config,
+    CorpusConfig,
+    DecodingConfig,
+    ModelConfig,
+    TrainingConfig,
+    add_flags,
+    decoding_from_flags,
+    decoding_named,
+    flags_given,
+    from_flags,
+)
 from chatbot.errors import ChatbotError
 
 
@@ -21,7 +35,7 @@ def parse(*flags: str) -> Config:
 def test_the_defaults_are_the_tutorials_sizes() -> None:
     model = Config().model
     assert (model.hidden_size, model.encoder_layers, model.decoder_layers) == (500, 2, 2)
-    assert (model.attention, model.dropout) == ("dot", 0.1)
+    assert (model.attention, model.dropout) == ("dot", 0.2)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -72,6 +86,54 @@ def test_nonsense_is_refused_by_name(data: object, word: str) -> None:
     with pytest.raises(ChatbotError, match=word) as caught:
         Config.from_dict(data)
     assert "\n" not in str(caught.value)
+
+
+def test_decoding_has_flags_of_its_own_over_the_runs() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, ModelConfig, DecodingConfig)
+    flags = parser.parse_args(["--method", "beam", "--beam-width", "7", "--hidden-size", "9", "--top-p", "0.5"])
+    own = DecodingConfig(method="beam", seed=5, beam_width=3)
+    assert decoding_from_flags(flags, own) == DecodingConfig(method="beam", beam_width=7, top_p=0.5, seed=5)
+    # another method begins from its plain form, and not from what goes with the run's own
+    plain = dataclasses.replace(DECODINGS["beam"], beam_width=7, top_p=0.5)
+    assert decoding_from_flags(flags, DecodingConfig(method="sample", min_length=3, anti_lm=0.5)) == plain
+    assert flags_given(flags, over=Config()) == Config(model=ModelConfig(hidden_size=9))
+
+
+NONSENSE = ["best", "beam:width=3", "beam:beam_width", "sample:temperature=warm", "beam:beam_width=0"]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
+def test_a_decoding_is_named_with_changes(text: str) -> None:
+    own = DecodingConfig(method="sample", top_k=9)
+    assert decoding_named("default", own) == own
+    assert decoding_named("beam", own) == DECODINGS["beam"]
+    assert decoding_named("sample:temperature=0.5,top_k=3", own) == DecodingConfig(
+        method="sample", temperature=0.5, top_k=3
+    )
+    with pytest.raises(ChatbotError):
+        decoding_named(text, own)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("method", "best"),
+        ("beam_width", 0),
+        ("temperature", 0.0),
+        ("top_p", 0.0),
+        ("seed", -1),
+        ("anti_lm", float("nan")),
+    ],
+)
+def test_nonsense_in_decoding_is_refused_by_name(setting: str, value: object) -> None:
+    with pytest.raises(ChatbotError, match=setting):
+        DecodingConfig(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_how_many_replies_are_chosen_from() -> None:
+    ways = [DecodingConfig(method=method, beam_width=7, samples=3) for method in ("greedy", "beam", "sample")]
+    assert [way.candidates for way in ways] == [1, 7, 3]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])

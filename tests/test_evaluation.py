@@ -11,7 +11,7 @@ from chatbot.bot import Chatbot
 from chatbot.checkpoint import RunDirectory
 from chatbot.dataset import in_order
 from chatbot.errors import ChatbotError
-from chatbot.evaluation import Evaluation, answer, decoding_by, drawn, evaluate, generate
+from chatbot.evaluation import Evaluation, answer, drawn, evaluate, generate
 from chatbot.model import Seq2Seq
 from chatbot.prepared import PairDataset
 
@@ -114,7 +114,7 @@ def test_a_decoding_must_not_be_called_human(test: PairDataset, training: PairDa
 def test_a_search_answers_as_the_bot_does(trained: RunDirectory, test: PairDataset) -> None:
     bot = Chatbot.load(trained.path)
     prompts = [test[index][0].tolist() for index in range(30)]
-    replies = decoding_by(bot.search, bot.max_length + 1, CPU)(prompts)
+    replies = bot.replier(bot.decoding)(prompts)
     assert [bot.text(reply) for reply in replies] == bot.reply_ids(prompts)
     never = {0, 1, 2, *bot.vocabulary.never_replied}
     assert not never & {id for reply in replies for id in reply}

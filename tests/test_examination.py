@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.__main__ import _decodings, main
+from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import RunDirectory
 from chatbot.config import Config
@@ -22,7 +22,7 @@ from chatbot.prepared import PairDataset
 from chatbot.tokenizer import TOKENIZERS
 from chatbot.vocabulary import Vocabulary
 
-GREEDY = {"greedy": {"method": "greedy"}}
+GREEDY = ["greedy"]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def run(trained: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def examination(data_dir: Path) -> Examination:
-    return Examination("test", GREEDY, _decodings, data_dir)
+    return Examination("test", GREEDY, data_dir)
 
 
 def test_an_examination_is_kept_and_found_again(run: RunDirectory, examination: Examination) -> None:
@@ -57,7 +57,7 @@ def test_figures_are_those_of_the_model_and_the_bot(
     figures, replies = examination.examine(run)
     checkpoint, dataset = run.load_chosen(), PairDataset(prepared, "test")
     bot = Chatbot.load(run.path)
-    scores = evaluate(checkpoint.build_model(), dataset, "test", bot.device)
+    scores = evaluate(checkpoint.build_model(), dataset, "test", bot.decode.device)
     for name in ("split", "pairs", "tokens", "perplexity", "loss", "token_accuracy"):
         assert figures[name] == getattr(scores, name)
     assert (figures["step"], figures["data"]) == (checkpoint.step, prepared.name)
@@ -75,7 +75,7 @@ def test_the_limit_bounds_what_is_answered_and_not_what_is_scored(run: RunDirect
     assert figures["pairs"] > 10
 
 
-@pytest.mark.parametrize("change", [{"limit": 7}, {"split": "valid"}, {"decodings": {"greedy": {}}}])
+@pytest.mark.parametrize("change", [{"limit": 7}, {"split": "valid"}, {"decodings": ["beam"]}])
 def test_what_another_examination_left_does_not_count(
     run: RunDirectory, examination: Examination, change: dict[str, Any]
 ) -> None:
@@ -163,11 +163,11 @@ def test_evaluate_on_the_command_line(run: RunDirectory, data_dir: Path, tmp_pat
     assert figures["rows"]["greedy"]["replies"] == 25
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    assert rows[0] == ["prompt", "human", "greedy"]
+    assert rows[0] == ["prompt", "human", "greedy", "default"]
     assert len(rows) == 26
     bot = Chatbot.load(run.path)
     assert [bot.reply(prompt) for prompt, *_ in rows[1:] if "<unk>" not in prompt] == [
-        greedy for prompt, _, greedy in rows[1:] if "<unk>" not in prompt
+        greedy for prompt, _, greedy, _ in rows[1:] if "<unk>" not in prompt
     ]
     lines = done.stderr.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 100

@@ -1,25 +1,30 @@
 """The exported file gives the model's replies, alone, on any batch, and with torch only."""
 
 import dataclasses
+import hashlib
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import chatbot.export as exporting
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory
-from chatbot.config import ModelConfig
+from chatbot.checkpoint import Checkpoint, RunDirectory, is_bundle
+from chatbot.config import DecodingConfig, ModelConfig
 from chatbot.dataset import pad_prompts
 from chatbot.errors import ChatbotError
-from chatbot.export import export, is_bundle, load_bundle
+from chatbot.export import export, load_bundle
+from chatbot.manifest import golden_of, read_manifest
 from chatbot.model import Seq2Seq
 from chatbot.search import GreedySearchDecoder
 from chatbot.spelling import Spelling, table_sha256
@@ -32,9 +37,9 @@ def checkpoint(trained: RunDirectory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("export") / "chatbot.pt"
-    export(checkpoint, path)
-    return path
+    folder = tmp_path_factory.mktemp("export") / "export"
+    export(checkpoint, folder)
+    return folder / "chatbot.pt"
 
 
 def prompts(vocabulary_size: int, count: int, longest: int) -> list[list[int]]:
@@ -45,7 +50,7 @@ def prompts(vocabulary_size: int, count: int, longest: int) -> list[list[int]]:
 def test_the_file_finds_what_the_model_finds(checkpoint: Checkpoint, bundle: Path) -> None:
     model = checkpoint.build_model()
     eager = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.vocabulary.never_replied).eval()
-    scripted = load_bundle(bundle).search
+    scripted = load_bundle(bundle).module.greedy_batch
     with torch.inference_mode():
         for size in (1, 2, 7, 64):
             src, src_lengths = pad_prompts(prompts(len(checkpoint.vocabulary), size, 40))
@@ -70,7 +75,7 @@ def test_every_kind_of_model_exports(
         ),
     )
     model = Seq2Seq(config.model, len(checkpoint.vocabulary))
-    proof = export(dataclasses.replace(checkpoint, config=config, model=model.state_dict()), tmp_path / "chatbot.pt")
+    proof = export(dataclasses.replace(checkpoint, config=config, model=model.state_dict()), tmp_path / "export")
     assert proof.prompts == len(checkpoint.prompts)
     assert proof.tokens > 0
 
@@ -84,7 +89,7 @@ bot = torch.jit.load({str(bundle)!r})
 print(bot.reply("How are you? zzzz"))
 print(" ".join(bot.reply_words(["how", "are", "you", "?", "zzzz"])))
 print(len(bot.reply_words([])))
-print(bot.metadata)
+print(bot.metadata())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     reply, words, empty, metadata = done.stdout.splitlines()
@@ -108,11 +113,11 @@ TEXTS = [
 
 @pytest.mark.parametrize("tokenizer", ["english", "tutorial"])
 def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
-    path = tmp_path / "chatbot.pt"
+    path = tmp_path / "export" / "chatbot.pt"
     corpus = dataclasses.replace(checkpoint.config.corpus, tokenizer=tokenizer)
     other = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, corpus=corpus))
-    export(other, path)
-    bot, module = Chatbot.load(path), load_bundle(path).search
+    export(other, path.parent)
+    bot, module = Chatbot.load(path), load_bundle(path).module
     assert bot.tokenizer.name == tokenizer
     replies = [bot.reply(text) for text in TEXTS]
     assert [bool(reply) for reply in replies] == [True, False, True, False, True, True, True, True]
@@ -134,8 +139,8 @@ def test_it_is_silent_where_every_warning_is_an_error(trained: RunDirectory, tmp
 from pathlib import Path
 from chatbot.checkpoint import Checkpoint
 from chatbot.export import export, load_bundle
-export(Checkpoint.load(Path({str(trained.best)!r})), Path({str(tmp_path / "b.pt")!r}))
-load_bundle(Path({str(tmp_path / "b.pt")!r}))
+export(Checkpoint.load(Path({str(trained.best)!r})), Path({str(tmp_path / "b")!r}))
+load_bundle(Path({str(tmp_path / "b" / "chatbot.pt")!r}))
 """
     done = subprocess.run([*command, program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -150,26 +155,98 @@ def test_no_device_is_baked_in(bundle: Path) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_it_moves_to_a_gpu(checkpoint: Checkpoint, bundle: Path) -> None:
-    here, there = load_bundle(bundle).search, load_bundle(bundle).search.to("cuda")
+    here, there = load_bundle(bundle).module, load_bundle(bundle).module.to("cuda")
     src, src_lengths = pad_prompts(prompts(len(checkpoint.vocabulary), 9, 12))
-    assert torch.equal(here(src, src_lengths, 13).tokens, there(src.cuda(), src_lengths, 13).tokens.cpu())
+    expected = here.greedy_batch(src, src_lengths, 13).tokens
+    assert torch.equal(expected, there.greedy_batch(src.cuda(), src_lengths, 13).tokens.cpu())
+    assert here.reply_nbest("Hello.", 3)[0][0] == there.reply_nbest("Hello.", 3)[0][0]
 
 
 def test_a_file_that_answers_otherwise_is_not_left_behind(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "chatbot.pt"
-    path.write_bytes(b"what stood here")
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "chatbot.pt").write_bytes(b"what stood here")
     original = exporting._script
 
-    def spoiled(model: Seq2Seq, checkpoint: Checkpoint) -> torch.jit.ScriptModule:
-        return original(Seq2Seq(checkpoint.config.model, len(checkpoint.vocabulary)).eval(), checkpoint)
+    def spoiled(model: Seq2Seq, *arguments: Any) -> torch.jit.ScriptModule:
+        return original(Seq2Seq(checkpoint.config.model, len(checkpoint.vocabulary)).eval(), *arguments)
 
     monkeypatch.setattr(exporting, "_script", spoiled)
     with pytest.raises(ChatbotError, match="not exported"):
-        export(checkpoint, path)
-    assert path.read_bytes() == b"what stood here"
-    assert [file.name for file in tmp_path.iterdir()] == ["chatbot.pt"]
+        export(checkpoint, folder)
+    assert (folder / "chatbot.pt").read_bytes() == b"what stood here"
+    assert [file.name for file in tmp_path.iterdir()] == ["export"]
+
+
+def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) -> None:
+    module, bot = load_bundle(bundle).module, Chatbot.from_checkpoint(checkpoint, torch.device("cpu"))
+    for text in TEXTS:
+        found, expected = module.reply_nbest(text, 5), bot.nbest(text, 5) if bot.prompt_ids(text) else []
+        assert [reply for reply, _ in found] == [reply for reply, _ in expected]
+        assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-4)
+        for seed in range(3):
+            bot.decoding = DecodingConfig(method="sample", temperature=1.2, top_p=0.9, seed=seed)
+            assert module.sample(text, seed, 1.2, 0, 0.9) == bot.reply(text)
+        bot.decoding = DecodingConfig(method="greedy")
+
+
+def test_it_is_called_as_the_tutorials_searcher_is(checkpoint: Checkpoint, bundle: Path) -> None:
+    module = load_bundle(bundle).module
+    for prompt in prompts(len(checkpoint.vocabulary), 5, 10):
+        tokens, scores = module(torch.tensor(prompt).unsqueeze(1), torch.tensor([len(prompt)]), 10)
+        found = module.greedy_batch(*pad_prompts([prompt]), 10)
+        assert torch.equal(tokens, found.tokens[0])
+        assert torch.equal(scores, found.scores[0])
+        assert tokens.dtype == torch.int64
+        assert tokens.shape == scores.shape
+
+
+def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
+    checkpoint: Checkpoint, bundle: Path
+) -> None:
+    manifest = read_manifest(bundle.parent)
+    assert manifest["files"].keys() == {"chatbot.pt"}
+    assert manifest["files"]["chatbot.pt"]["sha256"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert manifest["config"]["model"] == dataclasses.asdict(checkpoint.config.model)
+    assert manifest["special_ids"] == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None}
+    assert manifest["torch"] == torch.__version__
+    golden = golden_of(manifest)
+    assert len(golden) >= 20
+    module = load_bundle(bundle).module
+    for row in golden:
+        assert module.reply(row.text) == row.reply
+        assert module.ids(module.spelling.last_words(row.text)) == row.ids
+        if row.ids:
+            found = module.greedy_batch(*pad_prompts([row.ids]), checkpoint.config.corpus.max_length + 1)
+            assert found.tokens[0].tolist() == row.tokens
+            assert found.scores[0].tolist() == pytest.approx(row.scores, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "chatbot.pt").write_bytes((folder / "chatbot.pt").read_bytes() + b" "), "SHA-256"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot read"),
+        (lambda folder: (folder / "manifest.json").write_text("[" * 100_000), "cannot read"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 9, "files": {}}'), "format 9"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {}}'), "not in the manifest"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": []}'),
+            "cannot read the manifest",
+        ),
+    ],
+)
+def test_a_file_that_its_manifest_does_not_describe_is_refused(
+    damage: Callable[[Path], object], says: str, bundle: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(bundle.parent, folder)
+    damage(folder)
+    for path in (folder, folder / "chatbot.pt"):
+        with pytest.raises(ChatbotError, match=says):
+            Chatbot.load(path)
 
 
 def test_bundles_and_checkpoints_are_told_apart(bundle: Path, trained: RunDirectory, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import shutil
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -236,7 +237,7 @@ def test_it_answers_with_the_tutorials_tokens_and_scores(
         tokens, probabilities = model.until_eos(text)
         src, src_lengths = pad_prompts([bot.vocabulary.encode(bot.words(text))])
         with torch.inference_mode():
-            result = bot.search(src, src_lengths, bot.max_length + 1)
+            result = bot.decode.greedy(src, src_lengths, bot.max_length + 1)
         assert result.tokens[0].tolist() == tokens
         torch.testing.assert_close(result.scores[0].exp(), torch.tensor(probabilities), rtol=1e-4, atol=1e-6)
         assert bot.reply(text) == model.reply(text)
@@ -267,7 +268,7 @@ def test_tokens_that_training_never_teaches_are_said_if_the_tutorial_says_them(t
     for text in model.prompts(20):
         src, src_lengths = pad_prompts([bot.vocabulary.encode(bot.words(text))])
         tokens = model.until_eos(text)[0]
-        assert bot.search(src, src_lengths, 10).tokens[0].tolist() == tokens
+        assert bot.decode.greedy(src, src_lengths, 10).tokens[0].tolist() == tokens
         assert bot.reply(text) == model.reply(text)
         said += token in tokens
     assert said
@@ -279,16 +280,16 @@ def test_the_export_answers_with_the_same_tokens(tmp_path: Path) -> None:
         folder.mkdir()
         model = Plain(made_up(33), size, layers, kind)
         run = imported(model, folder)
-        proof = export(run.load_chosen(), run.bundle)
+        proof = export(run.load_chosen(), run.export)
         assert (proof.shortest, proof.longest) == (1, 9)
-        bundle, bot = load_bundle(run.bundle), Chatbot.load(run.bundle)
+        bundle, bot = load_bundle(run.export / "chatbot.pt"), Chatbot.load(run.export)
         for text in model.prompts(20):
             tokens, _ = model.until_eos(text)
             src, src_lengths = pad_prompts([bundle.vocabulary.encode(text.split())])
-            assert bundle.search(src, src_lengths, 10).tokens[0].tolist() == tokens
-            assert bundle.search.reply_words(text.split()) == model.reply(text).split()  # type: ignore[operator]
+            assert bundle.module.greedy_batch(src, src_lengths, 10).tokens[0].tolist() == tokens
+            assert bundle.module.reply_words(text.split()) == model.reply(text).split()  # type: ignore[operator]
         assert bot.reply_batch(model.prompts(20)) == [model.reply(text) for text in model.prompts(20)]
-        with zipfile.ZipFile(run.bundle) as archive:
+        with zipfile.ZipFile(run.export / "chatbot.pt") as archive:
             code = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
         assert not any(re.search(r"torch\.device\(|device=\"", text) for text in code)
 
@@ -386,7 +387,7 @@ def test_from_file_to_reply_on_the_command_line(tmp_path: Path, capsys: pytest.C
         assert main(["chat", "old", "--prompt", text, *runs]) == 0
         assert capsys.readouterr().out == model.reply(text) + "\n"
     assert main(["export", "old", *runs]) == 0
-    assert main(["chat", str(tmp_path / "checkpoints" / "old" / "chatbot.pt"), "--prompt", text]) == 0
+    assert main(["chat", str(tmp_path / "checkpoints" / "old" / "export"), "--prompt", text]) == 0
     assert capsys.readouterr().out == model.reply(text) + "\n"
     before = (tmp_path / "checkpoints" / "old" / "best.pt").read_bytes()
     assert main(["import-checkpoint", str(path), "old", *runs]) == 2
@@ -444,7 +445,10 @@ def test_it_is_scored_as_the_tutorials_model_scores(tmp_path: Path, capsys: pyte
     path = pairs_file(tmp_path, [*strange, *known, (" ".join(["."] * 10), "?")])
     places = ["--checkpoints-dir", str(tmp_path), "--data-dir", str(tmp_path / "data"), "--device", "cpu"]
     out = tmp_path / "replies.tsv"
-    assert main(["evaluate", "run", "--corpus", str(path), "--json", "--out", str(out), *places]) == 0
+    assert (
+        main(["evaluate", "run", "--corpus", str(path), "--decodings", "greedy", "--json", "--out", str(out), *places])
+        == 0
+    )
     said = capsys.readouterr()
     rows = [line.split("\t") for line in out.read_text().splitlines()[1:]]
     assert rows == [[prompt, reply, model.reply(prompt)] for prompt, reply in known]
@@ -614,9 +618,9 @@ def test_files_that_are_something_else_are_named(trained: RunDirectory, tmp_path
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("storages"))
-    export(trained.load_chosen(), tmp_path / "elsewhere.pt")
-    bundle = (tmp_path / "elsewhere.pt").read_bytes()
-    (tmp_path / "elsewhere.pt").unlink()
+    export(trained.load_chosen(), tmp_path / "elsewhere")
+    bundle = (tmp_path / "elsewhere" / "chatbot.pt").read_bytes()
+    shutil.rmtree(tmp_path / "elsewhere")
     assert "by its name only" in refused(archive.getvalue(), tmp_path)
     assert "no checkpoint" in refused(bundle, tmp_path)
     assert "lacks iteration, en, de, voc_dict" in refused(trained.best.read_bytes(), tmp_path)

@@ -1,78 +1,152 @@
-"""Greedy search against a reference that takes one word of one sentence at a time."""
+"""Greedy search and what all searches keep to, against a reference that takes one word of one sentence at a time."""
 
 import random
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
 
-from chatbot.config import ModelConfig
 from chatbot.dataset import pad_prompts
 from chatbot.model import Seq2Seq
-from chatbot.search import GreedySearchDecoder
-from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.search import GreedySearchDecoder, Limits
+from chatbot.vocabulary import EOS_ID, PAD_ID
 
 V = 19
-NEVER = [PAD_ID, SOS_ID, 3]
 
 
 @pytest.fixture(scope="module")
 def model() -> Seq2Seq:
-    torch.manual_seed(3)
-    made = Seq2Seq(ModelConfig(hidden_size=9, embedding_size=5, decoder_layers=1, tie_embeddings=False), V).eval()
-    with torch.no_grad():  # far from uniform, and EOS likely enough to end some rows early
-        made.decoder.out.weight.mul_(8)
-        made.decoder.out.bias[EOS_ID] += 1.5
-    return made
+    return network(V)
 
 
-def greedy_alone(model: Seq2Seq, prompt: list[int], max_length: int) -> tuple[list[int], list[float]]:
-    memory, mask, hidden = model.encoder(torch.tensor([prompt]), torch.tensor([len(prompt)]))
-    token, tokens, scores = SOS_ID, [], []
-    while len(tokens) < max_length and token != EOS_ID:
-        logits, hidden, _ = model.decoder(torch.tensor([[token]]), hidden, memory, mask)
-        log_probs = logits[0, 0].log_softmax(0).tolist()
-        token = max((id for id in range(V) if id not in NEVER), key=lambda id: log_probs[id])
-        tokens.append(token)
-        scores.append(log_probs[token])
-    return tokens, scores
+def some_prompts(count: int, seed: int = 0) -> list[list[int]]:
+    rng = random.Random(seed)
+    return [[rng.randrange(4, V) for _ in range(rng.randint(1, 8))] for _ in range(count)]
 
 
-def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Seq) -> None:
-    rng = random.Random(0)
-    prompts = [[rng.randrange(4, V) for _ in range(rng.randint(1, 8))] for _ in range(40)]
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Seq, limits: Limits) -> None:
+    prompts = some_prompts(40)
     search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
     with torch.inference_mode():
-        found = search(*pad_prompts(prompts), 7)
-        lengths = set()
-        for row, prompt in enumerate(prompts):
-            tokens, scores = greedy_alone(model, prompt, 7)
-            lengths.add(len(tokens))
-            padding = found.tokens.size(1) - len(tokens)
-            assert found.tokens[row].tolist() == tokens + [PAD_ID] * padding
-            torch.testing.assert_close(found.scores[row], torch.tensor(scores + [0.0] * padding))
-            attention = found.attention[row, : len(tokens)]
-            torch.testing.assert_close(attention.sum(-1), torch.ones(len(tokens)))
-            assert torch.all(attention[:, len(prompt) :] == 0)
-            assert torch.all(found.attention[row, len(tokens) :] == 0)
-    assert len(lengths) > 1  # or the test would not see rows that end at different steps
+        found = search.search(*pad_prompts(prompts), limits)
+    lengths = set()
+    replies = set()
+    for row, prompt in enumerate(prompts):
+        plain = PlainSearch(model.encoder, model.decoder, prompt)
+        said = plain.greedy(limits)
+        length = len(said)
+        lengths.add(length)
+        replies.add(said)
+        assert reply(found.tokens[row]) == said
+        # what is reported is the model's own log-probability, whatever the search went by
+        torch.testing.assert_close(found.scores[row, :length], torch.tensor(plain.score(said)))
+        assert torch.all(found.scores[row, length:] == 0)
+        attention = found.attention[row]
+        torch.testing.assert_close(attention[:length].sum(-1), torch.ones(length))
+        assert torch.all(attention[:, len(prompt) :] == 0)
+        assert torch.all(attention[length:] == 0)
+    # or the test would see neither rows that end at different steps nor what prompts have to do with replies
+    assert len(lengths) > 2
+    assert len(replies) > 10
+
+
+def test_each_limit_changes_replies(model: Seq2Seq) -> None:
+    batch = pad_prompts(some_prompts(40))
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    with torch.inference_mode():
+        found = {name: search.search(*batch, limits).tokens.tolist() for name, limits in LIMITS.items()}
+        assert torch.equal(search(*batch, 7).tokens, search.search(*batch, LIMITS["plain"]).tokens)
+    for name in LIMITS:
+        assert name == "plain" or found[name] != found["plain"], name
 
 
 def test_it_stops_when_every_row_has_ended(model: Seq2Seq) -> None:
     search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
     with torch.inference_mode():
-        tokens, _ = greedy_alone(model, [5, 6], 1000)
-        assert search(*pad_prompts([[5, 6]]), 1000).tokens.size(1) == len(tokens)
+        said = PlainSearch(model.encoder, model.decoder, [5, 6]).greedy(Limits(1000))
+        assert search(*pad_prompts([[5, 6]]), 1000).tokens.size(1) == len(said)
 
 
 def test_special_tokens_are_never_said(model: Seq2Seq) -> None:
-    before = model.decoder.out.bias.detach().clone()
-    try:
-        with torch.inference_mode():
-            model.decoder.out.bias[NEVER] += 1000.0
-            search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
-            tokens = search(*pad_prompts([[5, 6, 7]]), 5).tokens[0].tolist()
-    finally:
-        with torch.no_grad():
-            model.decoder.out.bias.copy_(before)
-    said = tokens[: tokens.index(EOS_ID)] if EOS_ID in tokens else tokens
-    assert not set(said) & set(NEVER)
+    loud = network(V)
+    with torch.no_grad():
+        loud.decoder.out.bias[NEVER] += 1000.0
+    with torch.inference_mode():
+        search = GreedySearchDecoder(loud.encoder, loud.decoder, NEVER).eval()
+        for limits in LIMITS.values():
+            for row in search.search(*pad_prompts(some_prompts(10)), limits).tokens:
+                assert not set(reply(row)) & set(NEVER)
+
+
+def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
+    eager = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    compiled = scripted(GreedySearchDecoder, model)
+    batch = pad_prompts(some_prompts(9))
+    with torch.inference_mode():
+        for limits in LIMITS.values():
+            for expected, got in zip(eager.search(*batch, limits), compiled.search(*batch, limits), strict=True):
+                assert torch.equal(expected, got)
+        assert torch.equal(eager(*batch, 5).tokens, compiled(*batch, 5).tokens)
+
+
+@given(
+    said=st.integers(0, 7).flatmap(
+        lambda t: st.lists(st.lists(st.integers(4, 7), min_size=t, max_size=t), min_size=1, max_size=3)
+    ),
+    n=st.integers(0, 4),
+    min_length=st.integers(0, 8),
+)
+def test_what_must_not_come_next_is_forbidden_and_no_more(said: list[list[int]], n: int, min_length: int) -> None:
+    search = GreedySearchDecoder(*Table(torch.zeros(8, 8)).parts(), NEVER)
+    ranked = torch.rand(len(said), 8)
+    before = ranked.clone()
+    search.forbid(ranked, torch.tensor(said).view(len(said), -1).long(), Limits(9, min_length, n))
+    for row, words in enumerate(said):
+        allowed = {w for w in range(8) if w not in NEVER and not repeats((*words, w), n)}
+        if len(words) < min_length and allowed != {EOS_ID}:
+            allowed.discard(EOS_ID)
+        assert {w for w in range(8) if ranked[row, w] > float("-inf")} == allowed
+        assert all(ranked[row, w] == before[row, w] for w in allowed)
+
+
+def test_a_reply_ends_before_its_shortest_length_where_no_word_is_left() -> None:
+    # two words, each of which may come once
+    search = GreedySearchDecoder(*Table(torch.zeros(6, 6)).parts(), NEVER)
+    found = search.search(*pad_prompts([[4]]), Limits(9, min_length=8, no_repeat_ngram=1))
+    assert found.tokens.tolist() == [[4, 5, EOS_ID]]  # of equals the lowest id
+
+
+@pytest.mark.parametrize(("logit", "penalised"), [(3.0, 1.5), (-3.0, -6.0)])
+def test_repetition_makes_a_word_less_likely_whatever_its_sign(logit: float, penalised: float) -> None:
+    table = torch.full((6, 6), -4.0)
+    table[:, 4] = logit
+    search = GreedySearchDecoder(*Table(table).parts(), NEVER)
+    state = search.read(torch.tensor([[4]]), torch.tensor([1]), Limits(5))
+    said = torch.tensor([[4, 4]])
+    log_probs, ranked, _, _ = search.step(said[:, :1], said, state, Limits(5, repetition_penalty=2.0))
+    expected = table[0].clone()
+    expected[4] = penalised
+    torch.testing.assert_close(ranked[0, 4:], expected.log_softmax(0)[4:])
+    torch.testing.assert_close(log_probs[0], table[0].log_softmax(0))
+
+
+def test_the_language_model_is_asked_for_its_tokens_only() -> None:
+    encoder, decoder = Table(torch.zeros(6, 6)).parts()
+    search = GreedySearchDecoder(encoder, decoder, NEVER)
+    for anti_lm, tokens, calls in ((0.0, 3, 4), (0.5, 0, 4), (0.5, 3, 7), (0.5, 99, 8)):
+        decoder.calls = 0
+        search.search(*pad_prompts([[4], [4, 5]]), Limits(4, 4, anti_lm=anti_lm, anti_lm_tokens=tokens))
+        assert decoder.calls == calls
+
+
+def test_padding_beyond_the_longest_prompt_changes_nothing(model: Seq2Seq) -> None:
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    src, lengths = pad_prompts(some_prompts(5))
+    with torch.inference_mode():
+        found = search(src, lengths, 6)
+        wider = search(torch.nn.functional.pad(src, (0, 3), value=PAD_ID), lengths, 6)
+    assert torch.equal(found.tokens, wider.tokens)
+    assert torch.equal(torch.nn.functional.pad(found.attention, (0, 3)), wider.attention)

@@ -1,0 +1,123 @@
+"""What lies in an export's folder: `manifest.json` names every file with its SHA-256, and golden replies to compare."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ChatbotError
+from .files import atomic_file, sha256
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+MAX_BYTES = 64 << 20  # of a manifest: nothing larger is read because it is there
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One prompt and what every client answers to it by greedy search, alone in its batch.
+
+    text: what is typed. ids: what the network reads (none: the reply is ""). tokens: ids of the reply, EOS counted.
+    scores: their log-probabilities in nats. reply: the text that is answered.
+    """
+
+    text: str
+    ids: list[int]
+    tokens: list[int]
+    scores: list[float]
+    reply: str
+
+
+# beside a run's own prompts: what clients are likeliest to read differently
+HARD_TEXTS = (
+    "",
+    " \t ",
+    "?!",
+    "Hello.",
+    "hello, HELLO; hello...",
+    "What's up? I'm fine, don't worry.",
+    "Où êtes-vous, Zoë? Ça va!",
+    "naïve café, ﬁne ½ Ⅳ １２３ ｆｕｌｌ",
+    "\U0001f600 hi \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "你好，世界",
+    "привет мир",
+    "xqzzy wvvkk qqjjq",
+    "<i>Really</i>? It’s 5:30... 3.14, 2nd",
+    "e\u0301 a\u0308 \u1100\u1161\u11a8 \u200b\u00ad",
+    "how are you " * 100,
+    "a" * 12_000,
+)
+
+
+def write_manifest(folder: Path, description: dict[str, Any], golden: Sequence[Golden]) -> Path:
+    """Write the manifest of a folder whose other files are all there; returns its path.
+
+    Args:
+        description: what a client wants to know of the model (settings, special ids, tokenizer, versions).
+    """
+    return _write(folder, {"format": MANIFEST_FORMAT, **description, "golden": [asdict(row) for row in golden]})
+
+
+def renew_manifest(folder: Path) -> None:
+    """Take the files that have come into a folder into its manifest, if it has one."""
+    if (folder / MANIFEST).exists():
+        _write(folder, read_manifest(folder))
+
+
+def _write(folder: Path, data: dict[str, Any]) -> Path:
+    path = folder / MANIFEST
+    there = sorted(file for file in folder.iterdir() if file != path and not file.name.startswith("."))
+    data = {**data, "files": {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in there}}
+    with atomic_file(path, "w") as file:
+        file.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    return path
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an export's folder.
+
+    Raises:
+        ChatbotError: it is missing, damaged, or of another format version.
+    """
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+        data = json.loads(path.read_bytes())
+        version = data["format"]
+        if not isinstance(data["files"], dict):
+            raise ValueError("its files are no object")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ChatbotError(f"cannot read the manifest {path}: {error}; export again") from error
+    if version != MANIFEST_FORMAT:
+        raise ChatbotError(f"{path} has format {version!r}, this program reads {MANIFEST_FORMAT}: export again")
+    return data
+
+
+def check(path: Path) -> bool:
+    """Whether a file's folder has a manifest; if it has, the file's bytes are those that it says.
+
+    Raises:
+        ChatbotError: they are others, the file is not in the manifest, or the manifest is damaged.
+    """
+    if not (path.parent / MANIFEST).exists():
+        return False
+    entry = read_manifest(path.parent)["files"].get(path.name)
+    if not isinstance(entry, dict):
+        raise ChatbotError(f"{path} is not in the manifest beside it: export again")
+    if sha256(path) != entry.get("sha256"):
+        raise ChatbotError(f"{path} is not the file that its manifest describes (SHA-256 differs): export again")
+    return True
+
+
+def golden_of(data: dict[str, Any]) -> list[Golden]:
+    """The golden replies of a manifest.
+
+    Raises:
+        ChatbotError: they are not what `write_manifest` wrote.
+    """
+    try:
+        return [Golden(**row) for row in data["golden"]]
+    except (KeyError, TypeError) as error:
+        raise ChatbotError(f"the manifest's golden replies are damaged: {error}") from error

@@ -1,0 +1,138 @@
+"""A conversation: its commands, its turns, its transcript; and a file of prompts answered."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chatbot.answers import READ_AHEAD, answer_file
+from chatbot.bot import Chatbot
+from chatbot.checkpoint import RunDirectory
+from chatbot.config import DecodingConfig
+from chatbot.conversation import Conversation, alignment, describe
+from chatbot.errors import ChatbotError
+
+GREEDY = DecodingConfig(method="greedy")
+
+
+@pytest.fixture
+def bot(trained: RunDirectory) -> Chatbot:
+    return Chatbot.load(trained.path, decoding=GREEDY)
+
+
+def test_commands_change_how_replies_are_found(bot: Chatbot) -> None:
+    talk = Conversation(bot)
+    assert talk.command("/beam 7") == "beam, beam width 7, length penalty 1"
+    assert (bot.decoding.method, bot.decoding.beam_width) == ("beam", 7)
+    assert talk.reply("Hello.") == bot.nbest("Hello.", 1)[0][0]
+    assert talk.command("/sample 0.8") == "sample, temperature 0.8"
+    assert (bot.decoding.method, bot.decoding.temperature) == ("sample", 0.8)
+    assert talk.command("/greedy") == talk.command("/default") == "greedy"
+    assert talk.reply("Hello.") == bot.reply("Hello.")
+
+
+@pytest.mark.parametrize("line", ["/dance", "/", "/beam five", "/beam 1 2", "/sample warm", "/nbest x", "/reset now"])
+def test_a_wrong_command_says_how_it_is_used(bot: Chatbot, line: str) -> None:
+    talk = Conversation(bot)
+    talk.reply("Hello.")
+    before = bot.decoding
+    with pytest.raises(ChatbotError, match=r"/help|is used so"):
+        talk.command(line)
+    assert bot.decoding == before
+
+
+@pytest.mark.parametrize("line", ["/beam 0", "/beam 100000", "/sample -1", "/sample nan"])
+def test_a_value_out_of_bounds_is_refused(bot: Chatbot, line: str) -> None:
+    with pytest.raises(ChatbotError, match="between"):
+        Conversation(bot).command(line)
+
+
+def test_help_lists_every_command(bot: Chatbot) -> None:
+    shown = Conversation(bot).command("/help")
+    for name in ("help", "reset", "default", "greedy", "beam", "sample", "nbest", "attention"):
+        assert f"/{name}" in shown
+
+
+def test_sampling_draws_anew_each_turn_and_a_seed_repeats_the_conversation(bot: Chatbot) -> None:
+    def said(seed: int) -> list[str]:
+        bot.decoding = DecodingConfig(method="sample", temperature=1.5, seed=seed)
+        talk = Conversation(bot)
+        return [talk.reply("How are you?") for _ in range(8)]
+
+    assert len(set(said(1))) > 1
+    assert said(1) == said(1) != said(2)
+
+
+def test_after_reset_a_conversation_begins_again(bot: Chatbot) -> None:
+    bot.decoding = DecodingConfig(method="sample", temperature=1.5)
+    bot.context = 2
+    talk = Conversation(bot)
+    first = [talk.reply("Hello."), talk.reply("How are you?")]
+    assert talk.turns == ["How are you?", first[1]]
+    assert talk.command("/reset") == "forgotten"
+    assert talk.turns == []
+    assert [talk.reply("Hello."), talk.reply("How are you?")] == first
+
+
+def test_nbest_and_attention_are_of_the_last_sentence(bot: Chatbot, tmp_path: Path) -> None:
+    talk = Conversation(bot)
+    assert talk.command("/nbest") == talk.command("/attention") == "(say something first)"
+    reply = talk.reply("How are you?")
+    listed = [line.split(maxsplit=1) for line in talk.command("/nbest 3").splitlines()]
+    assert [text for _, text in listed] == [text for text, _ in bot.nbest("How are you?", 3)]
+    table = talk.command("/attention").splitlines()
+    assert table[0].split() == ["how", "are", "you", "?"]
+    assert len(table) == len(bot.words(reply)) + 2  # and <eos>
+    for row in table[1:]:
+        assert abs(sum(map(int, row.split()[1:])) - 100) <= 3
+    talk.command(f"/attention {tmp_path / 'look.png'}")
+    with Image.open(tmp_path / "look.png") as picture:
+        assert min(picture.size) > 10
+    with pytest.raises(ChatbotError, match=r"look\.png"):
+        talk.command(f"/attention {tmp_path / 'look.txt'}")
+    assert not (tmp_path / "look.txt").exists()
+
+
+def test_an_alignment_has_a_row_for_each_word_said() -> None:
+    table = alignment(["where", "are"], ["home", "<eos>"], np.array([[0.25, 0.75], [1.0, 0.0]]))
+    assert [line.split() for line in table.splitlines()] == [
+        ["where", "are"],
+        ["home", "25", "75"],
+        ["<eos>", "100", "0"],
+    ]
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_a_transcript_holds_what_was_said_and_no_control_characters(bot: Chatbot) -> None:
+    log = io.StringIO()
+    talk = Conversation(bot, log)
+    replies = [talk.reply("Hello."), talk.reply("\x1b[31mHow are\tyou?")]
+    assert log.getvalue() == f"> Hello.\n{replies[0]}\n>  [31mHow are you?\n{replies[1]}\n"
+
+
+def test_a_decoding_is_described_by_what_is_not_the_default() -> None:
+    assert describe(GREEDY) == "greedy"
+    beam = DecodingConfig(method="beam", beam_width=3, temperature=0.1, top_k=3)
+    assert describe(dataclasses.replace(beam, no_repeat_ngram=3)) == "beam, beam width 3, no repeat ngram 3"
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 256])
+def test_a_file_is_answered_line_by_line_in_its_order(bot: Chatbot, tmp_path: Path, batch_size: int) -> None:
+    lines = ["Hello.", "", "How are\tyou?", "What's your name?" * 50, "\U0001f600", "x"] * (
+        READ_AHEAD if batch_size < 3 else 1
+    )
+    (tmp_path / "prompts.txt").write_bytes("\n".join(lines).encode() + b"\nbad \xff byte\r\n")
+    count = answer_file(bot, tmp_path / "prompts.txt", tmp_path / "replies.tsv", batch_size)
+    assert count == len(lines) + 1
+    rows = [line.split("\t") for line in (tmp_path / "replies.tsv").read_text().splitlines()]
+    assert [row[0] for row in rows] == [*(line.replace("\t", " ") for line in lines), "bad \ufffd byte"]
+    assert [row[1] for row in rows] == [bot.reply(line) for line in [*lines, "bad \ufffd byte"]]
+
+
+def test_a_file_that_is_not_there_leaves_nothing(bot: Chatbot, tmp_path: Path) -> None:
+    with pytest.raises(ChatbotError, match=r"cannot read .*nowhere"):
+        answer_file(bot, tmp_path / "nowhere", tmp_path / "replies.tsv", 8)
+    assert not list(tmp_path.iterdir())
