@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat evaluate export cpp prepare check format test bench tensorboard clean
+.PHONY: help train chat evaluate export cpp prepare check format test test-fast bench tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ format: $(VENV)/.developed ## put every file into its format
 
 test: $(VENV)/.developed ## every test
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-fast: $(VENV)/.developed ## those that are not slow: under three minutes
+	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
 	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")

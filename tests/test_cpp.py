@@ -21,7 +21,10 @@ COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 HOSTILE = "\x1b]0;pwned\x07\x1b[2J\x9b31m"
 MEGABYTES = 1 << 20
 
-pytestmark = pytest.mark.skipif(COMPILER is None or shutil.which("make") is None, reason="no C++ compiler, or no make")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(COMPILER is None or shutil.which("make") is None, reason="no C++ compiler, or no make"),
+]
 
 # the two headers that need no torch, each as a filter
 PROBE = """

@@ -152,7 +152,8 @@ def test_drawn_anew_a_batch_is_a_sample_of_all_pairs(many: PairDataset) -> None:
 
 
 def reader(pairs: PairDataset, rank: int = 0, size: int = 1, **changes: object) -> StepReader:
-    return StepReader(pairs, TrainingConfig(batch_size=16, **changes), 3, 5, rank, size)  # type: ignore[arg-type]
+    settings = TrainingConfig(**{"batch_size": 16, "prompt_dropout": 0.0, **changes})  # type: ignore[arg-type]
+    return StepReader(pairs, settings, 3, 5, rank, size)
 
 
 def rows(data: StepData) -> list[tuple[list[int], list[int]]]:

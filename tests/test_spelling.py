@@ -106,6 +106,7 @@ def in_ascii(text: str) -> str:
     return "".join(c if c in IN_WORDS else " " for c in text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_code_point_between_letters_is_read_as_in_python(
     name: str, clients: dict[str, torch.jit.ScriptModule]

@@ -157,6 +157,7 @@ def kill_at(operation: int) -> None:
     Path.replace = counted(Path.replace)  # type: ignore[assignment,method-assign]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # the child trains and dies
 # the settings and the vocabulary take six operations, each validation about ten
 @pytest.mark.parametrize("operation", [1, *range(7, 20, 2)])
