@@ -102,7 +102,8 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     run = RunDirectory(arguments.checkpoints_dir / arguments.run) if arguments.run else None
     if arguments.resume:
-        run = _existing_run(arguments)
+        # a run that was killed before it first saved has its settings and nothing to talk to
+        run = run if run and run.config.exists() else _existing_run(arguments)
         config = _resumed(arguments, run)
     else:
         config = from_flags(arguments)
@@ -256,8 +257,8 @@ def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
             f"batch: {proof.equal} of {proof.tokens} reply tokens equal, scores within "
             f"{proof.largest_score_difference:.1g}"
         )
+        renew_manifest(folder, onnx_paths(folder, quantized))
         figures["int8" if quantized else "fp32"] = {"files": files, **dataclasses.asdict(proof)}
-    renew_manifest(folder)
     _say(f"try next:\n  make chat RUN={next(iter(files))}")
     _figures(arguments, figures)
     return 0

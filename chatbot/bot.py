@@ -165,14 +165,13 @@ class Chatbot:
     def reply_batch(self, texts: Sequence[str], batch_size: int = 0) -> list[str]:
         """The replies to many sentences at once, in their order, each the same as alone.
 
-        batch_size: how many are worked on side by side; 0 leaves that to the program.
+        batch_size: how many are worked on side by side, the candidates of each counted; 0 is the program's choice.
         """
         return self.reply_ids([self.prompt_ids(text) for text in texts], batch_size)
 
     def reply_ids(self, prompts: Sequence[Sequence[int]], batch_size: int = 0) -> list[str]:
         """Replies as text to prompts as ids; an empty prompt has the reply ""."""
-        rows = batch_size * self.decoding.candidates
-        found = self.decode(prompts, self.decoding, self.max_length + 1, rows)
+        found = self.decode(prompts, self.decoding, self.max_length + 1, batch_size)
         return [self.text(hypotheses[0].ids) for hypotheses in found]
 
     def replier(self, decoding: DecodingConfig) -> Callable[[list[list[int]]], list[list[int]]]:

@@ -9,7 +9,7 @@ checkpoints/RUN/
     metrics.jsonl        one JSON object per measurement
     tb/                  TensorBoard events
     evaluation-test.json figures that `chatbot evaluate` found, for each split it was asked for
-    chatbot.pt           what `chatbot export` wrote
+    export/              what `chatbot export` wrote
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import Config
+from .config import Config, DecodingConfig
 from .errors import ChatbotError
 from .files import atomic_file
 from .model import Seq2Seq
@@ -122,7 +122,7 @@ class Checkpoint:
             )
         try:
             return cls(
-                Config.from_dict(data["config"]),
+                Config.from_dict({"decoding": {}, **data["config"]}, over=Config(decoding=DecodingConfig())),
                 Vocabulary(data["vocabulary"]),
                 data["model"],
                 int(data["step"]),

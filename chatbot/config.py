@@ -341,7 +341,8 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
         group = parser.add_argument_group(section.__name__.removesuffix("Config").lower() + " settings")
         for field in dataclasses.fields(section):
             kind = typing.get_type_hints(section)[field.name]
-            options: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {_shown(field.default)})"}
+            default = "the run's own" if section is DecodingConfig else _shown(field.default)
+            options: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {default})"}
             if kind is bool:
                 options["action"] = argparse.BooleanOptionalAction
             elif typing.get_origin(kind) is tuple:
@@ -417,7 +418,10 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         if isinstance(value, list | tuple) and len(value) == len(items):
             return tuple(_typed(name, item, of) for item, of in zip(value, items, strict=True))
     elif kind is float and type(value) in (int, float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ChatbotError(f"{name} is too large") from error
     elif type(value) is kind:
         return value
     wanted = kind.__name__ if not isinstance(kind, types.GenericAlias) else str(kind)

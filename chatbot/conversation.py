@@ -89,6 +89,8 @@ class Conversation:
         """/nbest 5: so many answers to your last sentence, each with its log-probability in nats"""
         if not self.prompt:
             return "(say something first)"
+        if int(count) < 1:
+            raise ValueError
         found = self.bot.nbest_ids(self.prompt, int(count))
         return "\n".join(f"{log_prob:8.2f}  {reply}" for reply, log_prob in found)
 

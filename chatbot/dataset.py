@@ -33,7 +33,8 @@ class Batch(NamedTuple):
         """Move what the network reads; lengths stay on the CPU, where packing needs them."""
         if device.type == "cpu":
             return self
-        return self._replace(src=self.src.to(device), tgt=self.tgt.to(device), targets=self.targets.to(device))
+        src, tgt, targets = (part.to(device, non_blocking=True) for part in (self.src, self.tgt, self.targets))
+        return self._replace(src=src, tgt=tgt, targets=targets)
 
 
 def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from torch import nn
 from .errors import ChatbotError, LostProcessError
 from .metrics import TokenSums
 
+STOPPED = 130  # exit code of a process that was asked to stop, and saved
 GRACE = 30  # seconds that the other processes have to end when one has failed
 
 
@@ -115,24 +116,24 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is there: no process is to open another
     }
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # in sessions of their own: the terminal's Ctrl-C comes here only, and each gets it once
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", __package__, *arguments],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            start_new_session=True,
-        )
-        for rank in range(count)
-    ]
+    processes: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: Any) -> None:
-        for process in processes:
-            process.send_signal(number)
+        for process in processes:  # a terminal that is closed asks to stop as well
+            process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        for rank in range(count):
+            # in sessions of their own: the terminal's Ctrl-C comes here only, and each gets it once
+            process = subprocess.Popen(
+                [sys.executable, "-m", __package__, *arguments],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                start_new_session=True,
+            )
+            processes.append(process)
         while any(process.poll() is None for process in processes):
-            if any(process.poll() for process in processes):
+            if any(process.poll() not in (None, 0, STOPPED) for process in processes):
                 _end(processes)
             time.sleep(0.05)
     finally:

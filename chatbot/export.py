@@ -21,7 +21,7 @@ from .dataset import pad_prompts
 from .decoding import Decoding
 from .errors import ChatbotError
 from .files import atomic_folder
-from .manifest import HARD_TEXTS, Golden, check, write_manifest
+from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
 from .model import Seq2Seq
 from .search import GreedySearchDecoder, Limits
 from .spelling import Spelling, table_sha256
@@ -64,8 +64,9 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     reloaded file has given the replies of the eager model.
 
     Raises:
-        ChatbotError: a reply differs (then nothing is written), or the folder cannot be written.
+        ChatbotError: a reply differs (then nothing is written), the folder cannot be written, or holds other things.
     """
+    refuse_to_replace(folder)
     model = checkpoint.build_model()
     with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
         description = describe(checkpoint)

@@ -56,19 +56,43 @@ def write_manifest(folder: Path, description: dict[str, Any], golden: Sequence[G
     Args:
         description: what a client wants to know of the model (settings, special ids, tokenizer, versions).
     """
-    return _write(folder, {"format": MANIFEST_FORMAT, **description, "golden": [asdict(row) for row in golden]})
+    files = _entries([file for file in folder.iterdir() if file.is_file()])
+    return _write(
+        folder, {"format": MANIFEST_FORMAT, **description, "files": files, "golden": [asdict(row) for row in golden]}
+    )
 
 
-def renew_manifest(folder: Path) -> None:
-    """Take the files that have come into a folder into its manifest, if it has one."""
+def renew_manifest(folder: Path, written: Sequence[Path]) -> None:
+    """Take files that were just written into a folder into its manifest, if it has one; the other entries stay."""
     if (folder / MANIFEST).exists():
-        _write(folder, read_manifest(folder))
+        data = read_manifest(folder)
+        _write(folder, {**data, "files": {**data["files"], **_entries(written)}})
+
+
+def refuse_to_replace(folder: Path) -> None:
+    """See that a folder is an export, or empty, or not there: nothing else is to be lost by writing it anew.
+
+    Raises:
+        ChatbotError: it holds something that no export wrote.
+    """
+    if not folder.exists():
+        return
+    ours = {MANIFEST}
+    if (folder / MANIFEST).is_file():
+        ours |= read_manifest(folder)["files"].keys()
+    other = (
+        [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else [folder.name]
+    )
+    if other:
+        raise ChatbotError(f"{folder} holds {other[0]}, which no export wrote: name a new folder with --out")
+
+
+def _entries(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    return {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(files)}
 
 
 def _write(folder: Path, data: dict[str, Any]) -> Path:
     path = folder / MANIFEST
-    there = sorted(file for file in folder.iterdir() if file != path and not file.name.startswith("."))
-    data = {**data, "files": {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in there}}
     with atomic_file(path, "w") as file:
         file.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
     return path

@@ -116,6 +116,10 @@ class Trainer:
         if self.settings.epochs:
             steps = max(1, round(self.settings.epochs * -(-len(self.pairs) // self.settings.batch_size)))
             self.settings = dataclasses.replace(self.settings, steps=steps)
+        if self.settings.loss == "steps" and (group.size > 1 or self.settings.accumulate > 1):
+            raise ChatbotError(
+                "the tutorial's loss (--loss steps) is of whole batches: one process, and --accumulate 1"
+            )
         vocabulary = self.vocabulary
         self.reader = StepReader(
             self.pairs,
@@ -187,7 +191,9 @@ class Trainer:
                     self._log(bar)
                 if validates:
                     self._validate(bar)
-                if stopping:
+                if progress.step == settings.steps:
+                    pass  # done, whatever else there is
+                elif stopping:
                     reason = "interrupted"
                 elif validates and 0 < settings.patience <= progress.worse_validations:
                     reason = "patience"
@@ -259,7 +265,9 @@ class Trainer:
 
     def _log(self, bar: tqdm) -> None:
         progress = self.progress
+        began = time.perf_counter()
         norm = self._look()
+        progress.seconds += time.perf_counter() - began  # what the steps' device had still to do
         loss, tokens, pairs = self.group.sum((progress.loss_sum, progress.token_count, progress.pair_count))
         progress.loss_sum = progress.token_count = progress.pair_count = 0.0
         speed = pairs / max(progress.seconds - progress.seconds_logged, 1e-9)

@@ -15,10 +15,12 @@ import chatbot.exchange as exchange
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint, RunDirectory
-from chatbot.config import ModelConfig
+from chatbot.config import DecodingConfig, ModelConfig
 from chatbot.dataset import pad_prompts
 from chatbot.errors import ChatbotError
 from chatbot.exchange import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
+from chatbot.export import export
+from chatbot.manifest import golden_of, read_manifest
 from chatbot.model import Seq2Seq
 from chatbot.search import GreedySearchDecoder
 
@@ -240,3 +242,18 @@ def test_one_command_writes_both_kinds(
         assert figures[kind]["files"] == {str(path): path.stat().st_size for path in onnx_paths(tmp_path, quantized)}
     assert main(["chat", str(tmp_path / "chatbot.int8.onnx"), "--prompt", "Hello."]) == 0
     assert capsys.readouterr().out.strip()
+
+
+def test_the_golden_replies_of_an_export_are_those_of_its_onnx_file(trained: RunDirectory, tmp_path: Path) -> None:
+    export(trained.load_chosen(), tmp_path / "export")
+    export_onnx(trained.load_chosen(), tmp_path / "export")
+    golden = golden_of(read_manifest(tmp_path / "export"))
+    file = load_onnx(tmp_path / "export" / "chatbot.onnx", "greedy")
+    bot = Chatbot.load(tmp_path / "export" / "chatbot.onnx", decoding=DecodingConfig(method="greedy"))
+    for row in golden:
+        assert bot.prompt_ids(row.text) == row.ids
+        assert bot.reply(row.text) == row.reply
+        if row.ids:
+            found = file.search(*pad_prompts([row.ids]), file.max_length + 1)
+            assert found.tokens[0].tolist() == row.tokens
+            assert found.scores[0].tolist() == pytest.approx(row.scores, abs=1e-4)

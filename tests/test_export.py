@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import chatbot.export as exporting
+from chatbot.beam import BeamSearchDecoder
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint, RunDirectory, is_bundle
 from chatbot.config import DecodingConfig, ModelConfig
@@ -26,7 +27,8 @@ from chatbot.errors import ChatbotError
 from chatbot.export import export, load_bundle
 from chatbot.manifest import golden_of, read_manifest
 from chatbot.model import Seq2Seq
-from chatbot.search import GreedySearchDecoder
+from chatbot.sampling import SamplingDecoder
+from chatbot.search import GreedySearchDecoder, Limits
 from chatbot.spelling import Spelling, table_sha256
 
 
@@ -166,8 +168,8 @@ def test_a_file_that_answers_otherwise_is_not_left_behind(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "export"
-    folder.mkdir()
-    (folder / "chatbot.pt").write_bytes(b"what stood here")
+    export(checkpoint, folder)
+    before = (folder / "chatbot.pt").read_bytes()
     original = exporting._script
 
     def spoiled(model: Seq2Seq, *arguments: Any) -> torch.jit.ScriptModule:
@@ -176,8 +178,22 @@ def test_a_file_that_answers_otherwise_is_not_left_behind(
     monkeypatch.setattr(exporting, "_script", spoiled)
     with pytest.raises(ChatbotError, match="not exported"):
         export(checkpoint, folder)
-    assert (folder / "chatbot.pt").read_bytes() == b"what stood here"
+    assert (folder / "chatbot.pt").read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_folder_that_holds_other_things_is_not_replaced(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(ChatbotError, match=r"holds letters\.txt"):
+        export(checkpoint, tmp_path)
+    with pytest.raises(ChatbotError, match=r"holds letters\.txt"):
+        export(checkpoint, tmp_path / "letters.txt")
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+    export(checkpoint, tmp_path / "export")
+    export(checkpoint, tmp_path / "export")  # an export is
+    (tmp_path / "export" / "more.txt").write_text("mine")
+    with pytest.raises(ChatbotError, match=r"more\.txt"):
+        export(checkpoint, tmp_path / "export")
 
 
 def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) -> None:
@@ -190,6 +206,24 @@ def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) ->
             bot.decoding = DecodingConfig(method="sample", temperature=1.2, top_p=0.9, seed=seed)
             assert module.sample(text, seed, 1.2, 0, 0.9) == bot.reply(text)
         bot.decoding = DecodingConfig(method="greedy")
+
+
+def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Checkpoint, bundle: Path) -> None:
+    module, model = load_bundle(bundle).module, checkpoint.build_model()
+    parts = (model.encoder, model.decoder, checkpoint.never_replied)
+    searches = [(way(*parts).eval()) for way in (GreedySearchDecoder, BeamSearchDecoder, SamplingDecoder)]
+    limits, some = Limits(13, 1, 3, 1.1), prompts(len(checkpoint.vocabulary), 1000, 12)
+    for first in range(0, 1000, 250):
+        batch = pad_prompts(some[first : first + 250])
+        with torch.inference_mode():
+            pairs = [
+                (searches[0](*batch, 13), module.greedy_batch(*batch, 13)),
+                (searches[1](*batch, limits, 3, 2, 0.8), module.beam(*batch, limits, 3, 2, 0.8)),
+                (searches[2](*batch, limits, 1, 5, 0.8, 0, 0.9), module.sampling(*batch, limits, 1, 5, 0.8, 0, 0.9)),
+            ]
+        for expected, found in pairs:
+            assert torch.equal(expected.tokens, found.tokens)
+            torch.testing.assert_close(expected.scores, found.scores, rtol=0, atol=1e-5)
 
 
 def test_it_is_called_as_the_tutorials_searcher_is(checkpoint: Checkpoint, bundle: Path) -> None:
