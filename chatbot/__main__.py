@@ -228,9 +228,13 @@ def export(arguments: argparse.Namespace) -> int:
         return _export_onnx(arguments, run)
     from .export import export
 
-    folder = arguments.out or run.export
-    proof = export(run.load_chosen(), folder)
-    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    folder, checkpoint = arguments.out or run.export, run.load_chosen()
+    _report_export(arguments, folder, export(checkpoint.pack() if arguments.pack else checkpoint, folder))
+    return 0
+
+
+def _report_export(arguments: argparse.Namespace, folder: Path, proof: Any) -> None:
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
     _say("wrote " + ", ".join(f"{folder / name} ({size / 1e6:.1f} MB)" for name, size in files.items()))
     _say(
         f"compared with the model after reading it back: {proof.prompts} prompts of {proof.shortest} to "
@@ -239,6 +243,20 @@ def export(arguments: argparse.Namespace) -> int:
     )
     _say(f"try next:\n  make chat RUN={folder}")
     _figures(arguments, {"path": str(folder), "bytes": files, **dataclasses.asdict(proof)})
+
+
+def pack(arguments: argparse.Namespace) -> int:
+    """chatbot pack"""
+    import torch
+
+    from .checkpoint import RunDirectory
+    from .packing import pack
+
+    torch.set_num_threads(1)
+    proof = pack(_existing_run(arguments), arguments.folder, arguments.corpus)
+    made = RunDirectory(arguments.folder)
+    _say(f"wrote {made.best} ({made.best.stat().st_size / 1e6:.1f} MB)")
+    _report_export(arguments, made.export, proof)
     return 0
 
 
@@ -298,13 +316,15 @@ def chat(arguments: argparse.Namespace) -> int:
 
     from .answers import answer_file
     from .bot import Chatbot
-    from .checkpoint import find_model
+    from .checkpoint import PRETRAINED, find_model
     from .repl import converse
 
     if (arguments.file is None) != (arguments.out is None):
         raise ChatbotError("--file PROMPTS and --out REPLIES go together")
     torch.set_num_threads(arguments.threads or 1)
     path = find_model(arguments.run, arguments.checkpoints_dir)
+    if arguments.run is None and path.name == PRETRAINED:
+        _say(f"Nothing is trained here yet: this is the bot that comes with the program ({path / 'MODEL_CARD.md'}).")
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device)
     bot.decoding = decoding_from_flags(arguments, bot.decoding)
@@ -487,10 +507,18 @@ def _parser() -> argparse.ArgumentParser:
     made = verb(export, "write the deployable files of a run, and prove them")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: export in the run's folder)")
+    made.add_argument("--pack", action="store_true", help="chatbot.pt at a quarter of its size, weights rounded")
     made.add_argument("--onnx", action="store_true", help="write chatbot.onnx, encoder.onnx, decoder.onnx instead")
     made.add_argument(
         "--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)"
     )
+    made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
+    places(made, runs=True)
+
+    made = verb(pack, "write a run at a quarter of its size, to keep or pass on, with its deployable file")
+    made.add_argument("run", metavar="RUN", help="run's name or path")
+    made.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
+    made.add_argument("--corpus", metavar="NAME|PATH", help="what its settings call the corpus (default: as the run's)")
     made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
     places(made, runs=True)
 

@@ -13,11 +13,36 @@ from .spelling import Spelling
 from .vocabulary import EOS_ID, PAD_ID, Vocabulary
 
 
+class Packing(nn.Module):
+    """The network's matrices as bytes and scales (`quantization`), until `unpack`, which `export` writes, puts them
+    where they are read. Without any, there is nothing to unpack.
+
+    Args:
+        encoder, decoder: the traced parts of the network, whose matrices hold nothing if they are packed here.
+        values, scales: (N, K) uint8 and (N, 1) float32 of each matrix.
+    """
+
+    values: list[Tensor]
+    scales: list[Tensor]
+    waiting: bool
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, values: list[Tensor], scales: list[Tensor]) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.values, self.scales = values, scales
+        self.waiting = len(values) > 0
+
+    def matrix(self, index: int, like: Tensor) -> Tensor:
+        """A matrix in floats, of the kind and on the device of `like`."""
+        return self.values[index].to(like).sub_(128).mul_(self.scales[index].to(like))
+
+
 class BundleModule(nn.Module):
     """Text in, text out, by greedy search, beam search or sampling.
 
     Args:
         encoder, decoder: the traced parts of the network.
+        packing: what has their matrices, if they are packed; scripted, with a method `unpack`.
         never_replied: ids that no reply holds.
         vocabulary: in order of the ids; `word_ids` is the same turned round.
         max_length: longest reply in words.
@@ -37,6 +62,7 @@ class BundleModule(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
+        packing: nn.Module,
         never_replied: list[int],
         vocabulary: Vocabulary,
         spelling: Spelling,
@@ -44,6 +70,7 @@ class BundleModule(nn.Module):
         description: str,
     ) -> None:
         super().__init__()
+        self.packing = packing
         self.search = GreedySearchDecoder(encoder, decoder, never_replied)
         self.beam = BeamSearchDecoder(encoder, decoder, never_replied)
         self.sampling = SamplingDecoder(encoder, decoder, never_replied)
@@ -66,11 +93,13 @@ class BundleModule(nn.Module):
         Returns:
             tokens (T,) int64 and their log-probabilities (T,); T is at most `max_length`, for the search ends at EOS.
         """
+        self.unpack()
         found = self.search(input_seq.t(), input_length, max_length)
         return found.tokens[0], found.scores[0]
 
     def greedy_batch(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
         """As `GreedySearchDecoder.forward`: tokens (B, T), scores (B, T), attention (B, T, S) for src (B, S)."""
+        self.unpack()
         return self.search(src, src_lengths, max_length)
 
     def reply(self, text: str) -> str:
@@ -116,6 +145,11 @@ class BundleModule(nn.Module):
         tokens: list[int] = found.tokens[0, 0].tolist()
         return self.spelling.text(self.words(tokens))
 
+    def unpack(self) -> None:
+        """Make a packed network ready: the first reply does it otherwise. In a program of several threads, call it
+        before they begin, and behind `.to(device)`."""
+        self.packing.unpack()  # type: ignore[operator]
+
     def metadata(self) -> str:
         """What is known of the model, as JSON."""
         return self.description
@@ -160,6 +194,7 @@ class BundleModule(nn.Module):
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Prompts (B, S) where the search is, and their lengths (B,) on the CPU."""
+        self.unpack()
         lengths = [len(row) for row in rows]
         padded = [row + [self.pad_id] * (max(lengths) - len(row)) for row in rows]
         src = torch.tensor(padded, dtype=torch.int64, device=self.search.never_replied.device)
@@ -173,6 +208,7 @@ EXPORTED = (
     BundleModule.reply_words,
     BundleModule.reply_nbest,
     BundleModule.sample,
+    BundleModule.unpack,
     BundleModule.metadata,
     BundleModule.ids,
     BundleModule.words,

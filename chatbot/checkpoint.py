@@ -17,7 +17,8 @@ import itertools
 import json
 import sys
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from .config import Config, DecodingConfig
 from .errors import ChatbotError
 from .files import atomic_file
 from .model import Seq2Seq
+from .quantization import ByteMatrix, dequantized, quantized
 from .tokenizer import TOKENIZERS, Tokenizer
 from .vocabulary import Vocabulary
 
 CHECKPOINT_FORMAT = 1
+PACKED_FORMAT = 2  # the same, with the matrices in bytes
+PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Checkpoint:
 
     model: the state dict, on the CPU. prompts: ids of held-out prompts, for sample replies and for proving an export.
     training: what `--resume` needs (optimiser and counters), absent from `best.pt`.
+    packed: every matrix of the model is one that bytes can say (`quantization`), and is kept so in a file.
     """
 
     config: Config
@@ -49,6 +54,7 @@ class Checkpoint:
     perplexity: float | None
     prompts: list[list[int]]
     training: dict[str, Any] | None = field(default=None, repr=False)
+    packed: bool = False
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -83,15 +89,19 @@ class Checkpoint:
             digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    def pack(self) -> "Checkpoint":
+        """The same with each matrix rounded to what bytes can say, and without what resuming needs."""
+        return replace(self, model=_each_once(_rounded, self.model), training=None, packed=True)
+
     def save(self, path: Path) -> None:
         """Write all of it to `path`, whole or not at all."""
         with atomic_file(path) as file:
             torch.save(
                 {
-                    "format": CHECKPOINT_FORMAT,
+                    "format": PACKED_FORMAT if self.packed else CHECKPOINT_FORMAT,
                     "config": self.config.to_dict(),
                     "vocabulary": self.vocabulary.tokens,
-                    "model": self.model,
+                    "model": _each_once(_in_bytes, self.model) if self.packed else self.model,
                     "step": self.step,
                     "perplexity": self.perplexity,
                     "prompts": self.prompts,
@@ -115,23 +125,63 @@ class Checkpoint:
             raise ChatbotError(f"there is no checkpoint {path}") from error
         except Exception as error:  # a damaged file makes the reader fail in every way there is
             raise ChatbotError(f"cannot read the checkpoint {path}: {_first_line(error)}") from error
-        if version != CHECKPOINT_FORMAT:
+        if version not in (CHECKPOINT_FORMAT, PACKED_FORMAT):
             raise ChatbotError(
-                f"{path} has checkpoint format {version!r}, this program reads {CHECKPOINT_FORMAT}: "
-                "use the version of chatbot that wrote it, or train again"
+                f"{path} has checkpoint format {version!r}, this program reads {CHECKPOINT_FORMAT} and "
+                f"{PACKED_FORMAT}: use the version of chatbot that wrote it, or train again"
             )
         try:
             return cls(
                 Config.from_dict({"decoding": {}, **data["config"]}, over=Config(decoding=DecodingConfig())),
                 Vocabulary(data["vocabulary"]),
-                data["model"],
+                _each_once(_from_bytes, data["model"]),
                 int(data["step"]),
                 data["perplexity"],
                 [[int(id) for id in prompt] for prompt in data["prompts"]],
                 data["training"],
+                version == PACKED_FORMAT,
             )
-        except (ChatbotError, KeyError, TypeError, ValueError) as error:
+        except (ChatbotError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ChatbotError(f"the checkpoint {path} is damaged: {_first_line(error)}") from error
+
+
+def _each_once(change: "Callable[[Any], Any]", weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights changed one by one; those of several names (an embedding that is tied) once, and shared as before."""
+    changed: dict[Any, Any] = {}
+    for weight in weights.values():
+        key = _place(weight)
+        if key not in changed:
+            changed[key] = change(weight)
+    return {name: changed[_place(weight)] for name, weight in weights.items()}
+
+
+def _place(weight: Any) -> tuple[Any, ...]:
+    """What two names of one matrix have in common, in memory and when read from a file."""
+    if isinstance(weight, dict):
+        return (weight["values"].data_ptr(), weight["values"].shape)
+    return (weight.data_ptr(), weight.shape)
+
+
+def _rounded(weight: Tensor) -> Tensor:
+    return _from_bytes(_in_bytes(weight))
+
+
+def _in_bytes(weight: Tensor) -> Any:
+    """A matrix as its bytes and scales; any other tensor as it is."""
+    if weight.dim() != 2:
+        return weight
+    values, scales = quantized(weight.float().numpy())
+    return {"values": torch.from_numpy(values), "scales": torch.from_numpy(scales)}
+
+
+def _from_bytes(stored: Any) -> Tensor:
+    """What `_in_bytes` was given, but for rounding."""
+    if not isinstance(stored, dict):
+        return stored
+    values, scales = stored["values"], stored["scales"]
+    if (values.dtype, scales.dtype) != (torch.uint8, torch.float32) or scales.shape != (len(values), 1):
+        raise ValueError("a matrix of bytes without its scales")
+    return torch.from_numpy(dequantized(ByteMatrix(values.numpy(), scales.numpy())))
 
 
 def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
@@ -250,7 +300,8 @@ def is_bundle(path: Path) -> bool:
 
 
 def find_run(name: str | None, folder: Path) -> RunDirectory:
-    """The run called `name` in `folder`, or at the path `name`; without a name the one trained last.
+    """The run called `name` in `folder`, or at the path `name`; without a name the one trained last, or else the
+    one that came with the program.
 
     Raises:
         ChatbotError: there is no such run, or none at all.
@@ -261,9 +312,10 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
         key=lambda path: max(file.stat().st_mtime for file in path.glob("*.pt")),
     )
     if name is None:
+        trained_here = [path for path in runs if path.name != PRETRAINED]
         if not runs:
             raise ChatbotError(f"nothing is trained in {folder} yet; try: make train CORPUS=sample (two minutes)")
-        return RunDirectory(runs[-1])
+        return RunDirectory((trained_here or runs)[-1])
     for path in (folder / name, Path(name)):  # a corpus's folder here may have the run's name
         if RunDirectory(path).is_trained:
             return RunDirectory(path)

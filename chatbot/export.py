@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .bundle import EXPORTED, BundleModule
+from .bundle import EXPORTED, BundleModule, Packing
 from .checkpoint import BUNDLE, Checkpoint
 from .dataset import pad_prompts
 from .decoding import Decoding
@@ -23,6 +23,7 @@ from .errors import ChatbotError
 from .files import atomic_folder
 from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
 from .model import Seq2Seq
+from .quantization import quantized
 from .search import GreedySearchDecoder, Limits
 from .spelling import Spelling, table_sha256
 from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
@@ -33,6 +34,7 @@ SCORE_TOLERANCE = 1e-4
 GOLDEN_PROMPTS = 16  # of a checkpoint's own prompts, beside the hard ones
 for method in EXPORTED:  # the compiler takes `forward` by itself, and of the others those that are marked
     torch.jit.export(method)
+torch.jit.export(Packing.matrix)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     model = checkpoint.build_model()
     with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
         description = describe(checkpoint)
-        torch.jit.save(_script(model, checkpoint, description), str(part / BUNDLE))
+        # a network of its own, for packing empties it
+        torch.jit.save(_script(checkpoint.build_model(), checkpoint, description), str(part / BUNDLE))
         golden = golden_replies(model, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
             proof = _prove(model, load_bundle(part / BUNDLE), checkpoint, golden)
@@ -97,6 +100,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "never_replied": checkpoint.never_replied,
         "max_length": checkpoint.config.corpus.max_length,
+        "weights": "uint8" if checkpoint.packed else "float32",
         "step": checkpoint.step,
         "perplexity": checkpoint.perplexity,
         "config": checkpoint.config.to_dict(),
@@ -125,9 +129,12 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
         parameter.requires_grad_(False)
     src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
     memory, mask, hidden = model.encoder(src, src_lengths)
+    encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
+    decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False)
     module = BundleModule(
-        torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False),
-        torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False),
+        encoder,
+        decoder,
+        _packing(encoder, decoder, checkpoint.packed),
         checkpoint.never_replied,
         checkpoint.vocabulary,
         Spelling(checkpoint.tokenizer.name),
@@ -135,6 +142,39 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
         json.dumps(description),
     )
     return torch.jit.script(module.eval())
+
+
+def _packing(encoder: torch.jit.ScriptModule, decoder: torch.jit.ScriptModule, packed: bool) -> torch.jit.ScriptModule:
+    """The matrices of the traced parts, taken out of them if they are to be packed, and the code that puts them back.
+
+    TorchScript cannot go through a module's weights by name: the method has a line for each.
+    """
+    values, scales, lines = list[torch.Tensor](), list[torch.Tensor](), list[str]()
+    places: dict[int, int] = {}  # of matrices that are packed already: a tied one has two names
+    matrices = []
+    for part, module in (("encoder", encoder), ("decoder", decoder)):
+        for name, weight in module.named_parameters(part, remove_duplicate=False):
+            if packed and weight.dim() == 2:
+                matrices.append(weight)
+                if weight.data_ptr() not in places:
+                    places[weight.data_ptr()] = len(values)
+                    for kept, matrix in zip((values, scales), quantized(weight.numpy()), strict=True):
+                        kept.append(torch.from_numpy(matrix))
+                place = "self"
+                for attribute in name.split("."):
+                    place = f"getattr({place}, '{attribute}')"
+                lines.append(f"        {place}.set_(self.matrix({places[weight.data_ptr()]}, {place}))\n")
+    for weight in matrices:
+        weight.data = torch.zeros(1).expand(weight.shape)  # the shape, in four bytes
+    packing = torch.jit.script(Packing(encoder, decoder, values, scales))
+    packing.define(
+        "def unpack(self) -> None:\n    if self.waiting:\n"
+        + "".join(lines)
+        + "        self.values = torch.jit.annotate(List[Tensor], [])\n"
+        "        self.scales = torch.jit.annotate(List[Tensor], [])\n"
+        "        self.waiting = False\n"
+    )
+    return packing
 
 
 def _prove(model: Seq2Seq, bundle: Bundle, checkpoint: Checkpoint, golden: Sequence[Golden]) -> Proof:

@@ -28,9 +28,15 @@ class ByteMatrix(NamedTuple):
 def quantized(matrix: np.ndarray) -> ByteMatrix:
     """matrix (N, K) float32 -> the nearest that there is: no value is off by more than half its row's scale."""
     largest = np.abs(matrix).max(axis=1, keepdims=True)
-    scales = (np.where(largest > 0, largest, 1) / LARGEST).astype(np.float32)
+    scales = _short(np.where(largest > 0, largest, 1) / LARGEST)
     values = np.rint(matrix / scales) + ZERO
     return ByteMatrix(values.clip(1, 255).astype(np.uint8), scales)
+
+
+def _short(scales: np.ndarray) -> np.ndarray:
+    """Scales rounded to 12 bits: times 127 they stay exact, so what is quantised twice is what is quantised once."""
+    mantissas, exponents = np.frexp(scales.astype(np.float32))
+    return np.ldexp(np.rint(mantissas * 4096) / 4096, exponents).astype(np.float32)
 
 
 def dequantized(matrix: ByteMatrix) -> np.ndarray:

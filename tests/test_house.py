@@ -14,7 +14,7 @@ FLOORS = (
     {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},
     {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization", "bundle", "operators"},
     {"export", "exchange", "journal", "corpus", "lineage"},
-    {"bot", "draft"},
+    {"bot", "draft", "packing"},
     {"numbering", "conversation", "answers"},
     {"preparation", "training", "repl"},
     {"yardstick"},
