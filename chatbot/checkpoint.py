@@ -10,6 +10,7 @@ checkpoints/RUN/
     tb/                  TensorBoard events
     evaluation-test.json figures that `chatbot evaluate` found, for each split it was asked for
     export/              what `chatbot export` wrote
+    training.lock        held, while a training writes here, by its process, which it names
 """
 
 import hashlib
@@ -17,16 +18,18 @@ import itertools
 import json
 import sys
 import zipfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from .config import Config, DecodingConfig
 from .errors import ChatbotError
-from .files import atomic_file
+from .files import atomic_file, tidy
+from .lock import held
 from .model import Seq2Seq
 from .tokenizer import TOKENIZERS, Tokenizer
 from .vocabulary import Vocabulary
@@ -86,6 +89,7 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write all of it to `path`, whole or not at all."""
         with atomic_file(path) as file:
+            sink: Any = _Sink(file)
             torch.save(
                 {
                     "format": CHECKPOINT_FORMAT,
@@ -97,8 +101,10 @@ class Checkpoint:
                     "prompts": self.prompts,
                     "training": self.training,
                 },
-                file,
+                sink,
             )
+            if sink.error:
+                raise sink.error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -132,6 +138,26 @@ class Checkpoint:
             )
         except (ChatbotError, KeyError, TypeError, ValueError) as error:
             raise ChatbotError(f"the checkpoint {path} is damaged: {_first_line(error)}") from error
+
+
+class _Sink:
+    """A file whose errors wait: torch's writer would hide them behind its own, or end the program."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, until the first error."""
+        try:
+            if self.error is None:
+                self.file.write(data)
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: whoever opened the file does it."""
 
 
 def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
@@ -173,6 +199,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
         self.export = path / "export"
+        self.lock = path / "training.lock"
 
     def evaluation(self, split: str) -> Path:
         """Where the figures of a split are kept."""
@@ -194,7 +221,14 @@ class RunDirectory:
         return self.best.exists() and not self.is_resumable and not self.metrics.exists()
 
     def begin(self, config: Config, vocabulary: Vocabulary) -> None:
-        """Make the directory and what stands in it from the first step on."""
+        """Make the directory and what stands in it from the first step on.
+
+        Raises:
+            ChatbotError: it cannot be written, or a folder stands where a file is going to be written.
+        """
+        for path in (self.config, self.vocabulary, self.last, self.previous, self.next, self.best, self.metrics):
+            if path.is_dir():
+                raise ChatbotError(f"{path} is a folder, where a file of the run goes: move it away")
         with atomic_file(self.config, "w") as file:
             file.write(json.dumps(config.to_dict(), indent=2) + "\n")
         vocabulary.save(self.vocabulary)
@@ -202,9 +236,12 @@ class RunDirectory:
     def save_last(self, checkpoint: Checkpoint) -> None:
         """Write `last.pt`; the one that stood there becomes `last.previous.pt`."""
         checkpoint.save(self.next)
-        if self.last.exists():
-            self.last.replace(self.previous)
-        self.next.replace(self.last)
+        try:
+            if self.last.exists():
+                self.last.replace(self.previous)
+            self.next.replace(self.last)
+        except OSError as error:
+            raise ChatbotError(f"cannot write {self.last}: {error.strerror or error}") from error
 
     def load_last(self) -> Checkpoint:
         """The newest whole checkpoint to resume from; says on stderr if a newer one is damaged.
@@ -221,10 +258,17 @@ class RunDirectory:
                 print(f"{error}; going on from {before.name}", file=sys.stderr)
         return Checkpoint.load(there[-1])
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the run, as only one training at a time may.
+
+        Raises:
+            ChatbotError: on entering, if another training holds it; it is named.
+        """
+        return held(self.lock, str(self.path))
+
     def tidy(self) -> None:
-        """Remove what a killed training left half-written."""
-        for path in self.path.glob(".*.part"):
-            path.unlink(missing_ok=True)
+        """Remove what killed writers left half-written."""
+        tidy(self.path)
 
     def load_chosen(self) -> Checkpoint:
         """What chat, evaluate and export open: `best.pt` or `last.pt` as the settings' `keep` says, else the other.
