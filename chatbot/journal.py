@@ -26,15 +26,15 @@ class Journal:
 
         self._run = run
         _forget_after(run.metrics, step)
-        with _writing(run.metrics):
-            self._file = run.metrics.open("a", encoding="utf-8")
-        self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
-        try:
+        with contextlib.ExitStack() as stack:
+            with _writing(run.metrics):
+                self._file = stack.enter_context(run.metrics.open("a", encoding="utf-8"))
+            stack.callback(setattr, threading, "excepthook", threading.excepthook)
+            self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
             with _writing(run.tensorboard):
                 self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
-        except ChatbotError:
-            threading.excepthook = self._excepthook
-            raise
+            stack.callback(self._writer.close)
+            self._open = stack.pop_all()
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
         """TensorBoard writes in a thread of its own; what that fails of is raised by the next call, and said then."""
@@ -74,10 +74,7 @@ class Journal:
     def close(self) -> None:
         """Write out what is left, if that can be done; every validation did so before."""
         with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._writer.close()
-        threading.excepthook = self._excepthook
+            self._open.close()
 
 
 @contextlib.contextmanager

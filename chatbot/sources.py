@@ -211,7 +211,8 @@ def _chitchat_here(data_dir: Path) -> Path | None:
 def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
     """The JSON of the wheel that pip downloads, verified, to `data_dir/chitchat/dataset.json`. Nothing is installed."""
     path = data_dir / "chitchat" / "dataset.json"
-    with scratch_folder(data_dir / "chitchat.whl") as temporary:
+    # the wheel's folder goes before the file comes: nobody would look for it afterwards
+    with atomic_file(path) as out, scratch_folder(data_dir / "chitchat.whl") as temporary:
         command = [*offers.pip, "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--quiet"]
         command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
         command += ["-d", str(temporary), offers.wheel]
@@ -230,6 +231,5 @@ def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
         member = next((file for file in files if file.base == "dataset.json"), None)
         if member is None:
             raise ChatbotError(f"{offers.wheel} holds no dataset.json")
-        with atomic_file(path) as out:
-            _copy(member, out, offers.max_bytes)
+        _copy(member, out, offers.max_bytes)
     return path
