@@ -162,7 +162,8 @@ def test_a_limit_on_the_size_of_files_is_met_like_a_full_disk(
 
     assert in_child(train) == 2
     assert "File too large" in complaint(said.read_text())
-    assert states(half) == before
+    assert states(half)["last.pt"] == before["last.pt"]
+    Checkpoint.load(half.best)  # it is smaller, and may have been written
     assert small.train(half.path.parent, resume=True) == 0
     assert_the_same(half, small.whole)
 

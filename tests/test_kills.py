@@ -93,15 +93,22 @@ class Watch:
         return small.train(runs, resume=resume)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kills", "seed"), [(3, 0), *(pytest.param(10, seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+)
 def test_killed_at_random_moments_a_training_resumes_and_equals_the_one_that_was_not(
-    kills: int, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kills: int,
+    seed: int,
+    small: Small,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     no_pictures(monkeypatch)
     began = time.monotonic()
     assert in_child(lambda: Watch().train(small, tmp_path / "timed", resume=False)) == 0
     seconds = time.monotonic() - began
-    moments = random.Random(7)
+    moments = random.Random(seed)
     fell, lost, left = Counter[str](), Counter[int](), Counter[str]()
     while fell.total() < kills:
         run = RunDirectory(tmp_path / str(fell.total()) / "run")
