@@ -18,8 +18,7 @@ from .errors import ChatbotError
 from .lock import take
 
 CHUNK = 1 << 20
-ASIDE = ".old"  # of a folder that gives way to a new one
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # where a link stands, open nothing
+ASIDE = ".aside"  # of a folder that gives way to a new one
 
 
 @contextlib.contextmanager
@@ -75,7 +74,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         take(descriptor)
         yield part
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove(part)
         os.close(descriptor)
 
 
@@ -107,10 +106,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             try:
                 part.replace(path)
             except OSError:
-                aside.replace(path)
+                with contextlib.suppress(OSError):
+                    aside.replace(path)
                 raise
             _fsync_folder(path.parent)
-            _remove(aside)
+            with contextlib.suppress(OSError):
+                aside.replace(part)  # to be removed under a name that is nobody's: what is put aside is always whole
     except OSError as error:
         raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -121,23 +122,33 @@ def tidy(folder: Path, name: str = "") -> None:
     What they had half-written is removed, and what they had put aside to make room for it comes back. What a living
     process is writing is locked by it, and stays.
     """
-    for left in sorted(folder.glob(".*")):
-        if not left.name.startswith(f".{name}." if name else "."):
-            continue
-        if left.suffix == ".part":
+    prefix = f".{name}." if name else "."
+    # NAME, RANDOM and suffix: somebody's own .NAME.part is not touched
+    left = [path for path in folder.glob(".*.*") if path.name.startswith(prefix) and "." in path.name[len(prefix) :]]
+    for part in [path for path in left if path.suffix == ".part"]:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(part, os.O_RDONLY)
+            try:
+                if take(descriptor):
+                    _bring_back(part.with_suffix(ASIDE))
+                    _remove(part)
+            finally:
+                os.close(descriptor)
+    for aside in [path for path in left if path.suffix == ASIDE]:
+        part = aside.with_suffix(".part")
+        if not os.path.lexists(part):  # otherwise its writer lives
+            _bring_back(aside)
             with contextlib.suppress(OSError):
-                descriptor = os.open(left, os.O_RDONLY | NO_FOLLOW)
-                try:
-                    if take(descriptor):
-                        place = folder / left.name[1:].rsplit(".", 2)[0]
-                        if not os.path.lexists(place) and os.path.lexists(left.with_suffix(ASIDE)):
-                            left.with_suffix(ASIDE).replace(place)
-                        _remove(left)
-                finally:
-                    os.close(descriptor)
-        # the new one is in its place already: only the removal of the old one was cut short
-        if left.suffix == ASIDE and not os.path.lexists(left.with_suffix(".part")):
-            _remove(left)
+                aside.replace(part)
+            _remove(part)
+
+
+def _bring_back(aside: Path) -> None:
+    """What was put aside, to its place, if nothing is there."""
+    place = aside.parent / aside.name[1:].rsplit(".", 2)[0]
+    with contextlib.suppress(OSError):
+        if not os.path.lexists(place):
+            aside.replace(place)
 
 
 def _remove(path: Path) -> None:

@@ -191,6 +191,23 @@ def test_killed_at_any_operation_a_folder_is_the_old_or_the_new_or_comes_back(tm
     assert None in seen  # that moment was among them
 
 
+def test_what_was_put_aside_comes_back_only_where_nothing_is(tmp_path: Path) -> None:
+    for place, aside in (("a", ".a.12345678.aside"), ("b", ".b.12345678.aside")):
+        (tmp_path / aside).mkdir()
+        (tmp_path / aside / "old").touch()
+        (tmp_path / aside).with_suffix(".part").mkdir()
+        if place == "b":
+            (tmp_path / place).mkdir()
+    (tmp_path / ".b.part").touch()
+    tidy(tmp_path, "b")
+    assert names(tmp_path) == [".a.12345678.aside", ".a.12345678.part", ".b.part", "b"]
+    (tmp_path / ".b.part").unlink()
+    tidy(tmp_path)
+    assert names(tmp_path) == ["a", "b"]
+    assert names(tmp_path / "a") == ["old"]
+    assert names(tmp_path / "b") == []
+
+
 def test_what_a_living_process_writes_is_not_tidied_away(tmp_path: Path) -> None:
     with atomic_file(tmp_path / "a") as one, atomic_folder(tmp_path / "b") as part:
         one.write(b"first")
