@@ -309,16 +309,18 @@ def test_a_run_in_use_is_not_trained_and_its_holder_is_named(
         with held(half.lock, "it"):
             os.write(writing, b"!")
             signal.pause()
-    os.read(reading, 1)
-    before = contents(half.path)
-    said = refused(small.train(half.path.parent, resume=True))
-    assert f"{half.path} is in use by process {holder} on {os.uname().nodename} since 2" in said
-    assert contents(half.path) == before
-    assert main(["chat", str(half.path), "--prompt", "a1 b1 c"]) == 0  # those that read need no lock
-    os.kill(holder, signal.SIGKILL)
-    os.waitpid(holder, 0)
-    os.close(reading)
-    os.close(writing)
+    try:
+        os.read(reading, 1)
+        before = contents(half.path)
+        said = refused(small.train(half.path.parent, resume=True))
+        assert f"{half.path} is in use by process {holder} on {os.uname().nodename} since 2" in said
+        assert contents(half.path) == before
+        assert main(["chat", str(half.path), "--prompt", "a1 b1 c"]) == 0  # those that read need no lock
+    finally:
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        os.close(reading)
+        os.close(writing)
     assert small.train(half.path.parent, resume=True) == 0  # the holder's death releases it
     assert_the_same(half, small.whole)
 

