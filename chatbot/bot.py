@@ -92,9 +92,13 @@ class Chatbot:
     @classmethod
     def from_onnx(cls, path: Path, decoding: DecodingConfig | None = None) -> "Chatbot":
         """A bot of `chatbot.onnx` or `chatbot.int8.onnx`: every search, over the encoder and decoder beside it."""
-        load_onnx(path, "greedy")  # the file that was named is to be whole, too
+        greedy = load_onnx(path, "greedy")  # the file that was named is to be whole, too
         _, *parts = onnx_paths(path.parent, path.name.endswith(".int8.onnx"))
         encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
+        if (
+            not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint
+        ):  # each is whole, of exports of different models
+            raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
         cpu, config = torch.device("cpu"), encoder.config
         decode = Decoding(OnnxEncoder(encoder), OnnxDecoder(decoder), encoder.never_replied, cpu)
         own = decoding or config.decoding

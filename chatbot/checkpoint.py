@@ -10,6 +10,7 @@ checkpoints/RUN/
     tb/                  TensorBoard events
     evaluation-test.json figures that `chatbot evaluate` found, for each split it was asked for
     export/              what `chatbot export` wrote
+    training.lock        held, while a training writes here, by its process, which it names
 """
 
 import hashlib
@@ -17,19 +18,20 @@ import itertools
 import json
 import sys
 import zipfile
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from .config import Config, DecodingConfig
 from .errors import ChatbotError
-from .files import atomic_file
+from .files import atomic_file, tidy
+from .lock import held
 from .model import Seq2Seq
-from .quantization import ByteMatrix, dequantized, quantized
+from .quantization import from_bytes, in_bytes
 from .tokenizer import TOKENIZERS, Tokenizer
 from .vocabulary import Vocabulary
 
@@ -91,24 +93,27 @@ class Checkpoint:
 
     def pack(self) -> "Checkpoint":
         """The same with each matrix rounded to what bytes can say, and without what resuming needs."""
-        return replace(self, model=_each_once(_rounded, self.model), training=None, packed=True)
+        return replace(self, model=from_bytes(in_bytes(self.model)), training=None, packed=True)
 
     def save(self, path: Path) -> None:
         """Write all of it to `path`, whole or not at all."""
         with atomic_file(path) as file:
+            sink: Any = _Sink(file)
             torch.save(
                 {
                     "format": PACKED_FORMAT if self.packed else CHECKPOINT_FORMAT,
                     "config": self.config.to_dict(),
                     "vocabulary": self.vocabulary.tokens,
-                    "model": _each_once(_in_bytes, self.model) if self.packed else self.model,
+                    "model": in_bytes(self.model) if self.packed else self.model,
                     "step": self.step,
                     "perplexity": self.perplexity,
                     "prompts": self.prompts,
                     "training": self.training,
                 },
-                file,
+                sink,
             )
+            if sink.error:
+                raise sink.error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -134,7 +139,7 @@ class Checkpoint:
             return cls(
                 Config.from_dict({"decoding": {}, **data["config"]}, over=Config(decoding=DecodingConfig())),
                 Vocabulary(data["vocabulary"]),
-                _each_once(_from_bytes, data["model"]),
+                from_bytes(data["model"]),
                 int(data["step"]),
                 data["perplexity"],
                 [[int(id) for id in prompt] for prompt in data["prompts"]],
@@ -145,43 +150,24 @@ class Checkpoint:
             raise ChatbotError(f"the checkpoint {path} is damaged: {_first_line(error)}") from error
 
 
-def _each_once(change: "Callable[[Any], Any]", weights: dict[str, Any]) -> dict[str, Any]:
-    """Weights changed one by one; those of several names (an embedding that is tied) once, and shared as before."""
-    changed: dict[Any, Any] = {}
-    for weight in weights.values():
-        key = _place(weight)
-        if key not in changed:
-            changed[key] = change(weight)
-    return {name: changed[_place(weight)] for name, weight in weights.items()}
+class _Sink:
+    """A file whose errors wait: torch's writer would hide them behind its own, or end the program."""
 
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
 
-def _place(weight: Any) -> tuple[Any, ...]:
-    """What two names of one matrix have in common, in memory and when read from a file."""
-    if isinstance(weight, dict):
-        return (weight["values"].data_ptr(), weight["values"].shape)
-    return (weight.data_ptr(), weight.shape)
+    def write(self, data: Any) -> int:
+        """Write, until the first error."""
+        try:
+            if self.error is None:
+                self.file.write(data)
+        except OSError as error:
+            self.error = error
+        return len(data)
 
-
-def _rounded(weight: Tensor) -> Tensor:
-    return _from_bytes(_in_bytes(weight))
-
-
-def _in_bytes(weight: Tensor) -> Any:
-    """A matrix as its bytes and scales; any other tensor as it is."""
-    if weight.dim() != 2:
-        return weight
-    values, scales = quantized(weight.float().numpy())
-    return {"values": torch.from_numpy(values), "scales": torch.from_numpy(scales)}
-
-
-def _from_bytes(stored: Any) -> Tensor:
-    """What `_in_bytes` was given, but for rounding."""
-    if not isinstance(stored, dict):
-        return stored
-    values, scales = stored["values"], stored["scales"]
-    if (values.dtype, scales.dtype) != (torch.uint8, torch.float32) or scales.shape != (len(values), 1):
-        raise ValueError("a matrix of bytes without its scales")
-    return torch.from_numpy(dequantized(ByteMatrix(values.numpy(), scales.numpy())))
+    def flush(self) -> None:
+        """Nothing: whoever opened the file does it."""
 
 
 def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
@@ -223,6 +209,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
         self.export = path / "export"
+        self.lock = path / "training.lock"
 
     def evaluation(self, split: str) -> Path:
         """Where the figures of a split are kept."""
@@ -244,7 +231,14 @@ class RunDirectory:
         return self.best.exists() and not self.is_resumable and not self.metrics.exists()
 
     def begin(self, config: Config, vocabulary: Vocabulary) -> None:
-        """Make the directory and what stands in it from the first step on."""
+        """Make the directory and what stands in it from the first step on.
+
+        Raises:
+            ChatbotError: it cannot be written, or a folder stands where a file is going to be written.
+        """
+        for path in (self.config, self.vocabulary, self.last, self.previous, self.next, self.best, self.metrics):
+            if path.is_dir():
+                raise ChatbotError(f"{path} is a folder, where a file of the run goes: move it away")
         with atomic_file(self.config, "w") as file:
             file.write(json.dumps(config.to_dict(), indent=2) + "\n")
         vocabulary.save(self.vocabulary)
@@ -252,9 +246,12 @@ class RunDirectory:
     def save_last(self, checkpoint: Checkpoint) -> None:
         """Write `last.pt`; the one that stood there becomes `last.previous.pt`."""
         checkpoint.save(self.next)
-        if self.last.exists():
-            self.last.replace(self.previous)
-        self.next.replace(self.last)
+        try:
+            if self.last.exists():
+                self.last.replace(self.previous)
+            self.next.replace(self.last)
+        except OSError as error:
+            raise ChatbotError(f"cannot write {self.last}: {error.strerror or error}") from error
 
     def load_last(self) -> Checkpoint:
         """The newest whole checkpoint to resume from; says on stderr if a newer one is damaged.
@@ -271,10 +268,17 @@ class RunDirectory:
                 print(f"{error}; going on from {before.name}", file=sys.stderr)
         return Checkpoint.load(there[-1])
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the run, as only one training at a time may.
+
+        Raises:
+            ChatbotError: on entering, if another training holds it; it is named.
+        """
+        return held(self.lock, str(self.path))
+
     def tidy(self) -> None:
-        """Remove what a killed training left half-written."""
-        for path in self.path.glob(".*.part"):
-            path.unlink(missing_ok=True)
+        """Remove what killed writers left half-written."""
+        tidy(self.path)
 
     def load_chosen(self) -> Checkpoint:
         """What chat, evaluate and export open: `best.pt` or `last.pt` as the settings' `keep` says, else the other.

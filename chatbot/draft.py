@@ -56,8 +56,9 @@ class Draft:
                 table.setdefault(word, len(table)) if len(table) < MAX_WORDS else table.get(word, UNK_NUMBER)
                 for word in pairs.words
             ]
-        np.array(final, np.int32)[pairs.numbers].tofile(self._numbers)
-        pairs.lengths.tofile(self._lengths)
+        # not tofile, whose errors do not say why
+        self._numbers.write(np.array(final, np.int32)[pairs.numbers].data)
+        self._lengths.write(np.ascontiguousarray(pairs.lengths).data)
         self._sides += pairs.sides.tobytes()
         self._size += len(pairs.numbers)
 

@@ -6,8 +6,9 @@
 
 ONNX is data: opening a file of a stranger runs none of his code. Each file is complete in itself. Its metadata_props
 (strings) hold what text needs: `format`, `kind`, `weights` (fp32 or int8), `tokenizer`, `max_length`, `context`,
-`step`, and as JSON `vocabulary` (tokens in order of their ids), `special` (ids by name), `never_replied`, `config` and
-`perplexity`. The last of them, `sha256`, is the digest of all bytes before it.
+`step`, `checkpoint` (its digest, the same in files of one export), and as JSON `vocabulary` (tokens in order of their
+ids), `special` (ids by name), `never_replied`, `config` and `perplexity`. The last of them, `sha256`, is the digest of
+all bytes before it.
 """
 
 import contextlib
@@ -54,6 +55,7 @@ class OnnxFile:
     max_length: int
     never_replied: list[int]
     config: Config
+    checkpoint: str
 
     def search(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
         """Of a file of greedy search: as `GreedySearchDecoder.forward`."""
@@ -142,17 +144,18 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
         checkpoint.never_replied,
     )
     makers = (network.greedy_model, network.encoder_model, network.decoder_model)
+    digest = checkpoint.digest()
     with contextlib.ExitStack() as stack:
         paths = []
         for kind, make, path in zip(KINDS, makers, onnx_paths(folder, quantized), strict=True):
             file = stack.enter_context(atomic_file(path))
-            file.write(_sealed(make(_metadata(checkpoint, kind, quantized))))
+            file.write(_sealed(make(_metadata(checkpoint, kind, quantized, digest))))
             file.flush()
             paths.append(Path(file.name))
         return _prove(checkpoint, model, paths, quantized)
 
 
-def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -> dict[str, str]:
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
     special = {"pad": PAD_ID, "sos": SOS_ID, "eos": EOS_ID, "unk": vocabulary.unk_id, "sep": vocabulary.sep_id}
     return {
@@ -166,6 +169,7 @@ def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool) -> dict[str, s
         "special": json.dumps(special),
         "never_replied": json.dumps(checkpoint.never_replied),
         "step": str(checkpoint.step),
+        "checkpoint": digest,
         "perplexity": json.dumps(checkpoint.perplexity),
         "config": json.dumps(config.to_dict()),
     }
@@ -253,6 +257,7 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
             int(metadata["max_length"]),
             json.loads(metadata["never_replied"]),
             config,
+            metadata.get("checkpoint", ""),
         )
     except Exception as error:  # a damaged file makes the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]

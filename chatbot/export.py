@@ -72,8 +72,9 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     model = checkpoint.build_model()
     with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
         description = describe(checkpoint)
-        # a network of its own, for packing empties it
-        torch.jit.save(_script(checkpoint.build_model(), checkpoint, description), str(part / BUNDLE))
+        with (part / BUNDLE).open("wb") as file:  # given a path, torch ends the program when the disk is full
+            # of a network of its own, for packing empties it
+            torch.jit.save(_script(checkpoint.build_model(), checkpoint, description), file)
         golden = golden_replies(model, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
             proof = _prove(model, load_bundle(part / BUNDLE), checkpoint, golden)

@@ -1,6 +1,11 @@
-"""Files on disk that are either whole or not there: write beside, fsync, rename; and their digests."""
+"""Files on disk that are either whole or not there: write beside, fsync, rename; and their digests.
+
+What is being written is called `.NAME.RANDOM.part` and locked by its writer, so that the next writer of NAME can tell
+what a killed one left behind from what is still being written.
+"""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -10,16 +15,18 @@ from pathlib import Path
 from typing import IO
 
 from .errors import ChatbotError
+from .lock import take
 
 CHUNK = 1 << 20
+ASIDE = ".aside"  # of a folder that gives way to a new one
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
     """Open a temporary file beside `path`; on success it is fsynced and renamed over `path`.
 
-    If the block raises, the temporary file is removed and whatever stood at `path` is untouched.
-    Text modes write UTF-8 with LF line ends.
+    If the block raises, the temporary file is removed and whatever stood at `path` is untouched. A link there gives
+    way to the file; what it pointed to stays. Text modes write UTF-8 with LF line ends.
 
     Raises:
         ChatbotError: the folder cannot be written to, or the disk is full.
@@ -27,10 +34,12 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
     text = "b" not in mode
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        tidy(path.parent, path.name)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         try:
+            take(descriptor)
             encoding, newline = ("utf-8", "\n") if text else (None, None)
-            os.close(descriptor)  # opened again by its name, so that the file knows it
+            # opened again by its name, so that the file knows it
             with Path(name).open(mode, encoding=encoding, newline=newline) as file:
                 yield file
                 file.flush()
@@ -41,38 +50,114 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for what is in the making; afterwards it is gone, unless it was renamed.
+
+    Raises:
+        ChatbotError: none can be made there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tidy(path.parent, path.name)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        descriptor = os.open(part, os.O_RDONLY)
+    except OSError as error:
+        raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        take(descriptor)
+        yield part
+    finally:
+        _remove(part)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`; on success its files are fsynced and it takes the place of `path`.
 
-    If the block raises, the temporary folder is removed and whatever stood at `path` is untouched.
+    If the block raises, the temporary folder is removed and whatever stood at `path` is untouched. A folder
+    cannot be renamed over one that holds files: the old one is renamed first, and for that moment there is none.
+    Who is killed then leaves both beside `path`, and the next writer (`tidy`) brings the old one back.
 
     Raises:
-        ChatbotError: the folder cannot be written to, or the disk is full.
+        ChatbotError: the folder cannot be written to, the disk is full, or a file stands at `path`.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        try:
+        with scratch_folder(path) as part:
             yield part
             for file in part.rglob("*"):
                 if file.is_file():
                     with file.open("rb") as opened:
                         os.fsync(opened.fileno())
             part.chmod(0o777 & ~_umask())
-            if path.exists():  # a folder cannot be renamed over one that holds files
-                shutil.rmtree(path)
-            part.replace(path)
+            _fsync_folder(part)
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+            aside = part.with_suffix(ASIDE)
+            if os.path.lexists(path):
+                path.replace(aside)
+            try:
+                part.replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    aside.replace(path)
+                raise
             _fsync_folder(path.parent)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+            with contextlib.suppress(OSError):
+                aside.replace(part)  # to be removed under a name that is nobody's: what is put aside is always whole
     except OSError as error:
         raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def tidy(folder: Path, name: str = "") -> None:
+    """Undo what killed writers of `name` in a folder (without it: of anything there) did not bring to its end.
+
+    What they had half-written is removed, and what they had put aside to make room for it comes back. What a living
+    process is writing is locked by it, and stays.
+    """
+    prefix = f".{name}." if name else "."
+    # NAME, RANDOM and suffix: somebody's own .NAME.part is not touched
+    left = [path for path in folder.glob(".*.*") if path.name.startswith(prefix) and "." in path.name[len(prefix) :]]
+    for part in [path for path in left if path.suffix == ".part"]:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(part, os.O_RDONLY)
+            try:
+                if take(descriptor):
+                    _bring_back(part.with_suffix(ASIDE))
+                    _remove(part)
+            finally:
+                os.close(descriptor)
+    for aside in [path for path in left if path.suffix == ASIDE]:
+        part = aside.with_suffix(".part")
+        if not os.path.lexists(part):  # otherwise its writer lives
+            _bring_back(aside)
+            with contextlib.suppress(OSError):
+                aside.replace(part)
+            _remove(part)
+
+
+def _bring_back(aside: Path) -> None:
+    """What was put aside, to its place, if nothing is there."""
+    place = aside.parent / aside.name[1:].rsplit(".", 2)[0]
+    with contextlib.suppress(OSError):
+        if not os.path.lexists(place):
+            aside.replace(place)
+
+
+def _remove(path: Path) -> None:
+    """As far as that can be done: what stays is tried again by the next `tidy`."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -177,13 +177,13 @@ def _write(
     for side, split in enumerate(SPLITS):
         pairs, tokens = 0, 0
         with (folder / ids_file(split)).open("wb") as ids_out, (folder / offsets_file(split)).open("wb") as offsets_out:
-            np.zeros(1, OFFSETS_DTYPE).tofile(offsets_out)
+            offsets_out.write(np.zeros(1, OFFSETS_DTYPE).data)  # not tofile, whose errors do not say why
             for chunk in draft.chunks():
                 here = (sides[chunk.pairs] == side) & ~dropped[chunk.pairs]
                 ids = final[chunk.numbers[chunk.per_number(here)]]
-                np.where(ids < 0, unknown, ids).astype(DTYPES[dtype]).tofile(ids_out)
+                ids_out.write(np.where(ids < 0, unknown, ids).astype(DTYPES[dtype]).data)
                 lengths = np.diff(chunk.bounds).reshape(-1, 2)[here]
-                (tokens + np.cumsum(lengths)).astype(OFFSETS_DTYPE).tofile(offsets_out)
+                offsets_out.write((tokens + np.cumsum(lengths)).astype(OFFSETS_DTYPE).data)
                 pairs, tokens = pairs + len(lengths), tokens + int(lengths.sum())
                 for name, column in zip(histograms, lengths.T, strict=True):
                     histograms[name] = _added(histograms[name], np.bincount(column))

@@ -7,7 +7,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -26,7 +25,7 @@ from .config import CorpusConfig
 from .corpus import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
 from .draft import Draft
 from .errors import ChatbotError
-from .files import atomic_file, atomic_folder, sha256
+from .files import atomic_file, atomic_folder, sha256, tidy
 from .formats import Conversation, conversations, recognise
 from .inputs import InputFile, Reading, input_files
 from .numbering import number
@@ -304,6 +303,5 @@ def _alone(prepared: Path) -> Iterator[None]:
         return
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in prepared.glob(".*.part"):
-            shutil.rmtree(left, ignore_errors=True)
+        tidy(prepared)
         yield

@@ -9,10 +9,12 @@ Values are kept as uint8 around a zero point of 128. With signed ones the usual 
 bytes they do not.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 ZERO = 128  # the byte that means 0
 LARGEST = 127  # bytes reach from 1 to 255
@@ -47,3 +49,48 @@ def dequantized(matrix: ByteMatrix) -> np.ndarray:
 def quantize(weights: Mapping[str, np.ndarray]) -> "dict[str, np.ndarray | ByteMatrix]":
     """A network's weights with every matrix of them in bytes; vectors (biases, `v`) stay as they are."""
     return {name: quantized(weight) if weight.ndim == 2 else weight for name, weight in weights.items()}
+
+
+def in_bytes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A state dict to be kept: each matrix as a dict of its values and scales, the rest as it is.
+
+    What has several names (an embedding that is tied) is one thing under all of them, as before.
+    """
+
+    def change(weight: Tensor) -> Any:
+        if weight.dim() != 2:
+            return weight
+        values, scales = quantized(weight.float().numpy())
+        return {"values": torch.from_numpy(values), "scales": torch.from_numpy(scales)}
+
+    return _each_once(weights, lambda weight: (weight.data_ptr(), weight.shape), change)
+
+
+def from_bytes(stored: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state dict in float32 that `in_bytes` made, or one that was never in bytes.
+
+    Raises:
+        ValueError: values and scales are no matrix. (Something else entirely raises what it likes.)
+    """
+
+    def change(weight: Any) -> Tensor:
+        if not isinstance(weight, dict):
+            return weight
+        values, scales = weight["values"], weight["scales"]
+        if (values.dtype, scales.dtype) != (torch.uint8, torch.float32) or scales.shape != (len(values), 1):
+            raise ValueError("a matrix of bytes without its scales")
+        return torch.from_numpy(dequantized(ByteMatrix(values.numpy(), scales.numpy())))
+
+    def place(weight: Any) -> tuple[int, torch.Size]:
+        tensor = weight["values"] if isinstance(weight, dict) else weight
+        return tensor.data_ptr(), tensor.shape
+
+    return _each_once(stored, place, change)
+
+
+def _each_once(weights: Mapping[str, Any], place: Callable[[Any], Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    changed: dict[Any, Any] = {}
+    for weight in weights.values():
+        if place(weight) not in changed:
+            changed[place(weight)] = change(weight)
+    return {name: changed[place(weight)] for name, weight in weights.items()}

@@ -4,12 +4,12 @@ Nothing downloaded is believed or run: the Cornell files must have the ids that 
 the chitchat corpus must have the digest of the one version named here, and only its JSON is taken out of it.
 """
 
+import errno
 import http.client
 import os
 import re
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from .errors import ChatbotError
-from .files import atomic_file, atomic_folder, git_blob_id, sha256
+from .files import atomic_file, atomic_folder, git_blob_id, scratch_folder, sha256
 from .inputs import InputFile, input_files
 
 NAMES = ("auto", "cornell", "chitchat", "sample")
@@ -28,6 +28,7 @@ CORNELL_FOLDER = "cornell movie-dialogs corpus"
 CORNELL_PAGE = "https://www.cs.cornell.edu/~cristian/Cornell_Movie-Dialogs_Corpus.html"
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 CHUNK = 1 << 16
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk says that takes no more
 
 
 @dataclass(frozen=True)
@@ -142,22 +143,22 @@ def _cornell_here(data_dir: Path) -> Path | None:
 def _download_cornell(data_dir: Path, offers: Offers) -> Path:
     """The official archive's two files, verified, into their folder under `data_dir`."""
     folder = data_dir / CORNELL_FOLDER
-    with tempfile.TemporaryDirectory(prefix="chatbot-") as temporary:
-        archive = Path(temporary) / "cornell.zip"
+    with atomic_folder(folder) as part:
+        archive = part / "cornell.zip"
         _fetch(offers, archive)
-        with atomic_folder(folder) as part:
-            try:
-                files, _ = input_files(archive)
-                for name, blob_id in offers.blob_ids.items():
-                    member = next((file for file in files if file.base == name), None)
-                    if member is None:
-                        raise _NotHadError(f"{offers.url} gave something without {name}")
-                    with (part / name).open("wb") as out:
-                        _copy(member, out, offers.max_bytes)
-                    if git_blob_id(part / name) != blob_id:
-                        raise _NotHadError(f"{offers.url} gave a {name} that is not the original")
-            except ChatbotError as error:
-                raise _NotHadError(f"{offers.url} gave no whole zip archive") from error
+        try:
+            files, _ = input_files(archive)
+            for name, blob_id in offers.blob_ids.items():
+                member = next((file for file in files if file.base == name), None)
+                if member is None:
+                    raise _NotHadError(f"{offers.url} gave something without {name}")
+                with (part / name).open("wb") as out:
+                    _copy(member, out, offers.max_bytes)
+                if git_blob_id(part / name) != blob_id:
+                    raise _NotHadError(f"{offers.url} gave a {name} that is not the original")
+        except ChatbotError as error:
+            raise _NotHadError(f"{offers.url} gave no whole zip archive") from error
+        archive.unlink()
     return folder
 
 
@@ -179,6 +180,8 @@ def _fetch(offers: Offers, path: Path) -> None:
                 raise OSError(f"broke off at {size:,} of {total:,} bytes")
             return
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise  # the web is not to blame
             reason = getattr(error, "reason", None) or error
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500  # asking again changes nothing
             if final or attempt == offers.tries:
@@ -208,15 +211,17 @@ def _chitchat_here(data_dir: Path) -> Path | None:
 def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
     """The JSON of the wheel that pip downloads, verified, to `data_dir/chitchat/dataset.json`. Nothing is installed."""
     path = data_dir / "chitchat" / "dataset.json"
-    with tempfile.TemporaryDirectory(prefix="chatbot-") as temporary:
+    # the wheel's folder goes before the file comes: nobody would look for it afterwards
+    with atomic_file(path) as out, scratch_folder(data_dir / "chitchat.whl") as temporary:
         command = [*offers.pip, "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--quiet"]
-        command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "15", "-d", temporary, offers.wheel]
+        command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
+        command += ["-d", str(temporary), offers.wheel]
         environment = {**os.environ, "PIP_NO_INPUT": "1"}
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ChatbotError(f"pip download {offers.wheel} failed: {error}") from error
-        wheels = list(Path(temporary).glob("*.whl"))
+        wheels = list(temporary.glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             said = (done.stderr.strip() or done.stdout.strip() or "no wheel").splitlines()[-1][:200]
             raise ChatbotError(f"pip download {offers.wheel} failed: {said}")
@@ -226,6 +231,5 @@ def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
         member = next((file for file in files if file.base == "dataset.json"), None)
         if member is None:
             raise ChatbotError(f"{offers.wheel} holds no dataset.json")
-        with atomic_file(path) as out:
-            _copy(member, out, offers.max_bytes)
+        _copy(member, out, offers.max_bytes)
     return path

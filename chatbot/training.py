@@ -6,6 +6,7 @@ log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov
 (seed, epoch): a step number is all the random state there is, and resuming is exact by construction.
 """
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -84,14 +85,12 @@ def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, re
         resume: go on from the newest checkpoint, exactly as if nothing had been in between.
 
     Raises:
-        ChatbotError: nothing to train on, nothing to resume, a vocabulary that does not match, or divergence.
+        ChatbotError: nothing to train on, nothing to resume, a vocabulary that does not match, another training in the
+            same run, no room or no right to write, or divergence.
     """
     try:
-        trainer = Trainer(config, prepared, run, group, resume)
-        try:
+        with contextlib.closing(Trainer(config, prepared, run, group, resume)) as trainer:
             return trainer.train()
-        finally:
-            trainer.close()
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
@@ -147,12 +146,18 @@ class Trainer:
         self.gradient_norm = torch.zeros((), device=self.device)
         self.first_bad_step = torch.full((), NEVER, device=self.device)
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
-        if resume:
-            self._restore(run.load_last())
-        if group.is_writer:
-            run.begin(config, self.vocabulary)
-            run.tidy()
-        self.journal = Journal(run, self.progress.step) if group.is_writer else None
+        self.journal: Journal | None = None
+        with contextlib.ExitStack() as stack:
+            if group.is_writer:
+                stack.enter_context(run.alone())
+            if resume:
+                self._restore(run.load_last())
+            if group.is_writer:
+                run.begin(config, self.vocabulary)
+                run.tidy()
+                self.journal = Journal(run, self.progress.step)
+                stack.callback(self.journal.close)
+            self.open = stack.pop_all()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if checkpoint.training is None:
@@ -172,6 +177,12 @@ class Trainer:
                 self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise ChatbotError(f"cannot resume {self.run.path}: {str(error).splitlines()[0]}") from error
+        before, now = checkpoint.config.training, self.config.training
+        if (before.steps, before.epochs) != (now.steps, now.epochs) and self.settings.steps <= self.progress.step:
+            raise ChatbotError(
+                f"{self.run.path} has taken {self.progress.step} steps already, so it cannot go on to step "
+                f"{self.settings.steps}: give --steps more than that"
+            )
 
     def train(self) -> Outcome:
         """All steps that are left."""
@@ -360,9 +371,8 @@ class Trainer:
         )
 
     def close(self) -> None:
-        """Close what is open; the run can be resumed."""
-        if self.journal:
-            self.journal.close()
+        """Close what is open; the run can be resumed, by whoever wants to."""
+        self.open.close()
 
     def _any(self, *flags: bool) -> list[bool]:
         """Which of the flags are raised in any process."""

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
-    {"errors", "files", "config", "tokenizer", "vocabulary", "interruption"},
+    {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption"},
     {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"}
     | {"spelling", "manifest", "quantization"},
     {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},

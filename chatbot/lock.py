@@ -1,0 +1,55 @@
+"""A file that one process at a time holds and that says which; the process's end releases it, however it ended."""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import ChatbotError
+
+
+def take(descriptor: int) -> bool | None:
+    """Lock an open file or folder without waiting; closing it, or the process's death, unlocks it.
+
+    Returns:
+        True; False if another process (or another opening of it here) holds it; None where there are no such locks,
+        as on Windows and on some network disks.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+
+
+@contextlib.contextmanager
+def held(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file at `path`, which then names this process; it stays there afterwards, and means nothing.
+
+    Raises:
+        ChatbotError: another process holds it (the message names that process and says that it has `what`), or the
+            file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # a link is refused, for what it points to would be overwritten
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
+    with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as file:
+        if take(descriptor) is False:
+            holder = "".join(filter(str.isprintable, file.read(200))) or "another process"
+            raise ChatbotError(f"{what} is in use by {holder}: wait for it to end, or stop it")
+        try:
+            file.truncate()
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+            file.flush()
+        except OSError as error:
+            raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
+        yield
