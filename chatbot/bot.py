@@ -80,7 +80,7 @@ class Chatbot:
             from .export import load_bundle  # here, for the rest needs no torch.jit
 
             bundle = load_bundle(path)
-            search, config = bundle.module.to(where).search, Config.from_dict(bundle.metadata["config"])
+            search, config = bundle.module.to(where).search, bundle.config
             decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), where)
             own, context = decoding or config.decoding, config.corpus.context
             bot = cls(decode, bundle.vocabulary, bundle.tokenizer, bundle.max_length, context, own)

@@ -246,14 +246,11 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
         if metadata["kind"] != kind:
             raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
         config = Config.from_dict(json.loads(metadata["config"]))
-        return OnnxFile(
-            session,
-            Vocabulary(json.loads(metadata["vocabulary"])),
-            TOKENIZERS[metadata["tokenizer"]],
-            int(metadata["max_length"]),
-            json.loads(metadata["never_replied"]),
-            config,
-        )
+        vocabulary = Vocabulary(json.loads(metadata["vocabulary"]))
+        max_length, never_replied = config.corpus.max_length, json.loads(metadata["never_replied"])
+        if metadata["max_length"] != str(max_length) or never_replied not in ([], vocabulary.never_replied):
+            raise ValueError("its metadata do not go together; export again")
+        return OnnxFile(session, vocabulary, TOKENIZERS[metadata["tokenizer"]], max_length, never_replied, config)
     except Exception as error:  # a damaged file makes the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ChatbotError(f"cannot read the ONNX file {path}: {reason}") from error

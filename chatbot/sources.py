@@ -81,7 +81,10 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
             ) from error
     if name == "chitchat":
         return Source("chitchat", _chitchat_here(data_dir) or _download_chitchat(data_dir, offers))
-    path = SAMPLE if name == "sample" else Path(name).expanduser()
+    try:
+        path = SAMPLE if name == "sample" else Path(name).expanduser()
+    except RuntimeError as error:  # `~nobody`
+        raise ChatbotError(f"no corpus {name!r}: {error}") from error
     if name == "sample" and not path.exists():
         raise ChatbotError(f"the sample corpus is not at {path}: it comes with a checkout of the program")
     if not name or not path.exists():
