@@ -32,6 +32,7 @@ from .tokenizer import TOKENIZERS, Tokenizer
 from .vocabulary import Vocabulary
 
 CHECKPOINT_FORMAT = 1
+MAX_PROMPTS = 1 << 20  # ids of them all
 MAX_CODE = 64 << 20  # bytes that the compressed members of a bundle, its code, may unfold to
 
 
@@ -130,15 +131,16 @@ class Checkpoint:
                 raise ValueError("its step is no number of updates")
             if perplexity is not None and type(perplexity) is not float:
                 raise ValueError("its perplexity is no number")
-            if not all(0 <= id < len(vocabulary) for prompt in data["prompts"] for id in prompt):
-                raise ValueError("its prompts have words that its vocabulary has not")
+            prompts = data["prompts"]  # a list may hold another one many times, at no cost to the file
+            if sum(map(len, prompts)) > MAX_PROMPTS or not all(0 <= id < len(vocabulary) for p in prompts for id in p):
+                raise ValueError("its prompts have words that its vocabulary has not, or there are too many")
             return cls(
                 Config.from_dict({"decoding": {}, **data["config"]}, over=Config(decoding=DecodingConfig())),
                 vocabulary,
                 _weights(data["model"]),
                 step,
                 perplexity,
-                [[int(id) for id in prompt] for prompt in data["prompts"]],
+                [[int(id) for id in prompt] for prompt in prompts],
                 data["training"],
             )
         except Exception as error:  # plain data of any shape

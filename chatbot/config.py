@@ -408,9 +408,8 @@ def _replace(section: _Section, values: Any) -> _Section:
         raise ChatbotError(f"section {where!r} must be an object, not {type(values).__name__}")
     for name in values:
         if name not in hints:
-            raise ChatbotError(
-                f"unknown setting {where}.{name if isinstance(name, str) else shown(name)}; there are {', '.join(hints)}"
-            )
+            setting_named = name if isinstance(name, str) else shown(name)
+            raise ChatbotError(f"unknown setting {where}.{setting_named}; there are {', '.join(hints)}")
     return dataclasses.replace(
         section,  # type: ignore[type-var]
         **{name: _typed(f"{where}.{name}", value, hints[name]) for name, value in values.items()},
