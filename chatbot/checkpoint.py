@@ -177,6 +177,8 @@ def check_archive(path: Path, *, code: bool = False) -> None:
         ChatbotError: a member is compressed that should not be, members are larger than the file, or a checksum is
             wrong. (The archive's reader raises whatever it likes.)
     """
+    if path.exists() and not path.is_file():  # a device may have no end
+        raise ChatbotError("it is no file")
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         allowed = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if code else {zipfile.ZIP_STORED}
@@ -279,10 +281,12 @@ class RunDirectory:
 def is_bundle(path: Path) -> bool:
     """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+        if path.is_file():  # a device may have no end
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except Exception:  # whoever opens it as something else will say what is wrong
-        return False
+        pass
+    return False
 
 
 def find_run(name: str | None, folder: Path) -> RunDirectory:

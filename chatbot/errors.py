@@ -20,15 +20,18 @@ STEERING = {
 class ChatbotError(Exception):
     """Something the user can mend: a path, a setting, a damaged file, a corpus with nothing in it.
 
-    The message is one line of at most about LONGEST characters, whatever is quoted in it: what is wrong, where, and
+    The message is one line of at most LONGEST characters, whatever is quoted in it: what is wrong, where, and
     what to do next. The command line prints it on stderr and leaves with exit code 2; a traceback is for defects of
     this program only.
     """
 
     def __init__(self, message: str) -> None:
+        if len(message) > 2 * LONGEST:
+            message = message[:LONGEST] + message[-LONGEST:]
+        message = printable(message)
         if len(message) > LONGEST:
-            message = f"{message[: LONGEST * 3 // 4]} ... {message[-LONGEST // 4 :]}"
-        super().__init__(printable(message))
+            message = f"{message[: LONGEST * 3 // 4]} ... {message[5 - LONGEST // 4 :]}"
+        super().__init__(message)
 
 
 class LostProcessError(ChatbotError):

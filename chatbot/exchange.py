@@ -258,6 +258,8 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
 
 def _opened(path: Path) -> bytes:
     """The content of a file whose seal is whole."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # a device may have no end
     content = path.read_bytes()
     if content != _sealed(content[: -len(SEAL) - 64]):
         raise ValueError("it is damaged, or another program wrote it; export again")

@@ -18,7 +18,6 @@ namespace fs = std::filesystem;
 const char* const USAGE = "usage: chatbot FILE [--nbest N] [--threads N], each N from 1 to 1000";
 constexpr size_t KEPT = 1 << 20;  // bytes of a line: the model reads its last 10,000 code points, 40,000 bytes at most
 
-constexpr uintmax_t MANIFEST = 64 << 20;  // bytes of a manifest: none that is larger is read
 using Mistake = std::runtime_error;
 // Text as one line that a terminal shows as text: control characters (C0, DEL, and C1 in UTF-8) become "?".
 std::string printable(std::string text) {
@@ -57,7 +56,7 @@ torch::jit::Module load(fs::path path) {
   if (!file.is_open()) throw Mistake("cannot read " + path.string() + "; make export writes one");
   if (const auto beside = fs::path(path).replace_filename("manifest.json"); fs::exists(beside)) {
     std::ostringstream manifest;
-    if (fs::file_size(beside) <= MANIFEST) manifest << std::ifstream(beside, std::ios::binary).rdbuf();
+    if (fs::file_size(beside) < 8 << 20) manifest << std::ifstream(beside, std::ios::binary).rdbuf();  // 0.1 MB
     if (json_value(manifest.str(), {"format"}) != "1")
       throw Mistake("the manifest " + beside.string() + " is damaged or of another format: export again");
     if (json_value(manifest.str(), {"files", path.filename().string(), "sha256"}) != '"' + sha256::digest(file) + '"')
