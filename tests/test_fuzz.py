@@ -4,7 +4,6 @@ A few inputs each here; `make fuzz`, which sets CHATBOT_FUZZ to so many a target
 and tells how many it tried. Of each archive its bytes are damaged, and its members too, under checksums that are right.
 """
 
-import dataclasses
 import gzip
 import io
 import json
@@ -88,13 +87,13 @@ def bounds(request: pytest.FixtureRequest) -> Iterator[None]:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
     assert grown < MEMORY
     if MINE:
-        report = request.config.pluginmanager.getplugin("terminalreporter").write_line
-        report("")
-        for target, count in TRIED.items():
-            report(f"{target:<24} {count:>9,} inputs, {REFUSED[target]:>9,} refused")
-        report(
-            f"{'all':<24} {TRIED.total():>9,} inputs, {REFUSED.total():>9,} refused; at most {grown / 1e6:.0f} MB more"
-        )
+        rows = [(target, TRIED[target], REFUSED[target]) for target in TRIED]
+        rows.append(("all", TRIED.total(), REFUSED.total()))
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print()
+            for target, tried, refused in rows:
+                print(f"{target:<30} {tried:>9,} inputs, {refused:>9,} refused")
+            print(f"the process grew by {grown / 1e6:.0f} MB at most")
 
 
 @pytest.fixture(scope="module")
@@ -541,12 +540,17 @@ def test_the_metadata_of_an_onnx_file(spot: float, other: Any, key: str, place: 
 # text
 
 
+@pytest.fixture(scope="module")
+def bot(checkpoint: Checkpoint) -> Chatbot:
+    return Chatbot.from_checkpoint(checkpoint, torch.device("cpu"))
+
+
 @FUZZ
 @given(
-    text=st.text(st.characters(), max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("utf-8", "replace"))
+    text=st.text(st.characters(), max_size=200)
+    | st.binary(max_size=200).map(lambda data: data.decode("utf-8", "replace"))
 )
-def test_text(text: str, checkpoint: Checkpoint) -> None:
-    bot = Chatbot.from_checkpoint(dataclasses.replace(checkpoint), torch.device("cpu"))
+def test_text(text: str, bot: Chatbot) -> None:
     for tokenizer in TOKENIZERS.values():
         bot.tokenizer = tokenizer
         survives("text", lambda: (bot.reply(text), bot.unknown_words(text)))
