@@ -28,7 +28,7 @@ from .config import (
     flags_given,
     from_flags,
 )
-from .errors import ChatbotError, LostProcessError
+from .errors import ChatbotError, LostProcessError, printable
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
@@ -392,7 +392,7 @@ def _tell(prepared: Any) -> None:
 def _say(text: str) -> None:
     first = int(os.environ.get("WORLD_SIZE", 1)) <= 1 or os.environ.get("RANK") == "0"
     if first:  # of the processes that train together, one speaks
-        print(text, file=sys.stderr)
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 def _figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
@@ -405,7 +405,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say it and leave with exit code 2."""
-        self.exit(2, f"chatbot: {message}; see {self.prog} --help\n")
+        self.exit(2, f"chatbot: {printable(message)}; see {self.prog} --help\n")
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:

@@ -1,14 +1,16 @@
 """A file of prompts in, a file of replies out: many at once, in the order of the file."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from .bot import Chatbot
-from .errors import ChatbotError
+from .errors import ChatbotError, printable
 from .files import atomic_file
+from .inputs import line_ends
 from .tokenizer import MAX_CHARACTERS
 
 LONGEST_LINE = 4 * MAX_CHARACTERS  # bytes: more of a line's end than is read of a prompt
@@ -18,9 +20,9 @@ READ_AHEAD = 16  # batches that are read together, so that prompts of about one 
 def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
     """Answer each line of `prompts` and write `prompt<TAB>reply` lines to `out`; returns how many.
 
-    Bytes that are not UTF-8 are read as U+FFFD; a line without a word has the empty reply. A tab in a prompt is written
-    as a space, and of a very long line only its end is kept. In memory are `READ_AHEAD` batches,
-    whatever the size of the file.
+    Bytes that are not UTF-8 are read as U+FFFD; a line without a word has the empty reply. White space in a prompt is
+    written as one space, a control character as Python spells it (`\\x1b`), and of a very long line only its end is
+    kept. In memory are the ends of `READ_AHEAD` batches of lines, whatever the size of the file or of a line.
 
     Raises:
         ChatbotError: the prompts cannot be read, or the replies not be written.
@@ -28,22 +30,31 @@ def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
     count = 0
     try:
         total = prompts.stat().st_size
-        with (
-            prompts.open("rb") as lines,
-            atomic_file(out, "w") as file,
-            tqdm(total=total, unit="B", unit_scale=True, desc="answering", dynamic_ncols=True) as bar,
-        ):
-            while chunk := list(itertools.islice(lines, READ_AHEAD * batch_size)):
-                texts = [line[-LONGEST_LINE:].decode("utf-8", "replace") for line in chunk]
-                _write(file, texts, bot.reply_batch(texts, batch_size))
-                count += len(texts)
-                bar.update(sum(map(len, chunk)))
-                bar.set_postfix_str(f"{count:,} replies", refresh=False)
+        source = prompts.open("rb")
     except OSError as error:
-        raise ChatbotError(f"cannot read {prompts}: {error.strerror or error}") from error
+        raise _unreadable(prompts, error) from error
+    with (
+        source,
+        atomic_file(out, "w") as file,
+        tqdm(total=total, unit="B", unit_scale=True, desc="answering", dynamic_ncols=True) as bar,
+    ):
+        lines = _lines(source, prompts, bar)
+        while texts := list(itertools.islice(lines, READ_AHEAD * batch_size)):
+            for text, reply in zip(texts, bot.reply_batch(texts, batch_size), strict=True):
+                file.write(f"{printable(' '.join(text.split()))}\t{reply}\n")
+            count += len(texts)
+            bar.set_postfix_str(f"{count:,} replies", refresh=False)
     return count
 
 
-def _write(file: IO[str], texts: list[str], replies: list[str]) -> None:
-    for text, reply in zip(texts, replies, strict=True):
-        file.write(f"{' '.join(text.split())}\t{reply}\n")
+def _lines(source: IO[bytes], prompts: Path, bar: Any) -> Iterator[str]:
+    try:
+        for line in line_ends(source, LONGEST_LINE):
+            yield line.decode("utf-8", "replace")
+            bar.update(len(line))  # of a pipe nobody knows the place
+    except OSError as error:
+        raise _unreadable(prompts, error) from error
+
+
+def _unreadable(prompts: Path, error: OSError) -> ChatbotError:
+    return ChatbotError(f"cannot read {prompts}: {error.strerror or error}")

@@ -81,7 +81,7 @@ class Chatbot:
 
             bundle = load_bundle(path)
             bundle.module.to(where).unpack()
-            search, config = bundle.module.search, Config.from_dict(bundle.metadata["config"])
+            search, config = bundle.module.search, bundle.config
             decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), where)
             own, context = decoding or config.decoding, config.corpus.context
             bot = cls(decode, bundle.vocabulary, bundle.tokenizer, bundle.max_length, context, own)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from .config import Config, DecodingConfig
-from .errors import ChatbotError
+from .errors import ChatbotError, shown
 from .files import atomic_file, tidy
 from .lock import held
 from .model import Seq2Seq
@@ -38,6 +38,8 @@ from .vocabulary import Vocabulary
 CHECKPOINT_FORMAT = 1
 PACKED_FORMAT = 2  # the same, with the matrices in bytes
 PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
+MAX_PROMPTS = 1 << 20  # ids of them all
+MAX_CODE = 64 << 20  # bytes that the compressed members of a bundle, its code, may unfold to
 
 
 @dataclass
@@ -79,8 +81,11 @@ class Checkpoint:
         try:
             model.load_state_dict(self.model, assign=True)
         except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
+            reason = str(error).splitlines()[-1].strip()
             raise ChatbotError(f"the checkpoint's weights do not fit its settings: {reason}") from error
+        for name, weights in model.state_dict().items():
+            if weights.dtype != torch.float32:
+                raise ChatbotError(f"the checkpoint's weights do not fit its settings: {name} is {weights.dtype}")
         return model.eval()
 
     def digest(self) -> str:
@@ -130,23 +135,31 @@ class Checkpoint:
             raise ChatbotError(f"there is no checkpoint {path}") from error
         except Exception as error:  # a damaged file makes the reader fail in every way there is
             raise ChatbotError(f"cannot read the checkpoint {path}: {_first_line(error)}") from error
-        if version not in (CHECKPOINT_FORMAT, PACKED_FORMAT):
+        if type(version) is not int or version not in (CHECKPOINT_FORMAT, PACKED_FORMAT):
             raise ChatbotError(
-                f"{path} has checkpoint format {version!r}, this program reads {CHECKPOINT_FORMAT} and "
+                f"{path} has checkpoint format {shown(version)}, this program reads {CHECKPOINT_FORMAT} and "
                 f"{PACKED_FORMAT}: use the version of chatbot that wrote it, or train again"
             )
         try:
+            vocabulary, step, perplexity = Vocabulary(data["vocabulary"]), data["step"], data["perplexity"]
+            if type(step) is not int or not 0 <= step < 1 << 63:
+                raise ValueError("its step is no number of updates")
+            if perplexity is not None and type(perplexity) is not float:
+                raise ValueError("its perplexity is no number")
+            prompts = data["prompts"]  # a list may hold another one many times, at no cost to the file
+            if sum(map(len, prompts)) > MAX_PROMPTS or not all(0 <= id < len(vocabulary) for p in prompts for id in p):
+                raise ValueError("its prompts have words that its vocabulary has not, or there are too many")
             return cls(
                 Config.from_dict({"decoding": {}, **data["config"]}, over=Config(decoding=DecodingConfig())),
-                Vocabulary(data["vocabulary"]),
-                from_bytes(data["model"]),
-                int(data["step"]),
-                data["perplexity"],
-                [[int(id) for id in prompt] for prompt in data["prompts"]],
+                vocabulary,
+                _weights(data["model"]),
+                step,
+                perplexity,
+                [[int(id) for id in prompt] for prompt in prompts],
                 data["training"],
                 version == PACKED_FORMAT,
             )
-        except (ChatbotError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # plain data of any shape
             raise ChatbotError(f"the checkpoint {path} is damaged: {_first_line(error)}") from error
 
 
@@ -175,15 +188,42 @@ def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
     return [] if config.model.tutorial_tokens else vocabulary.never_replied
 
 
-def check_archive(path: Path) -> None:
-    """Every byte against the archive's own checksums, and no compressed member that could unfold without bound.
+def _weights(model: Any) -> dict[str, Tensor]:
+    """A state dict, out of bytes if it is kept so, each of whose tensors is as large in the file as it says.
 
     Raises:
-        ChatbotError: there are such members, or a checksum is wrong. (The archive's reader raises whatever it likes.)
+        ValueError: it holds something else: an expanded tensor, say, is of any size without a file of that size.
     """
+    if not isinstance(model, dict):
+        raise ValueError(f"its model is {shown(model)} and no state dict")
+    for name, weight in model.items():
+        tensors = list(weight.values()) if isinstance(weight, dict) else [weight]
+        if type(name) is not str or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise ValueError("its model holds something that is no weight")
+        for tensor in tensors:
+            if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
+                raise ValueError(f"its {shown(name)} is in a form that weights do not have")
+    return from_bytes(model)
+
+
+def check_archive(path: Path, *, code: bool = False) -> None:
+    """Every byte against the archive's own checksums; nothing that unfolds to more than there is.
+
+    code: whether it is a bundle, in which the code (and that alone) may be compressed.
+
+    Raises:
+        ChatbotError: a member is compressed that should not be, members are larger than the file, or a checksum is
+            wrong. (The archive's reader raises whatever it likes.)
+    """
+    if path.exists() and not path.is_file():  # a device may have no end
+        raise ChatbotError("it is no file")
     with zipfile.ZipFile(path) as archive:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+        members = archive.infolist()
+        allowed = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if code else {zipfile.ZIP_STORED}
+        if not {member.compress_type for member in members} <= allowed:
             raise ChatbotError("it has compressed members, as no checkpoint has")
+        if sum(member.file_size for member in members) > path.stat().st_size + code * MAX_CODE:
+            raise ChatbotError("it would unfold to far more than its size")
         if damaged := archive.testzip():
             raise ChatbotError(f"it is damaged at {damaged!r}")
 
@@ -297,10 +337,12 @@ class RunDirectory:
 def is_bundle(path: Path) -> bool:
     """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+        if path.is_file():  # a device may have no end
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # whoever opens it as something else will say what is wrong
+        pass
+    return False
 
 
 def find_run(name: str | None, folder: Path) -> RunDirectory:

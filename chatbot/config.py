@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import ChatbotError
+from .errors import ChatbotError, shown
+from .files import read_whole
+
+MAX_BYTES = 1 << 20  # of a file of settings
 
 
 def setting(
@@ -24,11 +27,11 @@ def _check(section: Any) -> None:
         value = getattr(section, field.name)
         low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
         if choices is not None and value not in choices:
-            raise ChatbotError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+            raise ChatbotError(f"{field.name} must be one of {', '.join(choices)}, not {shown(value)}")
         for number in value if isinstance(value, tuple) else (value,):
             # written so that NaN fails too
             if low is not None and not (low <= number <= high):
-                raise ChatbotError(f"{field.name} must be between {low} and {high}, not {number}")
+                raise ChatbotError(f"{field.name} must be between {low} and {high}, not {shown(number)}")
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,7 @@ class Config:
         sections = {section.name: getattr(base, section.name) for section in dataclasses.fields(cls)}
         for name, values in data.items():
             if name not in sections:
-                raise ChatbotError(f"unknown section {name!r}; there are {', '.join(sections)}")
+                raise ChatbotError(f"unknown section {shown(name)}; there are {', '.join(sections)}")
             sections[name] = _replace(sections[name], values)
         return cls(**sections)
 
@@ -264,7 +267,7 @@ class Config:
     def load(cls, path: Path, *, over: "Config | None" = None) -> "Config":
         """Read a JSON file that `to_dict` describes; errors name the file."""
         try:
-            return cls.from_dict(json.loads(path.read_bytes()), over=over)
+            return cls.from_dict(json.loads(read_whole(path, MAX_BYTES)), over=over)
         except (OSError, ValueError, RecursionError) as error:
             raise ChatbotError(f"cannot read the settings {path}: {error}") from error
         except ChatbotError as error:
@@ -405,7 +408,8 @@ def _replace(section: _Section, values: Any) -> _Section:
         raise ChatbotError(f"section {where!r} must be an object, not {type(values).__name__}")
     for name in values:
         if name not in hints:
-            raise ChatbotError(f"unknown setting {where}.{name}; there are {', '.join(hints)}")
+            setting_named = name if isinstance(name, str) else shown(name)
+            raise ChatbotError(f"unknown setting {where}.{setting_named}; there are {', '.join(hints)}")
     return dataclasses.replace(
         section,  # type: ignore[type-var]
         **{name: _typed(f"{where}.{name}", value, hints[name]) for name, value in values.items()},
@@ -425,7 +429,7 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     elif type(value) is kind:
         return value
     wanted = kind.__name__ if not isinstance(kind, types.GenericAlias) else str(kind)
-    raise ChatbotError(f"{name} must be {wanted}, not {value!r}")
+    raise ChatbotError(f"{name} must be {wanted}, not {shown(value)}")
 
 
 def _section_name(section: type) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 
 from .bot import Chatbot
 from .config import DECODINGS, DecodingConfig
-from .errors import ChatbotError
+from .errors import ChatbotError, printable
 from .pictures import attention_picture, save_picture
+from .tokenizer import MAX_CHARACTERS
 
 SHOWN_WIDTH = 9  # characters of a word in a printed alignment
 
@@ -35,6 +36,7 @@ class Conversation:
 
     def reply(self, text: str) -> str:
         """The answer to the next sentence; "" where there is no word to answer to (then nothing is remembered)."""
+        text = text[-MAX_CHARACTERS:]  # no more is read of it
         self.count += 1
         seed = (self.own.seed + self.count - 1) % (1 << 63)
         self.bot.decoding = dataclasses.replace(self.bot.decoding, seed=seed)
@@ -44,7 +46,7 @@ class Conversation:
             self.prompt = prompt
             self.turns = [*self.turns, text, reply][-max(1, self.bot.context) :]
         if self.log:
-            self.log.write(f"> {_one_line(text)}\n{reply}\n")
+            self.log.write(f"> {printable(text)}\n{reply}\n")
             self.log.flush()
         return reply
 
@@ -102,7 +104,7 @@ class Conversation:
         if not file:
             return alignment(words, said, weights)
         save_picture(Path(file), attention_picture(weights, words, said))
-        return f"wrote {file}"
+        return f"wrote {printable(file)}"
 
     def default(self) -> str:
         """/default: as when the conversation began"""
@@ -157,8 +159,3 @@ def alignment(words: Sequence[str], said: Sequence[str], weights: np.ndarray) ->
 def _usage(method: Callable[..., str]) -> str:
     how, _, what = (method.__doc__ or "").partition(": ")
     return f"{how:<20} {what}"
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks and control characters, which a transcript must not hold."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,13 +1,52 @@
-"""The one exception that a user's mistake ends in."""
+"""The one exception that a user's mistake ends in, and text of strangers as a terminal may show it."""
+
+LONGEST = 1000  # characters of a message
+# what would steer a terminal or turn its text round instead of standing in it, each as Python writes it in a string:
+# C0, DEL, C1, separators of lines and paragraphs, marks and overrides of direction, halves of surrogate pairs
+STEERING = {
+    code: chr(code).encode("unicode_escape").decode()
+    for codes in (
+        range(0x20),
+        range(0x7F, 0xA0),
+        (0x61C, 0x200E, 0x200F),
+        range(0x2028, 0x202F),
+        range(0x2066, 0x206A),
+        range(0xD800, 0xE000),
+    )
+    for code in codes
+}
 
 
 class ChatbotError(Exception):
     """Something the user can mend: a path, a setting, a damaged file, a corpus with nothing in it.
 
-    The message is one line: what is wrong, where, and what to do next. The command line prints it
-    on stderr and leaves with exit code 2; a traceback is for defects of this program only.
+    The message is one line of at most LONGEST characters, whatever is quoted in it: what is wrong, where, and
+    what to do next. The command line prints it on stderr and leaves with exit code 2; a traceback is for defects of
+    this program only.
     """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > 2 * LONGEST:
+            message = message[:LONGEST] + message[-LONGEST:]
+        message = printable(message)
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST * 3 // 4]} ... {message[5 - LONGEST // 4 :]}"
+        super().__init__(message)
 
 
 class LostProcessError(ChatbotError):
     """Another of the processes that train together has ended; what it said itself is the message to read."""
+
+
+def printable(text: str) -> str:
+    """Text as one line without control characters: a line break is `\\n`, an escape sequence stands as `\\x1b[2J`."""
+    return text.translate(STEERING)
+
+
+def shown(value: object) -> str:
+    """A value out of a stranger's file in a few characters: what is nested is named by its type, not walked through."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"
+    if value is None or isinstance(value, int | float):
+        return repr(value)
+    return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"

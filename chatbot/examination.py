@@ -11,13 +11,15 @@ from .checkpoint import Checkpoint, RunDirectory
 from .config import DecodingConfig, decoding_named
 from .distributed import pick_device
 from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
-from .files import atomic_file
+from .files import atomic_file, read_whole
 from .preparation import Preparation
 from .prepared import PairDataset
+from .scoreboard import side_by_side
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 from .yardstick import split_of, yardstick
 
+MAX_BYTES = 16 << 20  # of a file of figures
 EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
 
 
@@ -93,9 +95,10 @@ class Examination:
         checkpoint = run.load_chosen()
         split = split_of(checkpoint, self.corpus, self.split)
         try:
-            figures = json.loads(run.evaluation(split).read_bytes())
+            figures = json.loads(read_whole(run.evaluation(split), MAX_BYTES))
             known = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
-        except (OSError, ValueError, AttributeError, RecursionError):  # AttributeError: it is no dict
+            side_by_side([figures])
+        except Exception:  # not what was kept: it is examined again
             return None
         if not known:
             return None

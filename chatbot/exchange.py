@@ -250,12 +250,16 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
         if metadata["kind"] != kind:
             raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
         config = Config.from_dict(json.loads(metadata["config"]))
+        vocabulary = Vocabulary(json.loads(metadata["vocabulary"]))
+        max_length, never_replied = config.corpus.max_length, json.loads(metadata["never_replied"])
+        if metadata["max_length"] != str(max_length) or never_replied not in ([], vocabulary.never_replied):
+            raise ValueError("its metadata do not go together; export again")
         return OnnxFile(
             session,
-            Vocabulary(json.loads(metadata["vocabulary"])),
+            vocabulary,
             TOKENIZERS[metadata["tokenizer"]],
-            int(metadata["max_length"]),
-            json.loads(metadata["never_replied"]),
+            max_length,
+            never_replied,
             config,
             metadata.get("checkpoint", ""),
         )
@@ -266,6 +270,8 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
 
 def _opened(path: Path) -> bytes:
     """The content of a file whose seal is whole."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # a device may have no end
     content = path.read_bytes()
     if content != _sealed(content[: -len(SEAL) - 64]):
         raise ValueError("it is damaged, or another program wrote it; export again")

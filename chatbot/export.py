@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from .bundle import EXPORTED, BundleModule, Packing
-from .checkpoint import BUNDLE, Checkpoint
+from .checkpoint import BUNDLE, Checkpoint, check_archive
+from .config import Config
 from .dataset import pad_prompts
 from .decoding import Decoding
-from .errors import ChatbotError
+from .errors import ChatbotError, shown
 from .files import atomic_folder
 from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
 from .model import Seq2Seq
@@ -45,6 +46,7 @@ class Bundle:
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     max_length: int
+    config: Config
     metadata: dict[str, Any]
 
 
@@ -214,21 +216,26 @@ def load_bundle(path: Path) -> Bundle:
         ChatbotError: it is missing, damaged, another program's, of another format, or not the file that the manifest
             beside it describes.
     """
-    check(path)
+    manifest = check(path)
     try:
+        if not manifest:
+            check_archive(path, code=True)
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
         metadata = json.loads(module.metadata())
-        version = metadata["bundle_format"]
+        if metadata["bundle_format"] != BUNDLE_FORMAT:
+            raise ValueError(
+                f"it has bundle format {shown(metadata['bundle_format'])}, this program reads {BUNDLE_FORMAT}: "
+                "export again"
+            )
+        vocabulary, config = Vocabulary(module.vocabulary), Config.from_dict(metadata["config"])
+        never_replied = module.search.never_replied.tolist()
+        if module.max_length != config.corpus.max_length or not set(never_replied) <= set(range(len(vocabulary))):
+            raise ValueError("its parts do not go together")
+        return Bundle(module, vocabulary, TOKENIZERS[metadata["tokenizer"]], module.max_length, config, metadata)
     except Exception as error:  # a damaged archive makes the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ChatbotError(f"cannot read the bundle {path}: {reason}") from error
-    if version != BUNDLE_FORMAT:
-        raise ChatbotError(f"{path} has bundle format {version!r}, this program reads {BUNDLE_FORMAT}: export again")
-    tokenizer = TOKENIZERS.get(metadata.get("tokenizer"))
-    if tokenizer is None:
-        raise ChatbotError(f"{path} wants the tokenizer {metadata.get('tokenizer')!r}, which this program lacks")
-    return Bundle(module, Vocabulary(module.vocabulary), tokenizer, module.max_length, metadata)
 
 
 @contextmanager

@@ -160,6 +160,20 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+def read_whole(path: Path, most: int) -> bytes:
+    """All bytes of a file that has no business being large; of a larger or an endless one no more is read.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has more than `most` bytes.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal, read in chunks."""
     return _digest(path, hashlib.sha256())

@@ -26,6 +26,7 @@ SMALL_MEMBER = 1 << 24  # bytes that any member may have, however well it was co
 SMALL_TOTAL = 1 << 28  # bytes that all members of an archive may have together, however well they were compressed
 MAX_TOTAL = 1 << 36  # bytes that they may have at all
 MAX_FILES = 10_000
+MAX_TABLE = 1 << 25  # bytes of an archive's table of contents, which is read as a whole
 MAX_DEPTH = 4
 MAX_EXAMPLES = 100
 
@@ -46,10 +47,23 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         try:
+            if _table_size(path) > MAX_TABLE:
+                raise ValueError(f"a table of contents of over {MAX_TABLE:,} bytes")
             self.zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
             raise ChatbotError(f"{path} is not a whole zip archive ({error}): get it again") from error
         weakref.finalize(self, self.zip.close)
+
+
+def _table_size(path: Path) -> int:
+    """Bytes of a zip archive's table of contents, as its last record says, or the one for large archives if larger."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 17)))
+        end = file.read()
+    at, at64 = end.rfind(b"PK\x05\x06"), end.rfind(b"PK\x06\x06")
+    small = int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
+    large = int.from_bytes(end[at64 + 40 : at64 + 48], "little") if at64 >= 0 else 0
+    return large if small == 0xFFFFFFFF else max(small, large)
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ class InputFile:
         try:
             if self.archive:
                 member = self.archive.zip.getinfo(self.member)
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError("compressed in a way that is rare")  # and may ask for memory by itself
                 if member.file_size > max(SMALL_MEMBER, MAX_RATIO * member.compress_size):
                     raise ChatbotError(
                         f"{self.name} would unpack to {member.file_size:,} bytes from {member.compress_size:,}: "
@@ -134,6 +150,15 @@ class _Limited(io.RawIOBase):
             raise ChatbotError(f"{self._name} unpacks to far more than its size: refused as an archive bomb")
         buffer[: len(data)] = data
         return len(data)
+
+
+def line_ends(stream: IO[bytes], most: int) -> Iterator[bytes]:
+    """Every line of a stream as soon as it is there, of a longer one its last `most` bytes; no more is ever held."""
+    while line := stream.readline(most):
+        more = line
+        while not more.endswith(b"\n") and (more := stream.readline(most)):
+            line = (line + more)[-most:]
+        yield line
 
 
 def input_files(path: Path) -> tuple[list[InputFile], list[BadLine]]:
@@ -183,8 +208,10 @@ def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
         )
     for name in sorted(names):
         parts = PurePosixPath(name.replace("\\", "/")).parts
-        if ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
-            refused.append(BadLine(str(path), 0, f"member {name[:80]!r} points outside the archive, ignored"))
+        if not parts or ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
+            refused.append(
+                BadLine(str(path), 0, f"member {name[:80]!r} is nameless or points outside the archive, ignored")
+            )
         elif not any(part.startswith((".", "__")) for part in parts):  # __MACOSX/._movie_lines.txt and its like
             files.append(InputFile(f"{path}/{name}", path, name, archive))
     return files, refused

@@ -94,7 +94,7 @@ def _forget_after(path: Path, step: int) -> None:
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the line that a crash cut short
     with atomic_file(path, "w") as file:
         file.writelines(kept)

@@ -127,6 +127,8 @@ def unreadable(checkpoint: Checkpoint) -> list[str]:
 def _load(path: Path) -> Any:
     """Plain data only: nothing in the file is run. Files of torch before 1.6 are no zip archives, and load as well."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ChatbotError("it is no file")  # a device may have no end
         with path.open("rb") as file:
             is_archive = file.read(4) == b"PK\x03\x04"
         if is_archive:

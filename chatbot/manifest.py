@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ChatbotError
-from .files import atomic_file, sha256
+from .errors import ChatbotError, shown
+from .files import atomic_file, read_whole, sha256
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -106,16 +106,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES} bytes")
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_whole(path, MAX_BYTES))
         version = data["format"]
         if not isinstance(data["files"], dict):
             raise ValueError("its files are no object")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ChatbotError(f"cannot read the manifest {path}: {error}; export again") from error
     if version != MANIFEST_FORMAT:
-        raise ChatbotError(f"{path} has format {version!r}, this program reads {MANIFEST_FORMAT}: export again")
+        raise ChatbotError(f"{path} has format {shown(version)}, this program reads {MANIFEST_FORMAT}: export again")
     return data
 
 

@@ -244,7 +244,12 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
     for file, stat in zip(files, _stats(files), strict=True):
         place = str(file.path.resolve())
         known = cache.get(place)
-        if stat[0] < SMALL_INPUT or not isinstance(known, dict) or known.get("stat") != list(stat):
+        if (
+            stat[0] < SMALL_INPUT
+            or not isinstance(known, dict)
+            or known.get("stat") != list(stat)
+            or "sha256" not in known
+        ):
             known = {"stat": list(stat), "sha256": sha256(file.path)}
             if stat[0] >= SMALL_INPUT and time.time_ns() - max(stat[1:3]) > 2e9:
                 cache[place], changed = known, True
@@ -279,8 +284,9 @@ def _intact(folder: Path) -> dict[str, Any] | None:
             }
             if any((folder / name).stat().st_size != size for name, size in expected.items()):
                 return None
+        summary(manifest)  # all that is told of it is there
         return manifest if (folder / VOCABULARY).stat().st_size else None
-    except (ChatbotError, OSError, KeyError, TypeError):
+    except Exception:  # not what was written: it is prepared again
         return None
 
 

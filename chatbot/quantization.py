@@ -85,6 +85,10 @@ def from_bytes(stored: Mapping[str, Any]) -> dict[str, Tensor]:
         tensor = weight["values"] if isinstance(weight, dict) else weight
         return tensor.data_ptr(), tensor.shape
 
+    matrices = {place(weight): weight["values"] for weight in stored.values() if isinstance(weight, dict)}
+    kept = {values.untyped_storage().data_ptr(): values.untyped_storage().nbytes() for values in matrices.values()}
+    if sum(values.numel() for values in matrices.values()) > sum(kept.values()):
+        raise ValueError("matrices share their bytes")  # a small file would become many large matrices
     return _each_once(stored, place, change)
 
 

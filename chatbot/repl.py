@@ -2,15 +2,17 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable
 from typing import IO, TextIO
 
 from .bot import Chatbot
 from .conversation import Conversation, describe
-from .errors import ChatbotError
+from .errors import ChatbotError, printable
+from .inputs import line_ends
+from .tokenizer import MAX_CHARACTERS
 
 LEAVE = {"quit", "q", "/quit"}
 PROMPT = "> "
+LONGEST_LINE = 4 * MAX_CHARACTERS  # bytes: more of a line's end than is read of it
 
 
 def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | None = None) -> None:
@@ -24,13 +26,13 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | Non
         log: where the conversation is written as well.
     """
     if not sys.stdin.isatty():
-        answer_lines(bot, sys.stdin, sys.stdout)
+        answer_lines(bot, sys.stdin.buffer, sys.stdout)
         return
     with contextlib.suppress(ImportError):  # Windows has none
         import readline  # noqa: F401  # importing it is what gives input() line editing and history
 
     conversation = Conversation(bot, log)
-    print(f"Talking to {name} ({describe(bot.decoding)}).", file=sys.stderr)
+    print(f"Talking to {printable(name)} ({describe(bot.decoding)}).", file=sys.stderr)
     print("Leave with quit, q or Ctrl-D; /help lists what else you can do.", file=sys.stderr)
     while True:
         try:
@@ -53,9 +55,20 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | Non
             return
 
 
-def answer_lines(bot: Chatbot, lines: Iterable[str], out: TextIO) -> None:
-    """One reply on one line for each line of the input, as soon as it came; an empty one for a line without words."""
-    for line in lines:
-        if line.strip().lower() in LEAVE:
+def answer_lines(bot: Chatbot, lines: IO[bytes], out: TextIO) -> None:
+    """One reply on one line for each line of the input, as soon as it came; an empty one for a line without words.
+
+    Of a line of any length only the end is held. Bytes that are not UTF-8 are read as U+FFFD.
+
+    Raises:
+        ChatbotError: the input cannot be read on.
+    """
+    ends = line_ends(lines, LONGEST_LINE)
+    while True:
+        try:
+            line = next(ends, b"").decode("utf-8", "replace")
+        except OSError as error:
+            raise ChatbotError(f"cannot read the input: {error.strerror or error}") from error
+        if not line or line.strip().lower() in LEAVE:
             return
         print(bot.reply(line), file=out, flush=True)

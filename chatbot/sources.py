@@ -82,10 +82,14 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
             ) from error
     if name == "chitchat":
         return Source("chitchat", _chitchat_here(data_dir) or _download_chitchat(data_dir, offers))
-    path = SAMPLE if name == "sample" else Path(name).expanduser()
-    if name == "sample" and not path.exists():
+    try:
+        path = SAMPLE if name == "sample" else Path(name).expanduser()
+        there = path.exists()
+    except (RuntimeError, OSError) as error:  # `~nobody`, or longer than a name can be
+        raise ChatbotError(f"no corpus {name!r}: {error}") from error
+    if name == "sample" and not there:
         raise ChatbotError(f"the sample corpus is not at {path}: it comes with a checkout of the program")
-    if not name or not path.exists():
+    if not name or not there:
         raise ChatbotError(f"no corpus {name!r}: it is neither a path that exists nor one of {', '.join(NAMES)}")
     stem = path.resolve().name.split(".")[0] if path.is_file() else path.resolve().name
     return Source(re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus", path)

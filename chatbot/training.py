@@ -175,8 +175,8 @@ class Trainer:
             self.progress = Progress(**checkpoint.training["progress"])
             if not self.group.is_writer:  # the sums are those of all processes: they count once
                 self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise ChatbotError(f"cannot resume {self.run.path}: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # plain data of any shape
+            raise ChatbotError(f"cannot resume {self.run.path}: its state is damaged ({error})") from error
         before, now = checkpoint.config.training, self.config.training
         if (before.steps, before.epochs) != (now.steps, now.epochs) and self.settings.steps <= self.progress.step:
             raise ChatbotError(

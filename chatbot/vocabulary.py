@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .errors import ChatbotError
-from .files import atomic_file
+from .errors import ChatbotError, printable, shown
+from .files import atomic_file, read_whole
 
 PAD, SOS, EOS, UNK, SEP = "<pad>", "<sos>", "<eos>", "<unk>", "<sep>"
 PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the lineage's included
+MAX_BYTES = 1 << 28  # of a file: 16 million words
 
 
 class Vocabulary:
@@ -21,7 +22,8 @@ class Vocabulary:
         tokens: every token in order of its id, special tokens first.
 
     Raises:
-        ChatbotError: the first three are not the special tokens, a token occurs twice or holds a line break.
+        ChatbotError: the first three are not the special tokens, a token occurs twice, or holds a line break or
+            another character that steers a terminal: replies are made of tokens.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
@@ -31,9 +33,9 @@ class Vocabulary:
             raise ChatbotError(f"not a vocabulary: it must begin with {PAD}, {SOS}, {EOS}")
         if len(self.ids) != len(self.tokens):
             twice = next(token for id, token in enumerate(self.tokens) if self.ids[token] != id)
-            raise ChatbotError(f"not a vocabulary: the token {twice!r} stands in it twice")
-        if any("\n" in token for token in self.tokens):
-            raise ChatbotError("not a vocabulary: a token holds a line break")
+            raise ChatbotError(f"not a vocabulary: the token {shown(twice)} stands in it twice")
+        if (joined := "".join(self.tokens)) != printable(joined):
+            raise ChatbotError("not a vocabulary: a token holds a line break or another control character")
         self.unk_id: int | None = self.ids.get(UNK)
         self.sep_id: int | None = self.ids.get(SEP)
 
@@ -87,8 +89,8 @@ class Vocabulary:
             ChatbotError: the file is missing, is not UTF-8, or is not a vocabulary.
         """
         try:
-            text = path.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_whole(path, MAX_BYTES).decode("utf-8")
+        except (OSError, ValueError) as error:
             raise ChatbotError(f"cannot read the vocabulary {path}: {error}") from error
         try:
             return cls(text.split("\n")[:-1])

@@ -56,7 +56,7 @@ torch::jit::Module load(fs::path path) {
   if (!file.is_open()) throw Mistake("cannot read " + path.string() + "; make export writes one");
   if (const auto beside = fs::path(path).replace_filename("manifest.json"); fs::exists(beside)) {
     std::ostringstream manifest;
-    manifest << std::ifstream(beside, std::ios::binary).rdbuf();
+    if (fs::file_size(beside) < 8 << 20) manifest << std::ifstream(beside, std::ios::binary).rdbuf();  // 0.1 MB
     if (json_value(manifest.str(), {"format"}) != "1")
       throw Mistake("the manifest " + beside.string() + " is damaged or of another format: export again");
     if (json_value(manifest.str(), {"files", path.filename().string(), "sha256"}) != '"' + sha256::digest(file) + '"')

@@ -110,7 +110,7 @@ def test_a_transcript_holds_what_was_said_and_no_control_characters(bot: Chatbot
     log = io.StringIO()
     talk = Conversation(bot, log)
     replies = [talk.reply("Hello."), talk.reply("\x1b[31mHow are\tyou?")]
-    assert log.getvalue() == f"> Hello.\n{replies[0]}\n>  [31mHow are you?\n{replies[1]}\n"
+    assert log.getvalue() == f"> Hello.\n{replies[0]}\n> \\x1b[31mHow are\\tyou?\n{replies[1]}\n"
 
 
 def test_a_decoding_is_described_by_what_is_not_the_default() -> None:

@@ -178,6 +178,13 @@ def test_any_bytes_get_the_answer_that_python_gives_to_their_reading(client: Pat
     assert answers(client, bundle, *lines) == [module.reply(line.decode("utf-8", "replace")) for line in lines]
 
 
+def test_every_plane_of_unicode_is_read_as_python_reads_it(client: Path, bundle: Path) -> None:
+    module = load_bundle(bundle).module
+    planes = ["".join(map(chr, range(start, start + 0x10000, 37))) for start in range(0, 0x110000, 0x10000)]
+    lines = [plane.encode("utf-8", "surrogatepass").replace(b"\n", b" ") + b" how are you?" for plane in planes]
+    assert answers(client, bundle, *lines) == [module.reply(line.decode("utf-8", "replace")) for line in lines]
+
+
 def test_a_line_of_any_length_is_answered_in_bounded_memory(client: Path, bundle: Path) -> None:
     reply = load_bundle(bundle).module.reply("how are you")
     long = b"xq " * (10 * MEGABYTES // 3) + b"how are you " * 50
@@ -220,6 +227,9 @@ def test_a_file_that_is_not_what_its_manifest_says_is_not_opened(client: Path, b
     for damaged in ("", "{", "[]", whole[:40], "\0" * 100, whole.replace('"format": 1', '"format": 2', 1)):
         manifest.write_text(damaged)
         assert "manifest" in refused(run(client, copy, text=b"hello\n"))
+    with manifest.open("r+") as large:
+        large.truncate(9 * MEGABYTES)
+    assert "manifest" in refused(run(client, copy, text=b"hello\n"))
     manifest.unlink()  # the file alone, as where it was sent by itself
     assert run(client, copy, text=b"hello\n").returncode == 0
 

@@ -146,6 +146,17 @@ def test_damaged_bytes_are_refused(packed: RunDirectory, tmp_path: Path) -> None
             Checkpoint.load(tmp_path / "best.pt")
 
 
+def test_many_matrices_of_the_same_bytes_are_refused(packed: RunDirectory, tmp_path: Path) -> None:
+    data = torch.load(packed.best, weights_only=True)
+    values = torch.ones(1, 60_000, dtype=torch.uint8)
+    for width in range(1, 200):
+        matrix = {"values": values[:, : 60_000 // width * width].view(width, -1), "scales": torch.ones(width, 1)}
+        data["model"][f"matrix{width}"] = matrix
+    torch.save(data, tmp_path / "best.pt")
+    with pytest.raises(ChatbotError, match="share their bytes"):
+        Checkpoint.load(tmp_path / "best.pt")
+
+
 def test_what_was_trained_here_goes_before_the_bot_in_the_box(trained: RunDirectory, tmp_path: Path) -> None:
     for name in ("pretrained", "mine"):
         (tmp_path / name).mkdir()
