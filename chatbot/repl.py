@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import IO, TextIO
 
 from .bot import Chatbot
-from .conversation import Conversation, describe
+from .conversation import Conversation, describe, transcribe
 from .errors import ChatbotError
 
 LEAVE = {"quit", "q", "/quit"}
@@ -24,7 +24,7 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | Non
         log: where the conversation is written as well.
     """
     if not sys.stdin.isatty():
-        answer_lines(bot, sys.stdin, sys.stdout)
+        answer_lines(bot, sys.stdin, sys.stdout, log)
         return
     with contextlib.suppress(ImportError):  # Windows has none
         import readline  # noqa: F401  # importing it is what gives input() line editing and history
@@ -53,9 +53,11 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | Non
             return
 
 
-def answer_lines(bot: Chatbot, lines: Iterable[str], out: TextIO) -> None:
+def answer_lines(bot: Chatbot, lines: Iterable[str], out: TextIO, log: IO[str] | None = None) -> None:
     """One reply on one line for each line of the input, as soon as it came; an empty one for a line without words."""
     for line in lines:
         if line.strip().lower() in LEAVE:
             return
-        print(bot.reply(line), file=out, flush=True)
+        reply = bot.reply(line)
+        print(reply, file=out, flush=True)
+        transcribe(log, line, reply)
