@@ -9,6 +9,7 @@ log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov
 import contextlib
 import copy
 import dataclasses
+import gc
 import math
 import os
 import random
@@ -344,6 +345,7 @@ class Trainer:
             self.journal.write_attention(step, attention_picture(weights, words, reply), number)
         if self.settings.histograms:
             self.journal.write_histograms(step, self.model)
+        gc.collect()  # a drawn figure refers to itself: without this tens of megabytes of them would wait
 
     def _bot(self) -> Chatbot:
         """The bot of the weights that are judged, as they are."""

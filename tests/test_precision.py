@@ -108,5 +108,5 @@ def test_auto_never_takes_a_device_that_nobody_tried_here(monkeypatch: pytest.Mo
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one here")
 def test_a_device_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(ChatbotError, match="no device 'mps' here.*--device cpu"):
+    with pytest.raises(ChatbotError, match=r"no device 'mps' here.*--device cpu"):
         pick_device("mps")
