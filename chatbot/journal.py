@@ -17,7 +17,7 @@ from .files import atomic_file
 def spaced(step: int, every: int, most: int) -> bool:
     """Whether a step is one of those at which something is written: every `every` steps, and less often as they grow.
 
-    After `most` times (a power of two) it is every second of those steps, after twice as many steps every fourth, and
+    After `most` times (a power of two, at least 2) it is every second of those steps, after twice as many steps every fourth, and
     so on: whenever the steps double, `most` / 2 times are added. It depends on the step alone, so a resumed training
     writes at the same steps.
     """
