@@ -17,9 +17,9 @@ from .files import atomic_file
 def spaced(step: int, every: int, most: int) -> bool:
     """Whether a step is one of those at which something is written: every `every` steps, and less often as they grow.
 
-    After `most` times (a power of two, at least 2) it is every second of those steps, after twice as many steps every fourth, and
-    so on: whenever the steps double, `most` / 2 times are added. It depends on the step alone, so a resumed training
-    writes at the same steps.
+    After `most` times (a power of two from 2 on) it is every second of those steps, after twice as many steps every
+    fourth, and so on: whenever the steps double, `most` / 2 times are added. It depends on the step alone, so a resumed
+    training writes at the same steps.
     """
     times, rest = divmod(step, every)
     return rest == 0 and times % (1 << max(0, times.bit_length() - most.bit_length() + 1)) == 0
