@@ -227,7 +227,8 @@ def export(arguments: argparse.Namespace) -> int:
     """chatbot export"""
     import torch
 
-    torch.set_num_threads(1)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     run = _existing_run(arguments)
     if arguments.onnx or arguments.quantize:
         return _export_onnx(arguments, run)
@@ -267,7 +268,6 @@ def pack(arguments: argparse.Namespace) -> int:
 
 def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
     from .exchange import export_onnx, onnx_paths
-    from .manifest import renew_manifest
 
     folder, checkpoint, figures = arguments.out or run.export, run.load_chosen(), {}
     for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
@@ -280,7 +280,6 @@ def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
             f"batch: {proof.equal} of {proof.tokens} reply tokens equal, scores within "
             f"{proof.largest_score_difference:.1g}"
         )
-        renew_manifest(folder, onnx_paths(folder, quantized))
         figures["int8" if quantized else "fp32"] = {"files": files, **dataclasses.asdict(proof)}
     _say(f"try next:\n  make chat RUN={next(iter(files))}")
     _figures(arguments, figures)
@@ -322,11 +321,15 @@ def chat(arguments: argparse.Namespace) -> int:
     from .answers import answer_file
     from .bot import Chatbot
     from .checkpoint import PRETRAINED, find_model
+    from .conversation import transcribe
     from .repl import converse
 
     if (arguments.file is None) != (arguments.out is None):
         raise ChatbotError("--file PROMPTS and --out REPLIES go together")
-    torch.set_num_threads(arguments.threads or 1)
+    if arguments.file is not None and (arguments.log is not None or arguments.prompt is not None):
+        raise ChatbotError("--file answers a file into --out: leave out --log and --prompt")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     path = find_model(arguments.run, arguments.checkpoints_dir)
     if arguments.run is None and path.name == PRETRAINED:
         _say(f"Nothing is trained here yet: this is the bot that comes with the program ({path / 'MODEL_CARD.md'}).")
@@ -335,15 +338,18 @@ def chat(arguments: argparse.Namespace) -> int:
     bot.decoding = decoding_from_flags(arguments, bot.decoding)
     if backward:
         bot.rerank_with(backward)
-    if arguments.prompt is not None:
-        print(bot.reply(arguments.prompt))
-    elif arguments.file is not None:
+    if arguments.file is not None:
         count = answer_file(bot, arguments.file, arguments.out, arguments.batch_size)
         _say(f"wrote {arguments.out}: {count:,} replies")
-    else:
-        with contextlib.ExitStack() as stack:
-            log = None if arguments.log is None else stack.enter_context(_appended(arguments.log))
+        return 0
+    with contextlib.ExitStack() as stack:
+        log = None if arguments.log is None else stack.enter_context(_appended(arguments.log))
+        if arguments.prompt is None:
             converse(bot, str(path), quiet=arguments.quiet, log=log)
+        else:
+            reply = bot.reply(arguments.prompt)
+            print(reply)
+            transcribe(log, arguments.prompt, reply)
     return 0
 
 
@@ -437,6 +443,10 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--config", type=Path, metavar="FILE", help="settings from a saved config.json")
         add_flags(made, *sections)
 
+    def threads(made: argparse.ArgumentParser, default: int) -> None:
+        help = f"CPU threads; 0 is torch's choice (default: {default})"
+        made.add_argument("--threads", type=_count, default=default, metavar="INT", help=help)
+
     def places(made: argparse.ArgumentParser, *, data: bool = False, runs: bool = False, device: bool = False) -> None:
         if data:
             made.add_argument(
@@ -455,9 +465,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         if device:
             made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-            made.add_argument(
-                "--threads", type=_count, default=0, metavar="INT", help="CPU threads; 0 is torch's choice"
-            )
+            threads(made, 0)
 
     made = verb(prepare, "read a corpus and write numbered pairs")
     made.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
@@ -518,6 +526,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)"
     )
     made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
+    threads(made, 1)
     places(made, runs=True)
 
     made = verb(pack, "write a run at a quarter of its size, to keep or pass on, with its deployable file")
@@ -551,9 +560,11 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--batch-size", type=_whole(1, 1 << 16), default=256, metavar="INT", help="with --file: (default: 256)"
     )
-    made.add_argument("--log", type=Path, metavar="FILE", help="write the conversation there too, behind what it holds")
+    made.add_argument(
+        "--log", type=Path, metavar="FILE", help="write prompts and replies there too, behind what it holds"
+    )
     made.add_argument("--quiet", action="store_true", help="say nothing of unknown words")
-    made.add_argument("--threads", type=_count, default=1, metavar="INT", help="CPU threads (default: 1)")
+    threads(made, 1)
     made.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     made.add_argument("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the reply")
     places(made, runs=True)

@@ -15,7 +15,7 @@ from .errors import ChatbotError
 from .exchange import OnnxDecoder, OnnxEncoder, load_onnx, onnx_paths
 from .likelihood import log_likelihood
 from .model import Seq2Seq
-from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
+from .tokenizer import TOKENIZERS, Tokenizer, last_words
 from .vocabulary import EOS, EOS_ID, SEP, Vocabulary
 
 
@@ -204,17 +204,20 @@ class Chatbot:
             found.setdefault(self.text(hypothesis.ids), hypothesis.log_prob)
         return list(found.items())[:count]
 
-    def attend(self, prompt: Sequence[int]) -> tuple[list[str], list[str], np.ndarray]:
+    def attend(
+        self, prompt: Sequence[int], decoding: DecodingConfig | None = None
+    ) -> tuple[list[str], list[str], np.ndarray]:
         """How a reply looks at its prompt.
 
         Args:
             prompt: ids, at least one.
+            decoding: how the reply is found, which with the same seed is the same one again; None is the bot's own.
 
         Returns:
             the S tokens of the prompt (and the `<eos>` that a model of the lineage reads behind it), the T tokens of
             the reply (`<eos>` with them), attention weights (T, S).
         """
-        best = self.decode([prompt], self.decoding, self.max_length + 1)[0][0]
+        best = self.decode([prompt], decoding or self.decoding, self.max_length + 1)[0][0]
         tokens = self.vocabulary.tokens
         said = [tokens[id] for id in [*best.ids, EOS_ID][: len(best.attention)]]
         read = [tokens[id] for id in prompt] + [EOS] * (best.attention.shape[1] - len(prompt))
@@ -222,7 +225,7 @@ class Chatbot:
 
     def words(self, text: str) -> list[str]:
         """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""
-        return self.tokenizer.tokenize(text[-MAX_CHARACTERS:])[-MAX_WORDS:]
+        return last_words(self.tokenizer, text)
 
     def unknown_words(self, text: str) -> list[str]:
         """Those words of a sentence that the bot never learnt, each once, in order."""

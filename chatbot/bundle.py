@@ -125,7 +125,7 @@ class BundleModule(nn.Module):
         src, src_lengths = self._padded([ids])
         found = self.beam(src, src_lengths, Limits(self.max_length + 1), count, count, 0.0)
         tokens: list[list[int]] = found.tokens[0].tolist()
-        scores: list[float] = found.scores[0].double().sum(dim=1).tolist()
+        scores: list[float] = found.scores[0].cpu().double().sum(dim=1).tolist()
         totals: list[float] = found.totals[0].tolist()
         seen: dict[str, bool] = {}
         for n in range(len(tokens)):

@@ -13,6 +13,7 @@ checkpoints/RUN/
     training.lock        held, while a training writes here, by its process, which it names
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -323,15 +324,19 @@ class RunDirectory:
     def load_chosen(self) -> Checkpoint:
         """What chat, evaluate and export open: `best.pt` or `last.pt` as the settings' `keep` says, else the other.
 
+        How replies are found is as `config.json` says, which may be edited: no weight depends on that.
+
         Raises:
-            ChatbotError: nothing was trained here yet, or the file is damaged.
+            ChatbotError: nothing was trained here yet, or a file is damaged.
         """
         if not self.is_trained:
             raise ChatbotError(f"{self.path} holds no trained model; train one: make train RUN={self.path.name}")
         keeps_last = self.config.exists() and Config.load(self.config).training.keep == "last"
-        if self.best.exists() and not keeps_last:
-            return Checkpoint.load(self.best)
-        return self.load_last()
+        checkpoint = Checkpoint.load(self.best) if self.best.exists() and not keeps_last else self.load_last()
+        if self.config.exists():
+            decoding = Config.load(self.config, over=checkpoint.config).decoding
+            checkpoint.config = dataclasses.replace(checkpoint.config, decoding=decoding)
+        return checkpoint
 
 
 def is_bundle(path: Path) -> bool:

@@ -158,6 +158,7 @@ class TrainingConfig:
     keep: str = setting("best", "the checkpoint that chat, evaluate and export open", choices=("best", "last"))
     max_minutes: float = setting(18.0, "stop (and save) after so many minutes; 0 is no limit", low=0, high=1e7)
     seed: int = setting(1, "of weights, order and dropout", low=0, high=(1 << 63) - 1)
+    deterministic: bool = setting(False, "on a GPU the same bits each time, as on a CPU anyway; slower")
 
     def __post_init__(self) -> None:
         _check(self)
@@ -201,6 +202,24 @@ class DecodingConfig:
         return {"greedy": 1, "beam": self.beam_width, "sample": self.samples}[self.method]
 
 
+def method_of(field: dataclasses.Field) -> str | None:
+    """The one method that a field of `DecodingConfig` belongs to, as its help says; None where it is of all."""
+    owner, colon, _ = field.metadata["help"].partition(":")
+    return owner if colon and owner in ("beam", "sample") else None
+
+
+def _decoding(base: DecodingConfig, values: dict[str, Any]) -> DecodingConfig:
+    """`base` with `values`, none of which may belong to another method: it would change nothing."""
+    made = _replace(base, values)
+    for field in dataclasses.fields(made):
+        if field.name in values and method_of(field) not in (None, made.method):
+            raise ChatbotError(
+                f"{field.name.replace('_', '-')} belongs to the method {method_of(field)}, and the method here is "
+                f"{made.method}"
+            )
+    return made
+
+
 # by name, for `evaluate --decodings`; `default` is the run's own
 DECODINGS: dict[str, DecodingConfig] = {
     "greedy": DecodingConfig(method="greedy"),
@@ -218,7 +237,7 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
         own: what `default` stands for.
 
     Raises:
-        ChatbotError: there is no such decoding or setting, or a value is out of bounds.
+        ChatbotError: there is no such decoding or setting, a value is out of bounds, or a setting is of another method.
     """
     name, _, changes = text.partition(":")
     if name != "default" and name not in DECODINGS:
@@ -230,7 +249,7 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
             values[field] = json.loads(value)
         except ValueError as error:
             raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
-    return _replace(own if name == "default" else DECODINGS[name], values)
+    return _decoding(own if name == "default" else DECODINGS[name], values)
 
 
 @dataclass(frozen=True)
@@ -382,10 +401,14 @@ def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
 
 
 def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:
-    """A run's `own` decoding with what the flags that were given say; for another method, that one's plain form."""
+    """A run's `own` decoding with what the flags that were given say; for another method, that one's plain form.
+
+    Raises:
+        ChatbotError: a value is out of bounds, or a flag belongs to another method.
+    """
     given = _given(arguments).get(_section_name(DecodingConfig), {})
     method = given.get("method", own.method)
-    return _replace(own if method == own.method else DECODINGS[method], given)
+    return _decoding(own if method == own.method else DECODINGS[method], given)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from .bot import Chatbot
-from .config import DECODINGS, DecodingConfig
+from .config import DECODINGS, DecodingConfig, method_of
 from .errors import ChatbotError, printable
 from .pictures import attention_picture, save_picture
 from .tokenizer import MAX_CHARACTERS
@@ -32,7 +32,8 @@ class Conversation:
         self.bot, self.log = bot, log
         self.turns: list[str] = []
         self.prompt: list[int] = []  # the newest one, as the network read it
-        self.own, self.count = bot.decoding, 0
+        self.answered_by = self.own = bot.decoding  # how it was answered, and how the conversation began
+        self.count = 0
 
     def reply(self, text: str) -> str:
         """The answer to the next sentence; "" where there is no word to answer to (then nothing is remembered)."""
@@ -43,11 +44,9 @@ class Conversation:
         prompt = self.bot.prompt_ids(text, self.turns)
         reply = self.bot.reply_ids([prompt])[0]
         if prompt:
-            self.prompt = prompt
+            self.prompt, self.answered_by = prompt, self.bot.decoding
             self.turns = [*self.turns, text, reply][-max(1, self.bot.context) :]
-        if self.log:
-            self.log.write(f"> {printable(text)}\n{reply}\n")
-            self.log.flush()
+        transcribe(self.log, text, reply)
         return reply
 
     def command(self, line: str) -> str:
@@ -100,7 +99,7 @@ class Conversation:
         """/attention FILE.png: how the last reply looked at your sentence, as a picture, or printed without FILE"""
         if not self.prompt:
             return "(say something first)"
-        words, said, weights = self.bot.attend(self.prompt)
+        words, said, weights = self.bot.attend(self.prompt, self.answered_by)
         if not file:
             return alignment(words, said, weights)
         save_picture(Path(file), attention_picture(weights, words, said))
@@ -135,8 +134,8 @@ def describe(decoding: DecodingConfig) -> str:
     """A decoding in a few words: what differs from the defaults and belongs to its method."""
     defaults, said = DecodingConfig(), [decoding.method]
     for field in dataclasses.fields(DecodingConfig):
-        value, owner = getattr(decoding, field.name), field.metadata["help"].partition(":")[0]
-        if field.name in ("method", "seed") or owner in {"beam", "sample"} - {decoding.method}:
+        value = getattr(decoding, field.name)
+        if field.name in ("method", "seed") or method_of(field) not in (None, decoding.method):
             continue
         if value != getattr(defaults, field.name) or (decoding.method, field.name) in SHOWN:
             said.append(f"{field.name.replace('_', ' ')} {value:g}")
@@ -154,6 +153,13 @@ def alignment(words: Sequence[str], said: Sequence[str], weights: np.ndarray) ->
         for word, row in zip(said, weights, strict=True)
     ]
     return "\n".join([head, *rows])
+
+
+def transcribe(log: IO[str] | None, text: str, reply: str) -> None:
+    """Write a sentence and its reply to a log, if there is one."""
+    if log:
+        log.write(f"> {printable(text.rstrip())}\n{reply}\n")
+        log.flush()
 
 
 def _usage(method: Callable[..., str]) -> str:

@@ -98,7 +98,7 @@ class Decoding:
             how = (settings.samples, settings.seed, settings.temperature, settings.top_k, settings.top_p)
             return self.sampling(src, src_lengths, limits, *how)
         tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
-        return Hypotheses(tokens, scores, scores.double().sum(dim=-1), attention)
+        return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
 
     def _reranked(
         self, prompts: Sequence[Sequence[int]], found: list[list[Hypothesis]], settings: DecodingConfig
@@ -118,7 +118,7 @@ def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]
     is_eos = result.tokens == EOS_ID
     ends = torch.where(is_eos.any(dim=-1), is_eos.long().argmax(dim=-1) + 1, result.tokens.size(-1)).tolist()  # (B, N)
     more = result.attention.size(-1) - max(src_lengths)  # the EOS that a model of the lineage reads behind each prompt
-    tokens, log_probs, totals = result.tokens.tolist(), result.scores.double().sum(dim=-1).tolist(), result.totals
+    tokens, log_probs, totals = result.tokens.tolist(), result.scores.cpu().double().sum(dim=-1).tolist(), result.totals
     attention = result.attention.float().cpu().numpy()
     return [
         _best_first(

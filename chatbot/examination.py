@@ -1,5 +1,6 @@
 """A run examined on a split: its checkpoint, its corpus, all figures, and the file that keeps them."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +11,7 @@ from .bot import Chatbot
 from .checkpoint import Checkpoint, RunDirectory
 from .config import DecodingConfig, decoding_named
 from .distributed import pick_device
+from .errors import ChatbotError
 from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
 from .files import atomic_file, read_whole
 from .preparation import Preparation
@@ -52,6 +54,7 @@ class Examination:
             ChatbotError: nothing is trained there, the corpus is missing or has changed, the split is empty.
         """
         checkpoint = run.load_chosen()
+        ways = self._decodings(checkpoint)
         prepared, dataset, split = yardstick(
             checkpoint, self.data_dir, corpus=self.corpus, split=self.split, workers=self.workers
         )
@@ -66,8 +69,8 @@ class Examination:
         spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
         if self.backward:
-            bot.rerank_by(self.backward.load_chosen(), str(self.backward.path))
-        decodings = {name: bot.replier(decoding) for name, decoding in self._decodings(checkpoint).items()}
+            bot.rerank_by(self._reranker, str(self.backward.path))
+        decodings = {name: bot.replier(decoding) for name, decoding in ways.items()}
         rows = answer(decodings, dataset, indices, training, self.batch_size)
         figures = {
             "run": str(run.path),
@@ -106,8 +109,19 @@ class Examination:
         same = all(figures.get(key) == value for key, value in wanted.items())
         return figures | {"run": str(run.path)} if same else None
 
+    @functools.cached_property
+    def _reranker(self) -> Checkpoint:
+        assert self.backward is not None
+        return self.backward.load_chosen()
+
     def _decodings(self, checkpoint: Checkpoint) -> dict[str, DecodingConfig]:
-        return {name: decoding_named(name, checkpoint.config.decoding) for name in self.decodings}
+        found = {name: decoding_named(name, checkpoint.config.decoding) for name in self.decodings}
+        if self.backward and all(decoding.candidates == 1 for decoding in found.values()):
+            raise ChatbotError(
+                f"--rerank has one reply to choose from by {', '.join(found)}: add a decoding that finds more, such as "
+                "--decodings beam, or sample:samples=20"
+            )
+        return found
 
     def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """What figures depend on, besides the split and the content of the corpus."""
@@ -119,7 +133,7 @@ class Examination:
             "limit": self.limit,
             "seed": SEED,
             "decodings": {name: asdict(decoding) for name, decoding in self._decodings(checkpoint).items()},
-            "backward": self.backward.load_chosen().digest() if self.backward else None,
+            "backward": self._reranker.digest() if self.backward else None,
         }
 
 

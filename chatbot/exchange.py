@@ -29,6 +29,7 @@ from .dataset import pad_prompts
 from .errors import ChatbotError
 from .files import atomic_file
 from .graph import extra
+from .manifest import add_to_manifest, refuse_other_weights
 from .model import Seq2Seq
 from .operators import Network
 from .quantization import quantize
@@ -128,13 +129,15 @@ def onnx_paths(folder: Path, quantized: bool = False) -> tuple[Path, Path, Path]
 def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False) -> Agreement:
     """Write the three ONNX files of a checkpoint, after they were read back and compared with the eager model.
 
-    In fp32 the replies must be the model's; in int8 nearly all of their tokens.
+    In fp32 the replies must be the model's; in int8 nearly all of their tokens. The folder's manifest names them too.
 
     Raises:
-        ChatbotError: they are not (then nothing is written), the extra `[onnx]` is not installed, or a file cannot be
-            written.
+        ChatbotError: they are not (then nothing is written), the folder holds an export of another checkpoint, the
+            extra `[onnx]` is not installed, or a file cannot be written.
     """
     extra("onnxruntime")  # rather missed now than when all is written
+    digest, written = checkpoint.digest(), onnx_paths(folder, quantized)
+    refuse_other_weights(folder, written, digest)
     model = checkpoint.build_model()
     weights: Any = {name: weight.float().numpy() for name, weight in checkpoint.model.items()}
     network = Network(
@@ -147,12 +150,14 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
     digest = checkpoint.digest()
     with contextlib.ExitStack() as stack:
         paths = []
-        for kind, make, path in zip(KINDS, makers, onnx_paths(folder, quantized), strict=True):
+        for kind, make, path in zip(KINDS, makers, written, strict=True):
             file = stack.enter_context(atomic_file(path))
             file.write(_sealed(make(_metadata(checkpoint, kind, quantized, digest))))
             file.flush()
             paths.append(Path(file.name))
-        return _prove(checkpoint, model, paths, quantized)
+        proof = _prove(checkpoint, model, paths, quantized)
+    add_to_manifest(folder, written, digest)
+    return proof
 
 
 def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from .model import Seq2Seq
 from .quantization import quantized
 from .search import GreedySearchDecoder, Limits
 from .spelling import Spelling, table_sha256
-from .tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, Tokenizer
+from .tokenizer import TOKENIZERS, Tokenizer, last_words
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
 BUNDLE_FORMAT = 2
@@ -89,6 +89,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     vocabulary, spelling = checkpoint.vocabulary, Spelling(checkpoint.tokenizer.name)
     return {
         "bundle_format": BUNDLE_FORMAT,
+        "checkpoint": checkpoint.digest(),
         "torch": torch.__version__,
         "tokenizer": checkpoint.tokenizer.name,
         "unicode": unicodedata.unidata_version,
@@ -117,7 +118,7 @@ def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
     golden = []
     for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in own)]:
-        ids = vocabulary.encode(tokenizer.tokenize(text[-MAX_CHARACTERS:])[-MAX_WORDS:])
+        ids = vocabulary.encode(last_words(tokenizer, text))
         tokens, scores = list[int](), list[float]()
         if ids:
             found = search(*pad_prompts([ids]), checkpoint.config.corpus.max_length + 1)

@@ -22,7 +22,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.requested = True
-        signal.signal(number, before[signal.Signals(number)])
+        for each, handler in before.items():  # the second one may be of the other kind
+            signal.signal(each, handler)
         if os.environ.get("RANK", "0") == "0":  # of the processes that train together, one speaks
             # not print: the signal may have come in the middle of one
             os.write(2, b"\nstopping after this step, saving; once more quits at once\n")

@@ -1,4 +1,7 @@
-"""What a training writes down: `metrics.jsonl` for scripts, TensorBoard events for people; the same numbers in both."""
+"""What a training writes down: `metrics.jsonl` for scripts, TensorBoard events for people; the same numbers in both.
+
+However long a training gets, its files stay small: `spaced` says at which steps something is written.
+"""
 
 import contextlib
 import json
@@ -13,6 +16,17 @@ from torch import nn
 from .checkpoint import RunDirectory
 from .errors import ChatbotError
 from .files import atomic_file
+
+
+def spaced(step: int, every: int, most: int) -> bool:
+    """Whether a step is one of those at which something is written: every `every` steps, and less often as they grow.
+
+    After `most` times (a power of two from 2 on) it is every second of those steps, after twice as many steps every
+    fourth, and so on: whenever the steps double, `most` / 2 times are added. It depends on the step alone, so a resumed
+    training writes at the same steps.
+    """
+    times, rest = divmod(step, every)
+    return rest == 0 and times % (1 << max(0, times.bit_length() - most.bit_length() + 1)) == 0
 
 
 class Journal:

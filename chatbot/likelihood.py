@@ -31,7 +31,7 @@ def log_likelihood(model: Seq2Seq, sources: Sequence[Sequence[int]], targets: Se
         rows = order[start : start + BATCH]
         batch = collate([(sources[row], targets[row]) for row in rows]).to(device)
         logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
-        losses = F.cross_entropy(logits.float(), batch.targets, reduction="none").double().cpu()  # (tokens,)
+        losses = F.cross_entropy(logits.float(), batch.targets, reduction="none").cpu().double()  # (tokens,)
         pair = torch.tensor(rows).repeat_interleave(batch.tgt_lengths)
         found.index_add_(0, pair, -losses)
     return found

@@ -62,11 +62,32 @@ def write_manifest(folder: Path, description: dict[str, Any], golden: Sequence[G
     )
 
 
-def renew_manifest(folder: Path, written: Sequence[Path]) -> None:
-    """Take files that were just written into a folder into its manifest, if it has one; the other entries stay."""
+def add_to_manifest(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
+    """Take files that were just written into a folder into its manifest; the other entries stay.
+
+    Args:
+        checkpoint: the digest of what they were written of. A folder without a manifest gets one that says no more.
+    """
+    data: dict[str, Any] = {"format": MANIFEST_FORMAT, "checkpoint": checkpoint, "files": {}, "golden": []}
     if (folder / MANIFEST).exists():
         data = read_manifest(folder)
-        _write(folder, {**data, "files": {**data["files"], **_entries(written)}})
+    _write(folder, {**data, "files": {**data["files"], **_entries(written)}})
+
+
+def refuse_other_weights(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
+    """See that a folder into which files are to be written holds no other model than the checkpoint with this digest.
+
+    Raises:
+        ChatbotError: an export of another is there, or files that no manifest tells of.
+    """
+    if (folder / MANIFEST).exists():
+        same = read_manifest(folder).get("checkpoint") == checkpoint
+    else:
+        same = not any(path.suffix in (".pt", ".onnx") and path not in written for path in folder.glob("*"))
+    if not same:
+        raise ChatbotError(
+            f"{folder} holds an export of other weights or settings: delete it, or name a new folder with --out"
+        )
 
 
 def refuse_to_replace(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -43,8 +42,7 @@ def token_sums(logits: Tensor, targets: Tensor) -> TokenSums:
     """logits (N, V), targets (N,) -> the batch's sums."""
     loss = F.cross_entropy(logits.float(), targets, reduction="sum")
     correct = (logits.argmax(dim=-1) == targets).sum()
-    loss_sum, correct_sum = torch.stack((loss.double(), correct.double())).tolist()
-    return TokenSums(loss_sum, correct_sum, float(targets.numel()))
+    return TokenSums(loss.item(), float(correct.item()), float(targets.numel()))
 
 
 def perplexity(mean_loss: float) -> float:

@@ -5,7 +5,7 @@ import sys
 from typing import IO, TextIO
 
 from .bot import Chatbot
-from .conversation import Conversation, describe
+from .conversation import Conversation, describe, transcribe
 from .errors import ChatbotError, printable
 from .inputs import line_ends
 from .tokenizer import MAX_CHARACTERS
@@ -26,7 +26,7 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | Non
         log: where the conversation is written as well.
     """
     if not sys.stdin.isatty():
-        answer_lines(bot, sys.stdin.buffer, sys.stdout)
+        answer_lines(bot, sys.stdin.buffer, sys.stdout, log)
         return
     with contextlib.suppress(ImportError):  # Windows has none
         import readline  # noqa: F401  # importing it is what gives input() line editing and history
@@ -55,7 +55,7 @@ def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | Non
             return
 
 
-def answer_lines(bot: Chatbot, lines: IO[bytes], out: TextIO) -> None:
+def answer_lines(bot: Chatbot, lines: IO[bytes], out: TextIO, log: IO[str] | None = None) -> None:
     """One reply on one line for each line of the input, as soon as it came; an empty one for a line without words.
 
     Of a line of any length only the end is held. Bytes that are not UTF-8 are read as U+FFFD.
@@ -71,4 +71,6 @@ def answer_lines(bot: Chatbot, lines: IO[bytes], out: TextIO) -> None:
             raise ChatbotError(f"cannot read the input: {error.strerror or error}") from error
         if not line or line.strip().lower() in LEAVE:
             return
-        print(bot.reply(line), file=out, flush=True)
+        reply = bot.reply(line)
+        print(reply, file=out, flush=True)
+        transcribe(log, line, reply)

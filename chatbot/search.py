@@ -166,8 +166,8 @@ class SearchDecoder(nn.Module):
         if n > 0 and n <= length:
             grams = said.unfold(1, n, 1)  # (R, t - n + 1, n) of what is said
             again = (grams[:, :, : n - 1] == said[:, length - n + 1 :].unsqueeze(1)).all(dim=2)
-            # PAD stands for none: it is forbidden anyhow
-            ranked.scatter_(1, grams[:, :, n - 1].masked_fill(~again, self.pad_id), float("-inf"))
+            bar = torch.where(again, float("-inf"), float("inf")).to(ranked.dtype)
+            ranked.scatter_reduce_(1, grams[:, :, n - 1], bar, "amin")
         if length < limits.min_length:
             end = ranked[:, self.eos_id].clone()
             ranked[:, self.eos_id] = float("-inf")

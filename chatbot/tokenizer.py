@@ -128,6 +128,11 @@ def is_contraction(word: str) -> bool:
     return word in ("'s", "'m", "'re", "'ve", "'ll", "'d")
 
 
+def last_words(tokenizer: Tokenizer, text: str) -> list[str]:
+    """The words that are read of a prompt: at most the last 100, of its last 10,000 characters."""
+    return tokenizer.tokenize(text[-MAX_CHARACTERS:])[-MAX_WORDS:]
+
+
 TOKENIZERS: dict[str, Tokenizer] = {t.name: t for t in (EnglishTokenizer(), TutorialTokenizer())}
 
 _TUTORIAL_ASCII = {code: chr(code).lower() if chr(code).isalpha() or chr(code) in ".!?" else " " for code in range(128)}

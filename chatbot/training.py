@@ -9,11 +9,13 @@ log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov
 import contextlib
 import copy
 import dataclasses
+import gc
 import math
+import os
 import random
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from .errors import ChatbotError
 from .evaluation import held_out_sums
 from .frequencies import reply_counts
 from .interruption import leave_signals_alone, stop_on_signal
-from .journal import Journal
+from .journal import Journal, spaced
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
@@ -41,12 +43,13 @@ from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
 from .vocabulary import EOS_ID
 
-LOG_EVERY = 25  # steps between two lines of metrics
+LOG_EVERY = 25  # steps between two lines of metrics, at first
+LINES = 4096  # after so many lines they come half as often, and so on
+LOOKS = 256  # the same for what is heavier: sample replies, attention, histograms, which come with validations
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
 READERS = 2  # processes that read ahead for each GPU
-NEVER = 1 << 62  # a step that does not come
 
 
 @dataclass
@@ -106,6 +109,8 @@ class Trainer:
     def __init__(self, config: Config, prepared: Path, run: RunDirectory, group: Group, resume: bool) -> None:
         self.config, self.run, self.group, self.device = config, run, group, group.device
         self.settings: TrainingConfig = config.training
+        if self.settings.deterministic:  # cuBLAS reads this when it first multiplies
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.vocabulary = load_vocabulary(prepared)
         backward = config.model.direction == "backward"
         self.pairs = PairDataset(prepared, "train", backward=backward)
@@ -141,10 +146,9 @@ class Trainer:
         # what is judged and kept: an average of the weights over the last steps, or the weights themselves
         self.judged = copy.deepcopy(self.model) if self.settings.weight_averaging else self.model
         self.progress = Progress()
-        # of the steps since the last look, on the device: looking at every step would make it wait every time
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.gradient_norm = torch.zeros((), device=self.device)
-        self.first_bad_step = torch.full((), NEVER, device=self.device)
+        # scalars of the steps since the last look, on the device: reading at every step would make it wait every time
+        self.costs: list[Tensor] = []
+        self.gradient_norms: list[Tensor] = []
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
         self.journal: Journal | None = None
         with contextlib.ExitStack() as stack:
@@ -198,7 +202,7 @@ class Trainer:
                 over = bool(settings.max_minutes) and time.perf_counter() - started > 60 * settings.max_minutes
                 stopping, over = self._any(stop.requested, over)
                 validates = progress.step % settings.validate_every == 0 or progress.step == settings.steps
-                if progress.step % LOG_EVERY == 0:
+                if spaced(progress.step, LOG_EVERY, LINES):
                     self._log(bar)
                 if validates:
                     self._validate(bar)
@@ -236,35 +240,49 @@ class Trainer:
 
         self.model.train()
         self.optimizer.zero_grad()
-        for part in data.parts:
-            forced = coin < settings.teacher_forcing_ratio
-            loss, cost = batch_loss(self.model, part.to(self.device), settings, data.tokens, forced=forced)
-            loss.backward()
-            self.loss_sum += cost
-        self.group.sum_gradients(self.parameters)
-        self.gradient_norm = self.optimizer.step(progress.step)
+        with self._determined():
+            for part in data.parts:
+                forced = coin < settings.teacher_forcing_ratio
+                loss, cost = batch_loss(self.model, part.to(self.device), settings, data.tokens, forced=forced)
+                loss.backward()
+                self.costs.append(cost)
+            self.group.sum_gradients(self.parameters)
+            self.gradient_norms.append(self.optimizer.step(progress.step))
         progress.step += 1
-        bad_step = torch.where(self.gradient_norm.isfinite(), NEVER, progress.step)
-        self.first_bad_step = torch.minimum(self.first_bad_step, bad_step)
         if settings.weight_averaging and (progress.step % AVERAGE_EVERY == 0 or progress.step < AVERAGE_EVERY):
             average(self.judged, self.model, settings.weight_averaging, progress.step)
         progress.token_count += sum(len(part.targets) for part in data.parts)
         progress.pair_count += data.pairs
 
+    @contextlib.contextmanager
+    def _determined(self) -> Iterator[None]:
+        """With `deterministic` only kernels that give the same bits each time; torch raises where it has none."""
+        before = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(before or self.settings.deterministic)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+
     def _look(self) -> float:
         """Wait for the device, add up what the steps since the last look cost; returns the newest gradient's norm.
+
+        They are added on the host, in double precision, which is exact for so few floats: in one look or in several
+        (a run that was stopped in between), the sum is the same.
 
         Raises:
             ChatbotError: a gradient was not finite since then.
         """
-        loss_sum, norm, bad_step = torch.stack(
-            (self.loss_sum, self.gradient_norm.double(), self.first_bad_step.double())
-        ).tolist()
-        if bad_step < NEVER:
-            raise self._diverged(int(bad_step), "the gradient is not finite")
-        self.loss_sum.zero_()
-        self.progress.loss_sum += loss_sum
-        return norm
+        if not self.gradient_norms:
+            return math.nan
+        count = len(self.gradient_norms)
+        values = torch.stack(self.gradient_norms + self.costs).tolist()  # one transfer
+        self.gradient_norms, self.costs = [], []
+        for step, norm in enumerate(values[:count], self.progress.step - count + 1):
+            if not math.isfinite(norm):
+                raise self._diverged(step, "the gradient is not finite")
+        self.progress.loss_sum += math.fsum(values[count:])
+        return values[count - 1]
 
     def _diverged(self, step: int, sign: str) -> ChatbotError:
         settings = self.settings
@@ -304,7 +322,8 @@ class Trainer:
         self._look()
         if not len(self.held_out):
             return
-        sums = held_out_sums(self.judged, self.held_out, self.group, self.device)
+        with self._determined():
+            sums = held_out_sums(self.judged, self.held_out, self.group, self.device)
         better = sums.perplexity < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
         progress.best_perplexity = min(progress.best_perplexity, sums.perplexity)
@@ -321,15 +340,22 @@ class Trainer:
             seconds=progress.seconds,
             peak_memory_mb=peak_memory(self.device) / 1e6,
         )
-        bot = self._bot()
-        self.journal.write_samples(progress.step, self._samples(bot))
-        for number, prompt in enumerate(self._shown_prompts()[-2:]):
-            words, reply, weights = bot.attend(prompt)
-            self.journal.write_attention(progress.step, attention_picture(weights, words, reply), number)
-        if self.settings.histograms:
-            self.journal.write_histograms(progress.step, self.model)
+        if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
+            self._show()
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
         bar.write(f"step {progress.step}: held-out perplexity {sums.perplexity:.2f} ({mark})", file=sys.stderr)
+
+    def _show(self) -> None:
+        """Sample replies, attention and, on request, histograms, for TensorBoard."""
+        assert self.journal is not None
+        bot, step = self._bot(), self.progress.step
+        self.journal.write_samples(step, self._samples(bot))
+        for number, prompt in enumerate(self._shown_prompts()[-2:]):
+            words, reply, weights = bot.attend(prompt)
+            self.journal.write_attention(step, attention_picture(weights, words, reply), number)
+        if self.settings.histograms:
+            self.journal.write_histograms(step, self.model)
+        gc.collect()  # a drawn figure refers to itself: without this tens of megabytes of them would wait
 
     def _bot(self) -> Chatbot:
         """The bot of the weights that are judged, as they are."""

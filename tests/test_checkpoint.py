@@ -1,5 +1,6 @@
 """Checkpoints: whole, or refused in one line; nothing in them is run and no number in them allocates."""
 
+import json
 import pickle
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ import torch
 
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint, RunDirectory, find_run
+from chatbot.config import DecodingConfig
 from chatbot.errors import ChatbotError
 
 
@@ -135,3 +137,20 @@ def test_runs_are_found_by_name_by_path_and_as_the_latest(run: RunDirectory) -> 
         find_run("other", folder)
     with pytest.raises(ChatbotError, match="make train"):
         find_run(None, folder / "empty")
+
+
+def test_the_decoding_in_a_runs_settings_may_be_edited(trained: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(trained.path, run.path)
+    settings = json.loads(run.config.read_bytes())
+    settings["decoding"] = {"method": "beam", "beam_width": 3}
+    run.config.write_text(json.dumps(settings))
+    assert Chatbot.load(run.path).decoding == DecodingConfig(method="beam", beam_width=3)
+    assert Chatbot.load(run.best).decoding == DecodingConfig()  # a file alone has its own
+    del settings["decoding"]  # of a run from before there was that section
+    run.config.write_text(json.dumps(settings))
+    assert Chatbot.load(run.path).decoding == DecodingConfig()
+    settings["decoding"] = {"method": "guess"}
+    run.config.write_text(json.dumps(settings))
+    with pytest.raises(ChatbotError, match=r"config\.json: method must be one of"):
+        Chatbot.load(run.path)

@@ -1,5 +1,6 @@
 """The program as a person meets it: verbs, exit codes, one line for a mistake, a REPL that nothing breaks."""
 
+import io
 import json
 import os
 import shutil
@@ -150,21 +151,26 @@ def test_a_folder_of_the_runs_name_does_not_hide_the_run(
 
 
 @pytest.mark.parametrize(
-    ("flags", "decoding"),
+    ("flags", "decoding", "more"),
     [
-        (["--method", "beam", "--length-penalty", "0.7"], DecodingConfig(method="beam", length_penalty=0.7)),
-        (["--method", "sample", "--seed", "3"], DecodingConfig(method="sample", seed=3)),
+        (["--method", "beam", "--length-penalty", "0.7"], DecodingConfig(method="beam", length_penalty=0.7), []),
+        (["--method", "sample", "--seed", "3"], DecodingConfig(method="sample", seed=3), ["--samples", "4"]),
     ],
 )
 def test_flags_say_how_a_reply_is_found(
-    flags: list[str], decoding: DecodingConfig, trained: RunDirectory, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    decoding: DecodingConfig,
+    more: list[str],
+    trained: RunDirectory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["chat", str(trained.path), "--prompt", "How are you?", *flags]) == 0
     assert capsys.readouterr().out.strip() == Chatbot.load(trained.path, decoding=decoding).reply("How are you?")
-    rerank = ["--samples", "4", "--rerank", "tiny", "--checkpoints-dir", str(trained.path.parent)]
+    rerank = [*more, "--rerank", "tiny", "--checkpoints-dir", str(trained.path.parent)]
     assert main(["chat", str(trained.path), "--prompt", "Hello.", *flags, *rerank]) == 2
     assert "tiny cannot rerank: train it with --direction backward" in capsys.readouterr().err
     assert "width" in mistake(capsys, "chat", trained.path, *flags, "--beam-width", "0")
+    assert "top-k belongs to the method sample" in mistake(capsys, "chat", trained.path, "--top-k", "5")
     assert "one reply to rerank" in mistake(capsys, "chat", trained.path, "--rerank", trained.path)
 
 
@@ -298,3 +304,19 @@ def test_help_comes_without_loading_torch() -> None:
         [sys.executable, "-c", program + "assert 'torch' not in sys.modules"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_transcript_is_kept_of_prompts_and_pipes_too(
+    trained: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log.txt"
+    assert main(["chat", str(trained.path), "--prompt", "Hello.", "--log", str(log)]) == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("How are\tyou?\n\nHello."))
+    assert main(["chat", str(trained.path), "--log", str(log)]) == 0
+    first, second, empty, third = capsys.readouterr().out.split("\n")[:4]
+    assert log.read_text() == f"> Hello.\n{first}\n> How are you?\n{second}\n> \n{empty}\n> Hello.\n{third}\n"
+    out = tmp_path / "replies.tsv"
+    for flag in ("--log", "--prompt"):
+        line = mistake(capsys, "chat", trained.path, "--file", log, "--out", out, flag, tmp_path / "other")
+        assert "leave out --log and --prompt" in line
+    assert not out.exists()

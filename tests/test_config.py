@@ -20,6 +20,7 @@ from chatbot.config import (
     decoding_named,
     flags_given,
     from_flags,
+    method_of,
 )
 from chatbot.errors import ChatbotError
 
@@ -91,11 +92,11 @@ def test_nonsense_is_refused_by_name(data: object, word: str) -> None:
 def test_decoding_has_flags_of_its_own_over_the_runs() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser, ModelConfig, DecodingConfig)
-    flags = parser.parse_args(["--method", "beam", "--beam-width", "7", "--hidden-size", "9", "--top-p", "0.5"])
+    flags = parser.parse_args(["--method", "beam", "--beam-width", "7", "--hidden-size", "9", "--min-length", "2"])
     own = DecodingConfig(method="beam", seed=5, beam_width=3)
-    assert decoding_from_flags(flags, own) == DecodingConfig(method="beam", beam_width=7, top_p=0.5, seed=5)
+    assert decoding_from_flags(flags, own) == DecodingConfig(method="beam", beam_width=7, min_length=2, seed=5)
     # another method begins from its plain form, and not from what goes with the run's own
-    plain = dataclasses.replace(DECODINGS["beam"], beam_width=7, top_p=0.5)
+    plain = dataclasses.replace(DECODINGS["beam"], beam_width=7, min_length=2)
     assert decoding_from_flags(flags, DecodingConfig(method="sample", min_length=3, anti_lm=0.5)) == plain
     assert flags_given(flags, over=Config()) == Config(model=ModelConfig(hidden_size=9))
 
@@ -142,3 +143,22 @@ def test_a_broken_file_is_named(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ChatbotError, match=r"config\.json"):
         Config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [("greedy:temperature=0.5", "sample"), ("beam:top_k=3", "sample"), ("sample:beam_width=5", "beam")],
+)
+def test_a_setting_of_another_method_is_refused(text: str, owner: str) -> None:
+    with pytest.raises(
+        ChatbotError, match=f"belongs to the method {owner}, and the method here is {text.split(':')[0]}"
+    ):
+        decoding_named(text, DecodingConfig())
+    assert decoding_named('default:method="beam",beam_width=2', DecodingConfig()).beam_width == 2
+
+
+def test_every_setting_of_a_decoding_says_whose_it_is() -> None:
+    owners = {field.name: method_of(field) for field in dataclasses.fields(DecodingConfig)}
+    assert {name for name, owner in owners.items() if owner == "beam"} == {"beam_width", "length_penalty"}
+    sampling = {"samples", "temperature", "top_k", "top_p", "seed"}
+    assert {name for name, owner in owners.items() if owner == "sample"} == sampling

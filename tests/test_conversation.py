@@ -136,3 +136,15 @@ def test_a_file_that_is_not_there_leaves_nothing(bot: Chatbot, tmp_path: Path) -
     with pytest.raises(ChatbotError, match=r"cannot read .*nowhere"):
         answer_file(bot, tmp_path / "nowhere", tmp_path / "replies.tsv", 8)
     assert not list(tmp_path.iterdir())
+
+
+def test_attention_is_of_the_reply_that_was_given_whatever_is_asked_for_since(bot: Chatbot) -> None:
+    bot.decoding = DecodingConfig(method="sample", temperature=3.0)  # nothing that greedy search would find
+    talk = Conversation(bot)
+    replies = [talk.reply("How are you?") for _ in range(2)]
+    assert len({*replies, bot.text(bot.replier(GREEDY)([talk.prompt])[0])}) == 3
+    for command in ("/greedy", "/beam 3", "/sample 0.1"):
+        talk.command(command)
+        said = [line.split()[0] for line in talk.command("/attention").splitlines()[1:]]
+        words = [word[:8] for word in bot.words(replies[1])]
+        assert [word for word in said if word != "<eos>"] == words

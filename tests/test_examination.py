@@ -233,3 +233,24 @@ def test_a_wrong_number_is_one_line(flag: list[str], capsys: pytest.CaptureFixtu
         main(["evaluate", *flag])
     assert left.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_reranking_wants_several_candidates_and_opens_the_other_run_once(
+    run: RunDirectory, examination: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = RunDirectory(run.path.parent / "backward")
+    shutil.copytree(run.path, other.path)
+    best = other.load_chosen()
+    model = dataclasses.replace(best.config.model, direction="backward")
+    dataclasses.replace(best, config=dataclasses.replace(best.config, model=model)).save(other.best)
+    opened: list[Path] = []
+    load = RunDirectory.load_chosen
+    monkeypatch.setattr(RunDirectory, "load_chosen", lambda self: opened.append(self.path) or load(self))
+    with pytest.raises(ChatbotError, match=r"one reply to choose from by greedy.*--decodings beam"):
+        dataclasses.replace(examination, backward=other).examine(run)
+    reranked = dataclasses.replace(examination, backward=other, decodings=["greedy", "beam"], limit=4)
+    assert reranked.kept(run) is None
+    figures, _ = reranked.examine(run)
+    reranked.keep(run, figures)
+    assert reranked.kept(run) == figures
+    assert opened.count(other.path) == 1

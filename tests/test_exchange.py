@@ -20,7 +20,7 @@ from chatbot.dataset import pad_prompts
 from chatbot.errors import ChatbotError
 from chatbot.exchange import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
 from chatbot.export import export
-from chatbot.manifest import golden_of, read_manifest
+from chatbot.manifest import golden_of, read_manifest, refuse_to_replace
 from chatbot.model import Seq2Seq
 from chatbot.search import GreedySearchDecoder
 
@@ -257,3 +257,17 @@ def test_the_golden_replies_of_an_export_are_those_of_its_onnx_file(trained: Run
             found = file.search(*pad_prompts([row.ids]), file.max_length + 1)
             assert found.tokens[0].tolist() == row.tokens
             assert found.scores[0].tolist() == pytest.approx(row.scores, abs=1e-4)
+
+
+def test_a_folder_is_of_one_model(folder: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    entries = read_manifest(folder)["files"]
+    assert set(entries) == {path.name for path in folder.iterdir()} - {"manifest.json"}
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ChatbotError, match="other weights or settings"):
+        export_onnx(dataclasses.replace(checkpoint, step=checkpoint.step + 1), folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    refuse_to_replace(folder)  # all of it is an export's, though nothing but ONNX is there
+    (tmp_path / "chatbot.pt").write_bytes(b"of nobody knows what")
+    with pytest.raises(ChatbotError, match="other weights or settings"):
+        export_onnx(checkpoint, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["chatbot.pt"]

@@ -4,14 +4,14 @@ import random
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
 
 from chatbot.dataset import pad_prompts
 from chatbot.model import Seq2Seq
 from chatbot.search import GreedySearchDecoder, Limits
-from chatbot.vocabulary import EOS_ID, PAD_ID
+from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 V = 19
 
@@ -92,6 +92,7 @@ def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
         assert torch.equal(eager(*batch, 5).tokens, compiled(*batch, 5).tokens)
 
 
+@settings(deadline=None)
 @given(
     said=st.integers(0, 7).flatmap(
         lambda t: st.lists(st.lists(st.integers(4, 7), min_size=t, max_size=t), min_size=1, max_size=3)
@@ -150,3 +151,13 @@ def test_padding_beyond_the_longest_prompt_changes_nothing(model: Seq2Seq) -> No
         wider = search(torch.nn.functional.pad(src, (0, 3), value=PAD_ID), lengths, 6)
     assert torch.equal(found.tokens, wider.tokens)
     assert torch.equal(torch.nn.functional.pad(found.attention, (0, 3)), wider.attention)
+
+
+def test_a_repetition_bars_no_other_word_even_where_padding_may_be_said() -> None:
+    follows = {SOS_ID: 4, 4: 5, 5: PAD_ID, PAD_ID: EOS_ID}
+    logits = torch.zeros(6, 6)
+    for word, after in follows.items():
+        logits[word, after] = 3.0
+    search = GreedySearchDecoder(*Table(logits).parts(), []).eval()  # as a model of the lineage: no word is barred
+    found = search.search(torch.tensor([[4]]), torch.tensor([1]), Limits(9, no_repeat_ngram=2))
+    assert found.tokens.tolist() == [[4, 5, PAD_ID, EOS_ID]]

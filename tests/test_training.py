@@ -374,3 +374,53 @@ def test_the_journal_forgets_what_a_crash_cut_short(tmp_path: Path) -> None:
     journal = Journal(run, 1)
     journal.close()
     assert run.metrics.read_text() == '{"step": 1, "part": "train"}\n'
+
+
+def test_config_json_alone_repeats_the_run_in_another_process(trained: RunDirectory, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "chatbot",
+        "train",
+        "--config",
+        trained.config,
+        "--run",
+        "again",
+        "--device",
+        "cpu",
+    ]
+    command += ["--data-dir", tmp_path / "data", "--checkpoints-dir", tmp_path, "--threads", "1"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "123"})
+    again = RunDirectory(tmp_path / "again")
+    assert again.config.read_bytes() == trained.config.read_bytes()
+    assert again.vocabulary.read_bytes() == trained.vocabulary.read_bytes()
+    assert losses(again) == losses(trained)
+    assert same_weights(again.best, trained.best)
+    assert same_weights(again.last, trained.last)
+
+
+def test_deterministic_kernels_are_asked_for_in_steps_and_validations_only(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    asked: dict[str, set[bool]] = {"batch_loss": set(), "held_out_sums": set(), "attention_picture": set()}
+
+    def watched(name: str) -> Callable[..., object]:
+        call = getattr(training, name)
+
+        def noted(*arguments: object, **keywords: object) -> object:
+            asked[name].add(torch.are_deterministic_algorithms_enabled())
+            return call(*arguments, **keywords)
+
+        return noted
+
+    for name in asked:
+        monkeypatch.setattr(training, name, watched(name))
+    runs = [RunDirectory(tmp_path / name) for name in ("one", "other")]
+    train(with_training(tiny, steps=4, validate_every=4, deterministic=True), prepared, runs[0], Group())
+    assert asked == {"batch_loss": {True}, "held_out_sums": {True}, "attention_picture": {False}}
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    train(with_training(tiny, steps=4, validate_every=4), prepared, runs[1], Group())
+    assert same_weights(runs[0].last, runs[1].last)

@@ -1,0 +1,80 @@
+"""However long it goes on: no memory, no file descriptor and hardly a line is added. bench/soak.py takes its time."""
+
+import dataclasses
+import gc
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+import chatbot.training as training
+from chatbot.bot import Chatbot
+from chatbot.checkpoint import RunDirectory
+from chatbot.config import DECODINGS, Config
+from chatbot.distributed import Group
+from chatbot.journal import spaced
+from chatbot.training import LINES, LOG_EVERY, LOOKS
+
+PROCESS = Path("/proc/self")
+needs_proc = pytest.mark.skipif(not PROCESS.exists(), reason="what a process holds is read in /proc")
+
+
+def held() -> tuple[int, int, int, int]:
+    """What this process holds: tensors, file descriptors, objects that the collector knows, resident bytes."""
+    gc.collect()
+    objects = gc.get_objects()
+    tensors = sum(type(thing) in (torch.Tensor, torch.nn.Parameter) for thing in objects)
+    resident = next(line for line in (PROCESS / "status").read_text().splitlines() if line.startswith("VmRSS:"))
+    return tensors, len(list((PROCESS / "fd").iterdir())), len(objects), 1024 * int(resident.split()[1])
+
+
+def nothing_was_added(early: tuple[int, ...], late: tuple[int, ...], times: int) -> None:
+    assert late[:2] == early[:2]  # exactly
+    assert late[2] - early[2] < times / 10  # not even one object each tenth time
+    assert late[3] - early[3] < 8 << 20
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_training_holds_no_more_at_its_end_than_early(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    save = training.Trainer._save_last
+
+    def saved(self: training.Trainer) -> None:
+        save(self)
+        seen[self.progress.step] = held()
+
+    monkeypatch.setattr(training.Trainer, "_save_last", saved)
+    settings = dataclasses.replace(tiny.training, steps=480, batch_size=4, validate_every=60)
+    config = dataclasses.replace(tiny, training=settings, model=dataclasses.replace(tiny.model, hidden_size=8))
+    training.train(config, prepared, RunDirectory(tmp_path / "run"), Group())
+    nothing_was_added(seen[180], seen[480], 300)
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_thousand_replies_leave_nothing_behind(trained: RunDirectory) -> None:
+    bot = Chatbot.load(trained.path)
+    lines = ["Hello.", "How are you?", "xqzzy", "", "a" * 9000, "\U0001f600 \ud800"]
+    turns = zip(range(1200), itertools.cycle(lines), itertools.cycle(DECODINGS.values()), strict=False)
+    for number, line, decoding in turns:
+        bot.decoding = dataclasses.replace(decoding, seed=number)
+        bot.reply(f"{line} {number}")
+        if number == 200:
+            early = held()
+    nothing_was_added(early, held(), 1000)
+
+
+@pytest.mark.parametrize(("every", "most"), [(LOG_EVERY, LINES), (200, LOOKS), (7, 2)])
+def test_what_is_written_grows_with_the_number_of_digits_of_the_steps(every: int, most: int) -> None:
+    first = most
+    written = [step // every for step in range(every, 4_000_000, every) if spaced(step, every, most)]
+    assert written[: most - 1] == list(range(1, most))  # at first each time
+    while most < written[-1] // 2:
+        between = [time for time in written if most <= time < 2 * most]
+        assert len(between) == first // 2
+        most *= 2
+    assert not any(spaced(step, every, most) for step in range(1, every))
