@@ -311,7 +311,7 @@ def test_a_transcript_is_kept_of_prompts_and_pipes_too(
 ) -> None:
     log = tmp_path / "log.txt"
     assert main(["chat", str(trained.path), "--prompt", "Hello.", "--log", str(log)]) == 0
-    monkeypatch.setattr(sys, "stdin", io.StringIO("How are\tyou?\n\nHello."))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"How are\tyou?\n\nHello.")))
     assert main(["chat", str(trained.path), "--log", str(log)]) == 0
     first, second, empty, third = capsys.readouterr().out.split("\n")[:4]
     assert log.read_text() == f"> Hello.\n{first}\n> How are you?\n{second}\n> \n{empty}\n> Hello.\n{third}\n"
