@@ -159,7 +159,7 @@ def kill_at(operation: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # the child trains and dies
-# the settings and the vocabulary take six operations, each validation about ten
+# settings, vocabulary and metrics take nine operations, each validation about ten
 @pytest.mark.parametrize("operation", [1, *range(7, 20, 2)])
 def test_killed_at_any_write_it_resumes_and_equals_the_run_that_was_not(
     operation: int, trained: RunDirectory, tiny: Config, prepared: Path, tmp_path: Path
