@@ -79,8 +79,8 @@ def tutorial(folder: Path, steps: int, every: int) -> dict[str, Any]:
         if step % every == 0:
             point = {"step": step, "seconds": seconds, "train_loss": sum(losses[-100:]) / len(losses[-100:])}
             for split, dataset in held_out.items():
-                sums = [training.held_out_loss(batch) for batch in alike(dataset)]
-                point[split] = math.exp(sum(loss for loss, _ in sums) / sum(count for _, count in sums))
+                point[split] = perplexity(training, alike(dataset))
+                point[f"{split}_padded"] = perplexity(training, mixed(dataset))
             points.append(point)
             print(json.dumps(point), flush=True)
     return {"recipe": "tutorial", "points": points}
@@ -135,6 +135,18 @@ def alike(dataset: PairDataset) -> list[list[tuple[Any, Any]]]:
         pair = dataset[index]
         by_length.setdefault(len(pair[0]), []).append(pair)
     return [pairs[i : i + 64] for pairs in by_length.values() for i in range(0, len(pairs), 64)]
+
+
+def mixed(dataset: PairDataset) -> list[list[tuple[Any, Any]]]:
+    """Batches of 64 pairs of any length, as the tutorial's training makes them: its attention weighs padding too."""
+    pairs = as_lists(dataset)
+    random.Random(0).shuffle(pairs)
+    return [pairs[i : i + 64] for i in range(0, len(pairs), 64)]
+
+
+def perplexity(training: TutorialTraining, batches: list[list[tuple[Any, Any]]]) -> float:
+    sums = [training.held_out_loss(batch) for batch in batches]
+    return math.exp(sum(loss for loss, _ in sums) / sum(count for _, count in sums))
 
 
 def as_lists(dataset: PairDataset) -> list[tuple[list[int], list[int]]]:
