@@ -1,6 +1,6 @@
 """What each part of the default recipe is worth: each switched off in turn, on the same pairs.
 
-    python bench/ablation.py --corpus FOLDER --out FILE [--steps 400] [--hidden-size 192] [--only TEXT]
+    python bench/ablation.py --corpus FOLDER --out FILE [--steps 400] [--hidden-size 128] [--only TEXT]
     python bench/ablation.py --out FILE --markdown
 
 The pairs are those of `bench/quality.py`. The default is small, so that the table is there within an hour on one CPU
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--hidden-size", type=int, default=192)
+    parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", metavar="TEXT", help="only the settings whose name holds this")
     parser.add_argument("--out", type=Path, required=True, help="the rows; and on stdout as Markdown")
@@ -85,8 +85,8 @@ def main() -> None:
             valid = min(point["valid"] for point in curve["points"])
             rows.append({"setting": name, "valid": valid, "test": curve["test"], "seconds": seconds})
             rows[-1]["beside"] = valid / rows[0]["valid"] - 1
-            results.write(arguments.out, "ablation", rows, **sizes)
-    print(results.markdown(rows, COLUMNS))
+            results.write(arguments.out, "ablation", **sizes, rows=rows)
+    print(results.table(rows, COLUMNS))
 
 
 def common(steps: int, hidden_size: int) -> list[str]:
