@@ -33,7 +33,6 @@ COLUMNS = {
     "its peak MB": ("baseline_peak_mb", ",.0f"),
     "note": ("note", ""),
 }
-PRETRAINED = results.ROOT / "checkpoints" / "pretrained"
 NAMES = ("preparation", "training", "training-2-threads", "inference", "answering", "scaling")
 # a network that ends its replies is all that is wanted
 BRIEF = """
@@ -46,7 +45,9 @@ TINY = ("--hidden-size", "32", "--steps", "20")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="measure everything, and print one table")
     parser.add_argument("--corpus", help="folder of the classic Cornell files (default: generated)")
-    parser.add_argument("--run", help="a run's folder for inference (default: pretrained, or one that is made)")
+    parser.add_argument(
+        "--run", help="a run, by name or path, for inference (default: pretrained, or one that is made)"
+    )
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--out", type=Path, default=results.FOLDER, metavar="FOLDER", help="(default: bench/results)")
     parser.add_argument("--quick", action="store_true", help="hardly any rounds: to see that all of it works")
@@ -65,9 +66,9 @@ def measure(arguments: argparse.Namespace) -> list[str]:
     """Run what was asked for; returns the names of what failed."""
     began, failed = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as folder:
-        run = arguments.run
-        if run is None and not {"inference", "answering"}.isdisjoint(arguments.only):
-            run = chosen_run(Path(folder), arguments.quick)
+        run = None
+        if not {"inference", "answering"}.isdisjoint(arguments.only):
+            run = chosen_run(arguments.run, Path(folder), arguments.quick)
         for name, words in commands(run, arguments).items():
             if name not in arguments.only:
                 continue
@@ -103,10 +104,13 @@ def commands(run: Any, arguments: argparse.Namespace) -> dict[str, list[Any]]:
     return found
 
 
-def chosen_run(folder: Path, quick: bool) -> Path:
-    """The pretrained run where there is one; else one that is trained briefly, in `folder`."""
-    if not quick and PRETRAINED.is_dir():
-        return PRETRAINED
+def chosen_run(name: str | None, folder: Path, quick: bool) -> Path:
+    """The run of that name; without one the pretrained where there is such, else one that is trained in `folder`."""
+    runs = results.ROOT / "checkpoints"
+    if name is not None:
+        return runs / name if (runs / name).is_dir() else Path(name)
+    if not quick and (runs / "pretrained").is_dir():
+        return runs / "pretrained"
     print("training a network for inference: bench/__main__.py says how", flush=True)
     data = ["--data-dir", results.ROOT / "data", "--checkpoints-dir", folder, "--run", "brief"]
     if python("-m", "chatbot", "train", *BRIEF, *data, *(TINY if quick else [])):

@@ -144,7 +144,7 @@ def draw(baseline: dict[str, Any], candidate: dict[str, Any], path: Path) -> Non
             axes.axhline(valid[low], color=color, linewidth=0.8, linestyle=":")
     axes.set_ylim(0.9 * min(lows), 2.2 * max(lows))  # the first steps are far above
     axes.set_xlim(left=0)
-    axes.set_xlabel("minutes of training, one CPU thread")
+    axes.set_xlabel("minutes of training")
     axes.set_ylabel("held-out perplexity (valid)")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
