@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="hardly any rounds: to see that all of it works")
     parser.add_argument("--markdown", action="store_true", help="only print the table of what is in the folder")
     arguments = parser.parse_args()
-    if not arguments.markdown:
-        failed = measure(arguments)
-    print(report(arguments.out))
-    if not arguments.markdown and failed:
+    failed = [] if arguments.markdown else measure(arguments)
+    print(report(arguments.out, [name for name in arguments.only if name not in failed]))
+    if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
         return 1
     return 0
@@ -95,9 +95,9 @@ def commands(run: Any, arguments: argparse.Namespace) -> dict[str, list[Any]]:
         "preparation": ["preparation.py", "--rounds", 3, "--sizes", 500_000, *corpus],
         "training": ["training.py", "--rounds", 15, *corpus],
         "training-2-threads": ["training.py", "--rounds", 15, "--threads", 2, *corpus],
-        "inference": ["inference.py", run, "--prompts", 1000, *corpus],
+        "inference": ["inference.py", run, "--rounds", 200, "--prompts", 1000, *corpus],
         "answering": ["answering.py", run, "--rounds", 3],
-        "scaling": ["scaling.py"],
+        "scaling": ["scaling.py", "--steps", 50],
     }
     if (os.cpu_count() or 1) < 2:
         del found["training-2-threads"], found["scaling"]
@@ -124,9 +124,9 @@ def python(*words: Any) -> int:
     return subprocess.run([sys.executable, *map(str, words)], env=environment, check=False).returncode
 
 
-def report(folder: Path) -> str:
-    """The one table, and of what, where and when it was measured."""
-    found = [results.read(folder / f"{name}.json") for name in NAMES]
+def report(folder: Path, names: Sequence[str]) -> str:
+    """The one table of these measurements, and of what, where and when they were taken."""
+    found = [results.read(folder / f"{name}.json") for name in NAMES if name in names]
     found = [measured for measured in found if measured]
     if not found:
         return f"nothing is measured in {folder} yet: make bench"

@@ -184,7 +184,7 @@ def lines(rows: list[dict[str, Any]], batch_bound: float, why_no_client: str) ->
 def held_out(checkpoint: Checkpoint, corpus: str | None, data_dir: Path) -> tuple[PairDataset, str]:
     """The test split of the run's own corpus, or else every pair of the sample corpus; and which of them it is."""
     own = checkpoint.config.corpus
-    name = corpus or own.corpus
+    name = "sample" if own.corpus == "sample" else corpus or own.corpus
     if name == "sample" or Path(name).exists():
         settings = dataclasses.replace(checkpoint.config, corpus=dataclasses.replace(own, corpus=name))
         found = yardstick(dataclasses.replace(checkpoint, config=settings), data_dir)

@@ -211,7 +211,7 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
     from chatbot.prepared import PairDataset, load_vocabulary
 
     settings = dataclasses.replace(PRESETS["tutorial"].corpus, corpus=str(corpus))
-    folder = prepare(settings, Path("data")).folder
+    folder = prepare(settings, results.ROOT / "data").folder
     dataset = PairDataset(folder, "train")
     pairs = [(prompt.tolist(), reply.tolist()) for prompt, reply in (dataset[i] for i in range(len(dataset)))]
     return pairs, len(load_vocabulary(folder))
