@@ -73,7 +73,8 @@ def measure(arguments: argparse.Namespace) -> list[str]:
             if name not in arguments.only:
                 continue
             print(f"\n{name}: bench/{' '.join(map(str, words))}", flush=True)
-            if python(results.ROOT / "bench" / words[0], *words[1:], "--json", arguments.out / f"{name}.json"):
+            file = ["--json", arguments.out / f"{name}.json"]
+            if python(results.ROOT / "bench" / words[0], *file, *words[1:]):
                 failed.append(name)
     print(f"\nall of it took {(time.perf_counter() - began) / 60:.1f} minutes\n")
     return failed
