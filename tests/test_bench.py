@@ -87,6 +87,7 @@ def test_generated_files_are_a_corpus_of_the_cornell_format(tmp_path: Path) -> N
     assert len(talks) == 40
     names = [name for talk in talks for name in json.loads(talk.split(" +++$+++ ")[3].replace("'", '"'))]
     assert names == [line.split(" +++$+++ ")[0] for line in spoken]
+    assert len(set(names)) == len(names)
     assert all(line.split(" +++$+++ ")[4].strip() for line in spoken)
 
 
