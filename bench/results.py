@@ -69,10 +69,11 @@ def read(path: Path) -> dict[str, Any]:
 
 def circumstances() -> dict[str, Any]:
     """Date, commit, machine, versions, arguments."""
+    code = ("chatbot", "bench", "cpp", ":(exclude)bench/results")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", "chatbot", "bench", "cpp")),
+        "dirty": bool(_git("status", "--porcelain", "--", *code)),
         "machine": machine(),
         "versions": {"python": platform.python_version()} | {n: _version(n) for n in ("torch", "onnxruntime", "numpy")},
         # a path's last part says which corpus; where it lies is nobody's business
