@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat evaluate export cpp prepare check format test test-fast fuzz bench tensorboard clean
+.PHONY: help train chat evaluate export cpp prepare check format test test-fast fuzz bench bench-quality tensorboard clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  variables: CORPUS=auto|cornell|chitchat|sample|PATH  RUN=name  NPROC=n  ARGS="..."  PYTHON=python3.x'
 	@echo '  every flag: $(BIN)/chatbot VERB --help'
 
@@ -52,10 +52,14 @@ test-fast: $(VENV)/.developed ## those that are not slow: under three minutes
 fuzz: $(VENV)/.developed ## damaged input for every reader of files: 1,000 inputs a target, minutes (ARGS="-k checkpoint")
 	@CHATBOT_FUZZ=$${CHATBOT_FUZZ:-1000} $(BIN)/python -m pytest -n 0 tests/test_fuzz.py $(ARGS)
 
-bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
-	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")
-	@$(BIN)/python bench/training.py --rounds 20 $(if $(CORPUS),--corpus "$(CORPUS)")
-	@$(BIN)/python bench/answering.py
+bench: $(VENV)/.developed ## speed and memory of everything beside the tutorial's way, one table (CORPUS=folder of Cornell, RUN=folder)
+	@$(BIN)/python bench $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
+
+bench-quality: $(VENV)/.developed ## hours: held-out perplexity over time of the tutorial's recipe and ours, and its picture
+	@$(BIN)/python bench/quality.py tutorial --steps 2500 $(if $(CORPUS),--corpus "$(CORPUS)") --out bench/results/quality-tutorial.json
+	@$(BIN)/python bench/quality.py ours $(if $(CORPUS),--corpus "$(CORPUS)") --out bench/results/quality-ours.json $(ARGS)
+	@$(BIN)/python bench/quality.py compare bench/results/quality-tutorial.json bench/results/quality-ours.json
+	@$(BIN)/python bench/quality.py draw bench/results/quality-tutorial.json bench/results/quality-ours.json --out docs/pictures/quality.png
 
 clean: ## remove environment, builds, caches and prepared data; never a run or a downloaded corpus
 	rm -rf $(VENV) build cpp/build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis

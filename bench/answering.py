@@ -7,7 +7,6 @@ every reply goes on to its longest. The prompts are random words of the vocabula
 """
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -18,9 +17,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
+import results
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(results.ROOT))
 
 from chatbot.bot import Chatbot
 from chatbot.config import PRESETS, decoding_named
@@ -56,8 +56,17 @@ def main() -> None:
         rows.append({"decoding": name, "one_at_a_time": one, "in_batches": many, "ratio": many / one})
         print(f"{name:12}{one:16.1f}{many:16.1f}{many / one:8.1f}")
     print(f"medians of {arguments.rounds}, {arguments.threads} threads, torch {torch.__version__}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"batch_size": arguments.batch_size, "rows": rows}, indent=1) + "\n")
+    found = {"threads": arguments.threads, "batch_size": arguments.batch_size, "rows": rows}
+    lines = [
+        results.line(
+            f"replies, {row['decoding']} decoding, {arguments.batch_size} at once (baseline: one at a time)",
+            "replies/s",
+            row["in_batches"],
+            row["one_at_a_time"],
+        )
+        for row in rows
+    ]
+    results.write(arguments.json, "answering", **found, table=lines)
 
 
 def speed(prompts: list[list[int]], answer: Callable[[list[list[int]]], object]) -> float:

@@ -1,27 +1,30 @@
-"""Latency, throughput and size of every way to run a trained model, beside the tutorial's deployed search.
+"""Latency, throughput, memory and size of every way to run a trained model, beside the tutorial's deployed search.
 
-    python bench/inference.py RUN [--data-dir data] [--rounds 300] [--threads 1] [--json FILE]
+    python bench/inference.py RUN [--corpus PATH] [--data-dir data] [--rounds 300] [--threads 1] [--json FILE]
 
-RUN is the directory of a trained run, for replies of natural length take a model that has learnt to end them. It is
-exported here in every form, and all forms answer the prompts of the test split:
+RUN is the directory of a trained run; for replies of natural length take a model that has learnt to end them. It is
+exported here in every form, and all forms answer the prompts of the test split of its corpus (`--corpus` says where
+that lies now), or where that is not at hand those of the sample corpus, in the run's words:
 
     tutorial      traced parts in a scripted loop that always takes as many steps as the longest reply may have
     eager         `GreedySearchDecoder` on the network as it is trained
     torchscript   `chatbot.pt`
+    C++           `chatbot.pt` in the client of `cpp/`: a line of text in, a line out
     onnx, int8    `chatbot.onnx` and `chatbot.int8.onnx` in ONNX Runtime
 
-A round times one prompt in each of them in turn; batches of 64 likewise. Bytes read are those of the weights that a
-reply needs at batch 1, each as often as the recurrence comes back to it: for the prompt's words the recurrent matrices
-of the encoder, for each token of the reply all of the decoder. Over the bandwidth of one long read they give the floor.
-Agreement is with the eager search on all prompts of the split; perplexity is under teacher forcing, of int8 by way of
-encoder.int8.onnx and decoder.int8.onnx.
+A round times one prompt in each of them in turn; batches of 64 likewise. First reply and peak memory are of a process
+that does nothing else, from its start (`bench/deployed.py`). Bytes read are those of the weights that a reply needs at
+batch 1, each as often as the recurrence comes back to it: for the prompt's words the recurrent matrices of the encoder,
+for each token of the reply all of the decoder. Over the bandwidth of one long read they give the floor. Agreement is
+with the eager search on the prompts (the first `--prompts` of them); perplexity is under teacher forcing, of int8 by
+way of encoder.int8.onnx and decoder.int8.onnx.
 
 Alone a reply waits for memory, in a batch for arithmetic: the last lines give both bounds in fp32, the second from the
 rate of one large product and two operations for each weight that is read.
 """
 
 import argparse
-import json
+import dataclasses
 import os
 import statistics
 import sys
@@ -33,60 +36,88 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
+import results
 import torch
-from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from deployed import Client, build_client, first_replies
+from torch import nn
 from tutorial_inference import tutorial_search
 
+sys.path.insert(0, str(results.ROOT))
+
 from chatbot.checkpoint import Checkpoint, RunDirectory
-from chatbot.dataset import collate, in_order, pad_prompts
+from chatbot.dataset import collate, pad_prompts
 from chatbot.exchange import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
 from chatbot.export import export, load_bundle
-from chatbot.preparation import prepare
-from chatbot.prepared import PairDataset, load_vocabulary
+from chatbot.prepared import PairDataset
 from chatbot.search import GreedySearchDecoder
 from chatbot.vocabulary import EOS_ID
+from chatbot.yardstick import yardstick
 
 BATCH = 64
+COLUMNS = {
+    "": ("variant", ""),
+    "ms alone": ("milliseconds", ".2f"),
+    "times faster": ("times_faster", ".2f"),
+    "replies/s alone": ("replies_per_second_alone", ".0f"),
+    "of 64": ("replies_per_second_of_64", ".0f"),
+    "first reply, s": ("first_reply_seconds", ".2f"),
+    "peak MB": ("peak_memory_mb", ".0f"),
+    "file MB": ("megabytes", ".1f"),
+    "MB read": ("megabytes_read", ".0f"),
+    "floor, ms": ("floor_milliseconds", ".2f"),
+    "equal tokens": ("equal_tokens", ".2%"),
+    "perplexity": ("perplexity", ".3f"),
+}
 
 Prompts = Sequence[Sequence[int]]
-Search = Callable[[Prompts], Tensor]  # -> tokens (B, T)
+Search = Callable[[Prompts], Any]  # -> tokens (B, T); of the C++ client a line of text
+WITH_TOKENS = ("eager", "torchscript", "onnx", "int8")  # forms that take batches and give tokens
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="measure inference")
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of a trained run")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--corpus", help="where the run's corpus lies, if not where it was trained on it")
+    parser.add_argument("--data-dir", type=Path, default=results.ROOT / "data")
     parser.add_argument("--rounds", type=int, default=300, help="prompts that are timed alone")
     parser.add_argument("--batches", type=int, default=10, help="batches of 64 that are timed")
+    parser.add_argument("--starts", type=int, default=3, help="how often each process is started")
+    parser.add_argument("--prompts", type=int, default=0, help="compare the replies to so many; 0 is all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures there")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     checkpoint = RunDirectory(arguments.run).load_chosen()
-    folder = prepare(checkpoint.config.corpus, arguments.data_dir).folder
-    if load_vocabulary(folder).tokens != checkpoint.vocabulary.tokens:
-        raise SystemExit(f"the corpus has changed since {arguments.run} was trained: its vocabulary differs")
-    pairs = PairDataset(folder, "test")
-    prompts = [pairs[index][0].tolist() or [EOS_ID] for index in range(len(pairs))]
-    order = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(0)).tolist()
+    pairs, split = held_out(checkpoint, arguments.corpus, arguments.data_dir)
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()
+    order = order[: arguments.prompts] if arguments.prompts else order
+    prompts = [pairs[index][0].tolist() or [EOS_ID] for index in order]
+    timed = (prompts * (1 + arguments.rounds // len(prompts)))[: arguments.rounds]  # a small corpus comes round again
+    why_no_client = build_client()
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
-        searches, sizes, parts = made(checkpoint, Path(name))
-        alone, bandwidth, product_rate = latencies(searches, [prompts[i] for i in order[: arguments.rounds]])
-        batches = [[prompts[i] for i in order[at : at + BATCH]] for at in range(0, arguments.batches * BATCH, BATCH)]
+        searches, files, parts = made(checkpoint, Path(name), arguments.run)
+        client = None if why_no_client else Client(files["torchscript"], arguments.threads)
+        if client:
+            answer, tokens_of = client.reply, checkpoint.vocabulary.decode
+            searches["C++"] = lambda prompts: answer(" ".join(tokens_of(prompts[0])))
+            files["C++"] = files["torchscript"]
+        alone, bandwidth, product_rate = latencies(searches, timed)
+        if client:
+            client.close()
+        batches = [prompts[at : at + BATCH] for at in range(0, arguments.batches * BATCH, BATCH)]
         together = throughputs(searches, [batch for batch in batches if len(batch) == BATCH])
-        replies = {name: all_replies(search, prompts) for name, search in searches.items() if name != "tutorial"}
-        perplexities = {name: perplexity(*pair, pairs) for name, pair in parts.items()}
-    measured = replies["eager"]
-    words = statistics.mean(len(prompts[i]) for i in order[: arguments.rounds])
-    tokens = statistics.mean(len(measured[i]) for i in order[: arguments.rounds])
+        longest, text = checkpoint.config.corpus.max_length + 1, " ".join(checkpoint.vocabulary.decode(prompts[0]))
+        first = first_replies(files, text, prompts[0], longest, arguments.starts)
+        replies = {name: all_replies(search, prompts) for name, search in searches.items() if name in WITH_TOKENS}
+        perplexities = {name: perplexity(*pair, pairs, order) for name, pair in parts.items()}
+        sizes = {name: path.stat().st_size for name, path in files.items() if name not in ("tutorial", "eager", "C++")}
+    words = statistics.mean(len(prompt) for prompt in timed)
+    tokens = statistics.mean(len(reply) for reply in replies["eager"][: arguments.rounds])
+    fp32 = bytes_read(checkpoint, words, tokens, "fp32")
     rows = []
     for name in searches:
-        form = "int8" if name == "int8" else "fp32"
-        steps = checkpoint.config.corpus.max_length + 1 if name == "tutorial" else tokens
-        read = bytes_read(checkpoint, words, steps, form)
+        steps = longest if name == "tutorial" else tokens
+        read = bytes_read(checkpoint, words, steps, "int8" if name == "int8" else "fp32")
         rows.append(
             {
                 "variant": name,
@@ -94,15 +125,17 @@ def main() -> None:
                 "mean_milliseconds": 1000 * statistics.mean(alone[name]),
                 "times_faster": statistics.median(alone["tutorial"]) / statistics.median(alone[name]),
                 "replies_per_second_alone": 1 / statistics.mean(alone[name]),
-                "replies_per_second_of_64": BATCH / statistics.median(together[name]) if name in together else None,
-                "megabytes": sizes.get(name, 0) / 1e6 or None,
+                "replies_per_second_of_64": BATCH / statistics.median(together[name]) if together.get(name) else None,
+                "first_reply_seconds": first[name][0],
+                "peak_memory_mb": first[name][1],
+                "megabytes": sizes[name] / 1e6 if name in sizes else None,
                 "megabytes_read": read / 1e6,
                 "floor_milliseconds": 1000 * read / bandwidth,
-                "equal_tokens": agreement(measured, replies[name]) if name in replies else None,
+                "equal_tokens": agreement(replies["eager"], replies[name]) if name in replies else None,
                 "perplexity": perplexities.get(name),
             }
         )
-    print_table(rows)
+    print(results.table(rows, COLUMNS))
     about = {
         "threads": arguments.threads,
         "prompts": len(prompts),
@@ -111,42 +144,87 @@ def main() -> None:
         "tokens_of_a_reply": tokens,
         "gigabytes_per_second": bandwidth / 1e9,
         "gigaflops_per_second": product_rate / 1e9,
-        "replies_per_second_alone_at_most": bandwidth / bytes_read(checkpoint, words, tokens, "fp32"),
-        "replies_per_second_of_a_batch_at_most": product_rate / (bytes_read(checkpoint, words, tokens, "fp32") / 2),
+        "replies_per_second_alone_at_most": bandwidth / fp32,
+        "replies_per_second_of_a_batch_at_most": product_rate / (fp32 / 2),
     }
     for key, value in about.items():
         print(f"{key.replace('_', ' '):40}{value:10.4g}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    about |= {"run": arguments.run.name, "hidden_size": checkpoint.config.model.hidden_size, "prompts_of": split}
+    table = lines(rows, about["replies_per_second_of_a_batch_at_most"], why_no_client)
+    results.write(arguments.json, "inference", **about, rows=rows, table=table)
 
 
-def made(checkpoint: Checkpoint, folder: Path) -> tuple[dict[str, Search], dict[str, int], dict[str, Any]]:
-    """Every form of the model: its search, the bytes of its file, and where there are, its encoder and decoder."""
+def lines(rows: list[dict[str, Any]], batch_bound: float, why_no_client: str) -> list[dict[str, Any]]:
+    """Those of the one table."""
+    tutorial, *others = rows
+    found = []
+    for title, key, unit in (
+        ("reply alone", "milliseconds", "ms"),
+        ("process start to first reply", "first_reply_seconds", "s"),
+    ):
+        for row in others:
+            memory = {"memory": row["peak_memory_mb"], "baseline_memory": tutorial["peak_memory_mb"]}
+            bound = {"bound": row["floor_milliseconds"]} if unit == "ms" else memory
+            found.append(results.line(f"{title}, {row['variant']}", unit, row[key], tutorial[key], **bound))
+        if why_no_client:
+            found.append(results.line(f"{title}, C++", unit, None, note=why_no_client))
+    return found + [
+        results.line(
+            f"replies in batches of 64, {row['variant']} (baseline: one at a time)",
+            "replies/s",
+            row["replies_per_second_of_64"],
+            tutorial["replies_per_second_alone"],
+            bound=None if row["variant"] == "int8" else batch_bound,
+        )
+        for row in others
+        if row["replies_per_second_of_64"]
+    ]
+
+
+def held_out(checkpoint: Checkpoint, corpus: str | None, data_dir: Path) -> tuple[PairDataset, str]:
+    """The test split of the run's own corpus, or else every pair of the sample corpus; and which of them it is."""
+    own = checkpoint.config.corpus
+    name = "sample" if own.corpus == "sample" else corpus or own.corpus
+    if name == "sample" or Path(name).exists():
+        settings = dataclasses.replace(checkpoint.config, corpus=dataclasses.replace(own, corpus=name))
+        found = yardstick(dataclasses.replace(checkpoint, config=settings), data_dir)
+        return found.dataset, f"{found.split} split of its own corpus"
+    return yardstick(checkpoint, data_dir, corpus="sample").dataset, "sample corpus"
+
+
+def made(
+    checkpoint: Checkpoint, folder: Path, run: Path
+) -> tuple[dict[str, Search], dict[str, Path], dict[str, tuple[nn.Module, nn.Module]]]:
+    """Every form of the model: its search; what a process opens; and where there are, its encoder and decoder."""
+    settings = checkpoint.config.model
+    if (settings.encoder_layers, settings.decoder_layers, settings.attention, settings.embedding_size) != (
+        2,
+        2,
+        "dot",
+        0,
+    ):
+        raise SystemExit("the tutorial's search has 2 + 2 layers of one size and dot attention; this run has not")
     model = checkpoint.build_model()
     longest = checkpoint.config.corpus.max_length + 1
     eager = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
     export(checkpoint, folder / "export")
-    bundle = load_bundle(folder / "export" / "chatbot.pt").module.greedy_batch
-    sizes = {"torchscript": (folder / "export" / "chatbot.pt").stat().st_size}
-    parts: dict[str, Any] = {"eager": (model.encoder, model.decoder)}
+    files = {"tutorial": folder / "tutorial.pt", "eager": run, "torchscript": folder / "export" / "chatbot.pt"}
+    bundle = load_bundle(files["torchscript"]).module.greedy_batch
+    parts: dict[str, tuple[nn.Module, nn.Module]] = {"eager": (model.encoder, model.decoder)}
     searches: dict[str, Search] = {}
-    settings = checkpoint.config.model
-    if (settings.encoder_layers, settings.decoder_layers, settings.attention) == (2, 2, "dot"):
-        with torch.inference_mode(False):
-            old = tutorial_search(model)
-        searches["tutorial"] = lambda prompts: old(pad_prompts(prompts)[0].t(), pad_prompts(prompts)[1], longest)[0]
-    else:
-        raise SystemExit("the tutorial's search has 2 + 2 layers and dot attention; this run has not")
+    with torch.inference_mode(False):
+        old = tutorial_search(model)
+        torch.jit.save(old, files["tutorial"])
+    searches["tutorial"] = lambda prompts: old(pad_prompts(prompts)[0].t(), pad_prompts(prompts)[1], longest)[0]
     searches["eager"] = lambda prompts: eager(*pad_prompts(prompts), longest).tokens
     searches["torchscript"] = lambda prompts: bundle(*pad_prompts(prompts), longest).tokens
     for name, quantized in (("onnx", False), ("int8", True)):
         export_onnx(checkpoint, folder, quantized=quantized)
-        greedy, encoder, decoder = onnx_paths(folder, quantized)
-        search = load_onnx(greedy, "greedy").search
+        files[name], encoder, decoder = onnx_paths(folder, quantized)
+        search = load_onnx(files[name], "greedy").search
         searches[name] = lambda prompts, search=search: search(*pad_prompts(prompts), longest).tokens  # type: ignore[misc]
-        sizes[name] = greedy.stat().st_size
         parts[name] = OnnxEncoder(load_onnx(encoder, "encoder")), OnnxDecoder(load_onnx(decoder, "decoder"))
-    return searches, sizes, parts
+    return searches, files, parts
 
 
 def latencies(searches: dict[str, Search], prompts: Prompts) -> tuple[dict[str, list[float]], float, float]:
@@ -155,11 +233,12 @@ def latencies(searches: dict[str, Search], prompts: Prompts) -> tuple[dict[str, 
     square = torch.rand(1024, 1024)
     times: dict[str, list[float]] = {name: [] for name in searches}
     reads, products = [], []
-    for round, prompt in enumerate([*prompts[:20], *prompts]):  # the first 20 are warm-up
+    warm_up = prompts[:20]
+    for round, prompt in enumerate([*warm_up, *prompts]):
         for name, search in searches.items():
             began = time.perf_counter()
             search([prompt])
-            if round >= 20:
+            if round >= len(warm_up):
                 times[name].append(time.perf_counter() - began)
         if round % 10 == 0:
             began = time.perf_counter()
@@ -173,8 +252,8 @@ def latencies(searches: dict[str, Search], prompts: Prompts) -> tuple[dict[str, 
 
 
 def throughputs(searches: dict[str, Search], batches: Sequence[Prompts]) -> dict[str, list[float]]:
-    """Seconds of each search for each batch; the tutorial's takes one prompt at a time only."""
-    times: dict[str, list[float]] = {name: [] for name in searches if name != "tutorial"}
+    """Seconds of each search for each batch; the tutorial's and the C++ client take one prompt at a time only."""
+    times: dict[str, list[float]] = {name: [] for name in searches if name in WITH_TOKENS}
     for round, batch in enumerate([*batches[:1], *batches]):
         for name in times:
             began = time.perf_counter()
@@ -212,11 +291,11 @@ def agreement(ours: list[list[int]], theirs: list[list[int]]) -> float:
     return equal / sum(max(len(a), len(b)) for a, b in zip(ours, theirs, strict=True))
 
 
-def perplexity(encoder: nn.Module, decoder: nn.Module, pairs: PairDataset) -> float:
-    """Of the true replies, EOS counted, fed word by word."""
+def perplexity(encoder: nn.Module, decoder: nn.Module, pairs: PairDataset, order: Sequence[int]) -> float:
+    """Of the true replies to the pairs of these numbers, EOS counted, fed word by word."""
     loss, count = 0.0, 0
-    for indices in in_order(pairs, 128):
-        batch = collate([pairs[index] for index in indices])
+    for at in range(0, len(order), 128):
+        batch = collate([pairs[index] for index in order[at : at + 128]])
         memory, mask, hidden = encoder(batch.src, batch.src_lengths)
         real = torch.arange(batch.tgt.size(1)) < batch.tgt_lengths.unsqueeze(1)  # (B, T)
         targets = torch.zeros_like(batch.tgt).masked_scatter(real, batch.targets)
@@ -226,25 +305,6 @@ def perplexity(encoder: nn.Module, decoder: nn.Module, pairs: PairDataset) -> fl
             loss += float(losses[real[:, step]].double().sum())
         count += len(batch.targets)
     return float(torch.tensor(loss / count).exp())
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """One line for each variant."""
-    columns = {
-        "ms alone": ("milliseconds", ".2f"),
-        "times faster": ("times_faster", ".2f"),
-        "replies/s alone": ("replies_per_second_alone", ".0f"),
-        "of 64": ("replies_per_second_of_64", ".0f"),
-        "file MB": ("megabytes", ".1f"),
-        "MB read": ("megabytes_read", ".0f"),
-        "floor ms": ("floor_milliseconds", ".2f"),
-        "equal tokens": ("equal_tokens", ".2%"),
-        "perplexity": ("perplexity", ".3f"),
-    }
-    print(f"{'':12}" + "".join(f"{title:>16}" for title in columns))
-    for row in rows:
-        cells = ["" if row[key] is None else format(row[key], form) for key, form in columns.values()]
-        print(f"{row['variant']:12}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 if __name__ == "__main__":

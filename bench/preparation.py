@@ -1,33 +1,38 @@
 """Preparation, measured: time beside the lineage's way at the same output, and memory and time as the corpus grows.
 
-    python bench/preparation.py --corpus FOLDER [--json FILE] [--sizes 500000 5000000]
+    python bench/preparation.py [--corpus FOLDER] [--json FILE] [--rounds 5] [--sizes 500000 5000000]
 
 Every measurement is a process of its own, begun anew: wall time from before the imports to after the last byte, peak
-memory as the system accounts it (with its workers', taken one by one). The two ways are run in turn.
+memory as the system accounts it (with its workers', taken one by one). The ways are run in turn. Without `--corpus` the
+files are generated, in the classic Cornell format and of about its size. The bound is the time that it takes to read
+those files through, line by line, and do nothing with them.
 """
 
 import argparse
 import dataclasses
 import json
-import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import results
+
 HERE = Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path.insert(0, str(results.ROOT))
 FIGURES = ("pairs_read", "pairs_short", "words_counted", "words_kept", "words_total", "pairs_kept")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="measure preparation")
-    parser.add_argument("--corpus", type=Path, help="folder of the classic Cornell files; without it, memory only")
+    parser.add_argument("--corpus", type=Path, help="folder of the classic Cornell files (default: generated)")
+    parser.add_argument("--conversations", type=int, default=80_000, help="generated, where there is no --corpus")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each way (default: 5)")
     parser.add_argument("--sizes", type=int, nargs="*", default=[500_000, 5_000_000], help="generated pairs")
     parser.add_argument("--json", type=Path, help="write the figures there")
@@ -37,25 +42,52 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(one(*arguments.one, arguments.began)))
         return
-    report: dict[str, Any] = {"cores": os.cpu_count()}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        if arguments.corpus:
-            report["speed"] = speed(arguments.corpus, Path(folder), arguments.rounds)
-        report["growth"] = [growth(pairs, Path(folder)) for pairs in arguments.sizes]
-    for row in report["growth"]:
+        corpus = arguments.corpus or generate_cornell(Path(folder) / "generated", arguments.conversations)
+        fast = speed(corpus, Path(folder), arguments.rounds)
+        grown = [growth(pairs, Path(folder)) for pairs in arguments.sizes]
+    for row in grown:
         print(
             f"{row['pairs']:>12,} pairs {row['megabytes']:>8,.0f} MB of TSV {row['seconds']:>8.1f} s "
             f"{row['pairs'] / row['seconds']:>9,.0f} pairs/s {row['peak_mb']:>7,.0f} MB peak, "
             f"{row['worker_peak_mb']:,.0f} MB the largest worker"
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    found = {"corpus": "Cornell" if arguments.corpus else "generated", **fast, "growth": grown}
+    results.write(arguments.json, "preparation", **found, table=lines(found))
+
+
+def lines(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the one table."""
+    seconds, peaks = found["seconds"], found["peak_mb"]
+    baseline = {"baseline": seconds["lineage"], "bound": found["reading"], "baseline_memory": peaks["lineage"]}
+    rows = [
+        results.line(f"preparation, {what}", "s", seconds[way], memory=peaks[way], **baseline)
+        for way, what in (("chatbot", "the tutorial's output"), ("default", "the default preset"))
+    ]
+    return rows + [
+        results.line(
+            f"preparation, {row['pairs']:,} pairs", "pairs/s", row["pairs"] / row["seconds"], memory=row["peak_mb"]
+        )
+        for row in found["growth"]
+    ]
+
+
+def reading(corpus: Path) -> float:
+    """Seconds to read the corpus's lines and do nothing with them."""
+    began = time.perf_counter()
+    for path in (corpus / "movie_lines.txt", corpus / "movie_conversations.txt"):
+        with path.open(encoding="iso-8859-1") as file:
+            for _ in file:
+                pass
+    return time.perf_counter() - began
 
 
 def speed(corpus: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Both ways in turn, `rounds` times; their outputs must be equal."""
     runs: dict[str, list[dict[str, Any]]] = {"lineage": [], "chatbot": [], "default": []}
+    readings = []
     for _ in range(rounds):
+        readings.append(reading(corpus))
         for way, done in runs.items():
             done.append(measured(way, corpus, folder))
     first = [runs[way][0] for way in ("lineage", "chatbot")]
@@ -77,7 +109,7 @@ def speed(corpus: Path, folder: Path, rounds: int) -> dict[str, Any]:
             f"{peaks[way]:5.0f} MB peak  {share}"
         )
     print("same output: " + " - ".join(f"{first[0][key]:,}" for key in FIGURES) + ", every id equal")
-    return {"seconds": medians, "peak_mb": peaks, "ratio": medians["chatbot"] / medians["lineage"], "rounds": rounds}
+    return {"seconds": medians, "peak_mb": peaks, "reading": statistics.median(readings), "rounds": rounds}
 
 
 def growth(pairs: int, folder: Path) -> dict[str, Any]:
@@ -92,21 +124,44 @@ def growth(pairs: int, folder: Path) -> dict[str, Any]:
     return result
 
 
-def generate(path: Path, pairs: int, seed: int = 1) -> None:
-    """Pairs of 1 to 15 words with the frequencies of language (rank ** -1.05) and a tail that grows with the text."""
-    rng = random.Random(seed)
-    ranks = range(1, 200_001)
+def generate(path: Path, pairs: int) -> None:
+    """A file of pairs between tabs."""
+    spoken = sentences(2 * pairs)
+    with path.open("w") as file:
+        file.writelines(f"{asked}\t{answered}\n" for asked, answered in zip(spoken, spoken, strict=True))
+
+
+def generate_cornell(folder: Path, conversations: int) -> Path:
+    """The two files of the classic Cornell corpus, with conversations of 2 to 6 utterances; returns the folder."""
+    folder.mkdir()
+    rng = random.Random(2)
+    lengths = [rng.choice((2, 2, 2, 3, 3, 4, 5, 6)) for _ in range(conversations)]
+    spoken, number = sentences(sum(lengths), 20_000), 0
+    with (folder / "movie_lines.txt").open("w") as lines, (folder / "movie_conversations.txt").open("w") as talks:
+        for talk, length in enumerate(lengths):
+            names = [f"L{number + i}" for i in range(length)]
+            number += length
+            lines.writelines(
+                f"{name} +++$+++ u{i % 2} +++$+++ m{talk // 150} +++$+++ {'AB'[i % 2]} +++$+++ {next(spoken)}\n"
+                for i, name in enumerate(names)
+            )
+            talks.write(f"u0 +++$+++ u1 +++$+++ m{talk // 150} +++$+++ {names}\n")
+    return folder
+
+
+def sentences(count: int, vocabulary: int = 200_000) -> Iterator[str]:
+    """1 to 15 words each, with the frequencies of language (rank ** -1.05) and a tail that grows with the text."""
+    rng = random.Random(1)
+    ranks = range(1, vocabulary + 1)
     weights = list(accumulate(rank**-1.05 for rank in ranks))
     names = [_name(rank) for rank in ranks]
-    with path.open("w") as file:
-        for start in range(0, pairs, 10_000):
-            count = min(10_000, pairs - start)
-            lengths = [rng.randint(1, 15) for _ in range(2 * count)]
-            words = iter(rng.choices(names, cum_weights=weights, k=sum(lengths)))
-            sides = [" ".join(next(words) for _ in range(length)) + rng.choice("..!?") for length in lengths]
-            for row, (asked, answered) in enumerate(zip(sides[::2], sides[1::2], strict=True), start):
-                rare = f" {_name(300_000 + row)}" if row % 20 == 0 else ""  # Heaps: new words never end
-                file.write(f"{asked}{rare}\t{answered}\n")
+    for start in range(0, count, 20_000):
+        lengths = [rng.randint(1, 15) for _ in range(min(20_000, count - start))]
+        words = iter(rng.choices(names, cum_weights=weights, k=sum(lengths)))
+        made = [" ".join(next(words) for _ in range(length)) + rng.choice("..!?") for length in lengths]
+        for number, sentence in enumerate(made, start):
+            rare = f" {_name(300_000 + number // 2)}" if number % 40 == 0 else ""  # Heaps: new words never end
+            yield sentence + rare
 
 
 def _name(number: int) -> str:

@@ -3,6 +3,7 @@
     python bench/quality.py tutorial --corpus FOLDER --steps 3000 --out tutorial.json
     python bench/quality.py ours --corpus FOLDER --out ours.json [--set training.dropout=0.2 ...]
     python bench/quality.py compare tutorial.json ours.json
+    python bench/quality.py draw tutorial.json ours.json --out docs/pictures/quality.png
 
 The pairs are the tutorial's (its words, fewer than 10 a side, none with a rare word), split by film. Seconds are of
 training alone. The scorer is one: the negative log-likelihood of the held-out replies, EOS counted, over their tokens.
@@ -22,10 +23,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
+import results
 import torch
 from tutorial_training import TutorialTraining, drawn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(results.ROOT))
 
 from chatbot.checkpoint import RunDirectory
 from chatbot.config import PRESETS, Config, CorpusConfig
@@ -40,19 +42,25 @@ SAME_DATA = CorpusConfig(tokenizer="tutorial", max_length=9, unknown_prompts="dr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="held-out perplexity over training time")
-    parser.add_argument("what", choices=("tutorial", "ours", "compare"))
-    parser.add_argument("curves", nargs="*", type=Path, help="for compare: the two files")
+    parser.add_argument("what", choices=("tutorial", "ours", "compare", "draw"))
+    parser.add_argument("curves", nargs="*", type=Path, metavar="FILE", help="for compare and draw: the two files")
     parser.add_argument("--corpus", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--steps", type=int, default=3000, help="of the tutorial's recipe")
     parser.add_argument("--every", type=int, default=250, help="steps between two scores of the tutorial's recipe")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.NAME=JSON", help="settings of ours to change")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="file for the curve; for draw, the picture: .png, .svg")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.what == "compare":
-        compare(*(json.loads(path.read_text()) for path in arguments.curves))
+    if arguments.what in ("compare", "draw"):
+        if len(arguments.curves) != 2 or (arguments.what == "draw" and arguments.out is None):
+            parser.error("name the file of the tutorial's curve, then that of ours (and --out FILE for draw)")
+        baseline, candidate = (json.loads(path.read_text()) for path in arguments.curves)
+        if arguments.what == "compare":
+            compare(baseline, candidate)
+        else:
+            draw(baseline, candidate, arguments.out)
         return
     corpus = dataclasses.replace(SAME_DATA, corpus=arguments.corpus)
     folder = prepare(corpus, arguments.data_dir).folder
@@ -60,8 +68,8 @@ def main() -> None:
         curve = tutorial(folder, arguments.steps, arguments.every)
     else:
         curve = ours(folder, changed(corpus, arguments.set))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(curve, indent=1) + "\n")
+        print(json.dumps(curve))
+    results.write(arguments.out, "quality", threads=arguments.threads, **curve)
 
 
 def tutorial(folder: Path, steps: int, every: int) -> dict[str, Any]:
@@ -79,8 +87,8 @@ def tutorial(folder: Path, steps: int, every: int) -> dict[str, Any]:
         if step % every == 0:
             point = {"step": step, "seconds": seconds, "train_loss": sum(losses[-100:]) / len(losses[-100:])}
             for split, dataset in held_out.items():
-                sums = [training.held_out_loss(batch) for batch in alike(dataset)]
-                point[split] = math.exp(sum(loss for loss, _ in sums) / sum(count for _, count in sums))
+                point[split] = perplexity(training, alike(dataset))
+                point[f"{split}_padded"] = perplexity(training, mixed(dataset))
             points.append(point)
             print(json.dumps(point), flush=True)
     return {"recipe": "tutorial", "points": points}
@@ -90,7 +98,8 @@ def ours(folder: Path, config: Config) -> dict[str, Any]:
     """Our recipe, by the program itself."""
     with tempfile.TemporaryDirectory() as temporary:
         run = RunDirectory(Path(temporary) / "run")
-        train(config, folder, run, Group())
+        if train(config, folder, run, Group()).reason == "interrupted":
+            raise SystemExit(130)
         rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
         model = run.load_chosen().build_model()
         test = evaluate(model, PairDataset(folder, "test"), "test", torch.device("cpu")).perplexity
@@ -99,7 +108,6 @@ def ours(folder: Path, config: Config) -> dict[str, Any]:
         for row in rows
         if row["part"] == "valid"
     ]
-    print(json.dumps({"settings": config.to_dict(), "test": test, "points": points}))
     return {"recipe": "ours", "settings": config.to_dict(), "test": test, "points": points}
 
 
@@ -116,6 +124,32 @@ def compare(baseline: dict[str, Any], candidate: dict[str, Any]) -> None:
         f"ours: best valid {own['valid']:.2f} ({1 - own['valid'] / best['valid']:.1%} lower) after "
         f"{own['seconds']:.0f} s, test {candidate['test']:.2f} ({1 - candidate['test'] / best['test']:.1%} lower)"
     )
+
+
+def draw(baseline: dict[str, Any], candidate: dict[str, Any], path: Path) -> None:
+    """Both curves over the minutes of training, the best of each marked, and where ours passes the tutorial's best."""
+    from matplotlib.figure import Figure  # of the extra [plot]; the rest needs none
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    lows = []
+    for curve, name, color in ((baseline, "the tutorial's recipe", "tab:orange"), (candidate, "ours", "tab:blue")):
+        minutes = [point["seconds"] / 60 for point in curve["points"]]
+        valid = [point["valid"] for point in curve["points"]]
+        low = min(range(len(valid)), key=valid.__getitem__)
+        lows.append(valid[low])
+        axes.plot(minutes, valid, color=color, marker=".", label=f"{name}: {valid[low]:.1f} at {minutes[low]:.0f} min")
+        axes.plot(minutes[low], valid[low], color=color, marker="o", markersize=9, fillstyle="none")
+        if curve is baseline:
+            axes.axhline(valid[low], color=color, linewidth=0.8, linestyle=":")
+    axes.set_ylim(0.9 * min(lows), 2.2 * max(lows))  # the first steps are far above
+    axes.set_xlim(left=0)
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("held-out perplexity (valid)")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
 
 
 def changed(corpus: CorpusConfig, changes: list[str]) -> Config:
@@ -135,6 +169,18 @@ def alike(dataset: PairDataset) -> list[list[tuple[Any, Any]]]:
         pair = dataset[index]
         by_length.setdefault(len(pair[0]), []).append(pair)
     return [pairs[i : i + 64] for pairs in by_length.values() for i in range(0, len(pairs), 64)]
+
+
+def mixed(dataset: PairDataset) -> list[list[tuple[Any, Any]]]:
+    """Batches of 64 pairs of any length, as the tutorial's training makes them: its attention weighs padding too."""
+    pairs = as_lists(dataset)
+    random.Random(0).shuffle(pairs)
+    return [pairs[i : i + 64] for i in range(0, len(pairs), 64)]
+
+
+def perplexity(training: TutorialTraining, batches: list[list[tuple[Any, Any]]]) -> float:
+    sums = [training.held_out_loss(batch) for batch in batches]
+    return math.exp(sum(loss for loss, _ in sums) / sum(count for _, count in sums))
 
 
 def as_lists(dataset: PairDataset) -> list[tuple[list[int], list[int]]]:

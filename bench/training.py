@@ -13,7 +13,6 @@ at 64.
 import argparse
 import copy
 import dataclasses
-import json
 import os
 import random
 import statistics
@@ -26,10 +25,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
+import results
 import torch
 from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(results.ROOT))
 
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate
@@ -38,6 +38,14 @@ from chatbot.model import Seq2Seq
 from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 
 BATCH = 64
+COLUMNS = {
+    "": ("variant", ""),
+    "ms a step": ("milliseconds", ",.0f"),
+    "pairs/s": ("pairs_per_second", ",.1f"),
+    "ratio": ("ratio", ".2f"),
+    "of fp32 product rate": ("of_product_rate", ".0%"),
+    "peak MB": ("peak_memory_mb", ",.0f"),
+}
 
 
 class OurTraining:
@@ -104,19 +112,28 @@ def main() -> None:
     del made
     memory = {name: memory_in_a_process_of_its_own(name) for name in times}
     sizes = {name: batch for name, (_, batch) in makers.items()}
-    rows = report(times, sizes, memory, statistics.mean(operations), statistics.median(rates))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{arguments.threads} CPU threads"
+    operations_of_a_batch, rate = statistics.mean(operations), statistics.median(rates)
+    print(
+        f"{operations_of_a_batch / 1e9:.1f} GFLOP a batch of {BATCH}; products run at {rate / 1e9:.0f} GFLOP/s in fp32"
+    )
+    rows = report(times, sizes, memory, BATCH * rate / operations_of_a_batch)
+    print(results.table(rows, COLUMNS))
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{arguments.threads} CPU thread" + "s" * (arguments.threads > 1)
+    )
     print(f"{name}, torch {torch.__version__}, {arguments.rounds} rounds")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"device": name, "rows": rows}, indent=1) + "\n")
+    found = {"device": name, "rounds": arguments.rounds, "gigaflops_per_second": rate / 1e9, "rows": rows}
+    results.write(arguments.json, "training", **found, table=lines(rows, name))
 
 
 def variants(size: int, device: torch.device, more_sizes: list[int]) -> dict[str, tuple[Callable[[], Any], int]]:
     """Name -> (how to make it, its batch size)."""
     made: dict[str, tuple[Callable[[], Any], int]] = {
         "tutorial": (lambda: TutorialTraining(size, device), BATCH),
-        "ours, untied": (lambda: OurTraining(size, device, tied=False, precision="fp32"), BATCH),
-        "ours": (lambda: OurTraining(size, device, tied=True, precision="fp32"), BATCH),
+        "ours, fp32, untied": (lambda: OurTraining(size, device, tied=False, precision="fp32"), BATCH),
+        "ours, fp32": (lambda: OurTraining(size, device, tied=True, precision="fp32"), BATCH),
     }
     fastest = "fp32"
     if pick_precision("auto", device) == "bf16":
@@ -143,31 +160,44 @@ def memory_in_a_process_of_its_own(name: str) -> int:
 
 
 def report(
-    times: dict[str, list[float]], sizes: dict[str, int], memory: dict[str, int], operations: float, rate: float
-) -> list[dict[str, float | str]]:
-    """Print the table and return its rows."""
+    times: dict[str, list[float]], sizes: dict[str, int], memory: dict[str, int], bound: float
+) -> list[dict[str, Any]]:
+    """A row for each variant; `bound` is the pairs a second that could be taken at the rate of one large product."""
     baseline = BATCH / statistics.median(times["tutorial"])
-    rows: list[dict[str, float | str]] = []
-    print(f"{operations / 1e9:.1f} GFLOP a batch of {BATCH}; products run at {rate / 1e9:.0f} GFLOP/s in fp32")
-    print(f"{'':20}{'ms a step':>10}{'pairs/s':>10}{'ratio':>8}{'of fp32 product rate':>22}{'peak MB':>10}")
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        speed = sizes[name] / median
-        row = {
+    return [
+        {
             "variant": name,
             "batch_size": sizes[name],
-            "milliseconds": 1000 * median,
-            "pairs_per_second": speed,
-            "ratio": speed / baseline,
-            "product_rate_share": operations / BATCH * speed / rate,
+            "milliseconds": 1000 * statistics.median(seconds),
+            "pairs_per_second": sizes[name] / statistics.median(seconds),
+            "ratio": sizes[name] / statistics.median(seconds) / baseline,
+            "bound": bound,
+            "of_product_rate": sizes[name] / statistics.median(seconds) / bound,
             "peak_memory_mb": memory[name] / 1e6,
         }
-        rows.append(row)
-        print(
-            f"{name:20}{row['milliseconds']:10.0f}{speed:10.0f}{row['ratio']:8.2f}{row['product_rate_share']:22.0%}"
-            f"{row['peak_memory_mb']:10,.0f}"
+        for name, seconds in times.items()
+    ]
+
+
+def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
+    """Those of the one table."""
+    tutorial, *others = rows
+    found = [
+        results.line(
+            f"training, {row['variant']}, {device}",
+            "pairs/s",
+            row["pairs_per_second"],
+            tutorial["pairs_per_second"],
+            bound=row["bound"],
+            memory=row["peak_memory_mb"],
+            baseline_memory=tutorial["peak_memory_mb"],
         )
-    return rows
+        for row in others
+    ]
+    if not any("bf16" in row["variant"] for row in rows):
+        why = "no bf16 instructions in this processor"
+        found.append(results.line(f"training, ours, bf16, {device}", "pairs/s", None, note=why))
+    return found
 
 
 def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
@@ -181,7 +211,7 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
     from chatbot.prepared import PairDataset, load_vocabulary
 
     settings = dataclasses.replace(PRESETS["tutorial"].corpus, corpus=str(corpus))
-    folder = prepare(settings, Path("data")).folder
+    folder = prepare(settings, results.ROOT / "data").folder
     dataset = PairDataset(folder, "train")
     pairs = [(prompt.tolist(), reply.tolist()) for prompt, reply in (dataset[i] for i in range(len(dataset)))]
     return pairs, len(load_vocabulary(folder))

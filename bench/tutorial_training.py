@@ -24,11 +24,12 @@ class StepDecoder(nn.Module):
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
+        size = embedding.embedding_dim
         self.embedding = embedding
         self.dropout = nn.Dropout(DROPOUT)
-        self.gru = nn.GRU(HIDDEN, HIDDEN, LAYERS, dropout=DROPOUT)
-        self.concat = nn.Linear(2 * HIDDEN, HIDDEN)
-        self.out = nn.Linear(HIDDEN, embedding.num_embeddings)
+        self.gru = nn.GRU(size, size, LAYERS, dropout=DROPOUT)
+        self.concat = nn.Linear(2 * size, size)
+        self.out = nn.Linear(size, embedding.num_embeddings)
 
     def forward(self, word: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """word (1, B), hidden (layers, B, H), memory (S, B, H) -> probabilities (B, V), hidden."""

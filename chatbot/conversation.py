@@ -158,7 +158,7 @@ def alignment(words: Sequence[str], said: Sequence[str], weights: np.ndarray) ->
 def transcribe(log: IO[str] | None, text: str, reply: str) -> None:
     """Write a sentence and its reply to a log, if there is one."""
     if log:
-        log.write(f"> {printable(" ".join(text.split()))}\n{reply}\n")
+        log.write(f"> {printable(' '.join(text.split()))}\n{reply}\n")
         log.flush()
 
 

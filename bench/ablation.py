@@ -1,0 +1,105 @@
+"""What each part of the default recipe is worth: each switched off in turn, on the same pairs.
+
+    python bench/ablation.py --corpus FOLDER --out FILE [--steps 400] [--hidden-size 128] [--only TEXT]
+    python bench/ablation.py --out FILE --markdown
+
+The pairs are those of `bench/quality.py`. The default is small, so that the table is there within an hour on one CPU
+thread: what only a long training shows (overfitting, and so what dropout is for) it does not show. Seconds are of the
+processor, not of the clock, and include the validations, which are the same in every row. FILE is written after every
+row, and rows that stand in it already are not measured again.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
+
+import results
+import torch
+from quality import SAME_DATA, changed, ours
+
+from chatbot.preparation import prepare
+
+# in the words of the table: what is changed
+PARTS: dict[str, list[str]] = {
+    "the default recipe": [],
+    "the same with another seed": ["training.seed=2"],
+    "dropout 0": ["model.dropout=0"],
+    "dropout in the tutorial's places": ['model.dropout_places="tutorial"'],
+    "embeddings not tied": ["model.tie_embeddings=false"],
+    "no averaged weights": ["training.weight_averaging=0"],
+    "the tutorial's bridge": ['model.bridge="tutorial"'],
+    "attention not masked": ["model.attention_mask=false"],
+    "output biases begin at 0": ["training.word_frequencies=false"],
+    "constant rate": ['training.schedule="constant"'],
+    "no warm-up": ["training.warmup_steps=0"],
+    "prompt dropout 0": ["training.prompt_dropout=0"],
+    "loss summed over steps": ['training.loss="steps"'],
+    "batches drawn with replacement": ['training.draws="replacement"'],
+    "two Adams": ['training.optimizer="two-adams"'],
+    "gradient norm cut to 50": ["training.clip_norm=50"],
+    "no weight decay": ["training.weight_decay=0"],
+    "word dropout 0.05": ["training.word_dropout=0.05"],
+}
+COLUMNS = {
+    "setting": ("setting", ""),
+    "valid": ("valid", ".2f"),
+    "test": ("test", ".2f"),
+    "valid beside the default": ("beside", "+.1%"),
+    "processor seconds": ("seconds", ".0f"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="switch off each part of the recipe in turn")
+    parser.add_argument("--corpus", default="auto")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--hidden-size", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the settings whose name holds this")
+    parser.add_argument("--out", type=Path, required=True, help="the rows; and on stdout as Markdown")
+    parser.add_argument("--markdown", action="store_true", help="only print what stands in --out")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    sizes = {"steps": arguments.steps, "hidden_size": arguments.hidden_size, "threads": arguments.threads}
+    found = results.read(arguments.out)
+    rows = found.get("rows", [])
+    if rows and not arguments.markdown and any(found[key] != value for key, value in sizes.items()):
+        raise SystemExit(f"{arguments.out} is of other sizes than {sizes}: name another file")
+    if not arguments.markdown:
+        corpus = dataclasses.replace(SAME_DATA, corpus=arguments.corpus)
+        folder = prepare(corpus, arguments.data_dir).folder
+        for name, changes in PARTS.items():
+            if arguments.only not in name or any(row["setting"] == name for row in rows):
+                continue
+            config = changed(corpus, [*common(arguments.steps, arguments.hidden_size), *changes])
+            began = time.process_time()
+            with contextlib.redirect_stdout(None):
+                curve = ours(folder, config)
+            seconds = time.process_time() - began
+            valid = min(point["valid"] for point in curve["points"])
+            rows.append({"setting": name, "valid": valid, "test": curve["test"], "seconds": seconds})
+            rows[-1]["beside"] = valid / rows[0]["valid"] - 1
+            results.write(arguments.out, "ablation", **sizes, rows=rows)
+    print(results.table(rows, COLUMNS))
+
+
+def common(steps: int, hidden_size: int) -> list[str]:
+    """The settings of every row: small, and to the last step."""
+    return [
+        f"model.hidden_size={hidden_size}",
+        f"training.steps={steps}",
+        f"training.validate_every={max(1, steps // 2)}",
+        "training.patience=0",
+        "training.max_minutes=0",
+        'training.precision="fp32"',
+    ]
+
+
+if __name__ == "__main__":
+    main()

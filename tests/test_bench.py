@@ -1,0 +1,117 @@
+"""The benches: one shape for what is measured, tables, the picture, settings that exist, and all of it once (slow)."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
+
+import ablation
+import preparation
+import quality
+import results
+import training
+
+from chatbot.checkpoint import RunDirectory
+from chatbot.config import CorpusConfig
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+def test_less_time_and_more_of_anything_else_is_better() -> None:
+    time = results.line("reply", "ms", 10.0, 30.0, bound=4.0)
+    rate = results.line("training", "pairs/s", 30.0, 10.0, bound=40.0)
+    assert (time["times_better"], time["of_bound"]) == (3.0, 0.4)
+    assert (rate["times_better"], rate["of_bound"]) == (3.0, 0.75)
+    absent = results.line("training in bf16", "pairs/s", None, 10.0, note="no such instructions")
+    assert (absent["times_better"], absent["of_bound"]) == (None, None)
+
+
+def test_a_table_is_aligned_markdown_with_nothing_where_nothing_was_measured() -> None:
+    rows = [{"name": "reply", "speed": 1234.5}, {"name": "C++", "speed": None}, {"name": "b", "speed": 0.123}]
+    assert results.table(rows, {"what": ("name", ""), "speed": ("speed", "short")}).splitlines() == [
+        "| what  | speed |",
+        "| ----- | ----: |",
+        "| reply | 1,234 |",
+        "| C++   |       |",
+        "| b     |  0.12 |",
+    ]
+
+
+def test_what_is_written_says_where_and_of_what_it_was_measured(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "speed.json"
+    assert results.read(path) == {}
+    results.write(path, "speed", rows=[1, 2])
+    found = results.read(path)
+    assert (found["bench"], found["rows"]) == ("speed", [1, 2])
+    assert found["machine"]["cores"] >= 1
+    assert found["versions"]["torch"]
+    assert {"date", "commit", "dirty", "arguments"} <= set(found)
+    assert [file.name for file in path.parent.iterdir()] == ["speed.json"]
+
+
+def test_no_argument_tells_where_a_file_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--corpus", "/home/somebody/films", "--steps", "3"])
+    assert results.circumstances()["arguments"] == ["--corpus", "films", "--steps", "3"]
+
+
+def test_every_row_of_the_ablation_changes_the_recipe_in_its_own_way() -> None:
+    corpus = CorpusConfig()
+    configs = [quality.changed(corpus, [*ablation.common(8, 16), *changes]) for changes in ablation.PARTS.values()]
+    assert not ablation.PARTS["the default recipe"]
+    assert len({json.dumps(config.to_dict()) for config in configs}) == len(ablation.PARTS)
+    assert all((config.model.hidden_size, config.training.steps) == (16, 8) for config in configs)
+
+
+def test_the_picture_is_drawn_from_two_files(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    points = [{"step": i, "seconds": 60.0 * i, "valid": 30 + 100 / i, "test": 30.0} for i in range(1, 9)]
+    for name in ("tutorial", "ours"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"recipe": name, "test": 29.0, "points": points}))
+    files = [tmp_path / "tutorial.json", tmp_path / "ours.json"]
+    quality.draw(*(json.loads(file.read_text()) for file in files), tmp_path / "new" / "quality.svg")
+    drawn = (tmp_path / "new" / "quality.svg").read_text()
+    assert drawn.count("<svg") == 1
+    quality.draw(*(json.loads(file.read_text()) for file in files), tmp_path / "quality.png")
+    assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "quality.png").stat().st_size < 100_000
+
+
+def test_generated_files_are_a_corpus_of_the_cornell_format(tmp_path: Path) -> None:
+    folder = preparation.generate_cornell(tmp_path / "films", 40)
+    spoken = (folder / "movie_lines.txt").read_text().splitlines()
+    talks = (folder / "movie_conversations.txt").read_text().splitlines()
+    assert len(talks) == 40
+    names = [name for talk in talks for name in json.loads(talk.split(" +++$+++ ")[3].replace("'", '"'))]
+    assert names == [line.split(" +++$+++ ")[0] for line in spoken]
+    assert len(set(names)) == len(names)
+    assert all(line.split(" +++$+++ ")[4].strip() for line in spoken)
+
+
+def test_the_operations_of_a_step_grow_with_the_words_and_not_with_padding() -> None:
+    one = training.floating_operations([([5], [5, 6])], 100)
+    longer = training.floating_operations([([5], [5, 6]), ([5, 6, 7], [5] * 6)], 100)
+    assert longer == training.floating_operations([([5, 6, 7], [5] * 6)], 100) + one
+
+
+@pytest.mark.slow
+def test_everything_is_measured_and_stands_in_one_table(trained: RunDirectory, tmp_path: Path) -> None:
+    # the two that take long, training at the tutorial's sizes, are left out
+    names = ["preparation", "inference", "answering", "scaling"]
+    command = [sys.executable, BENCH, "--quick", "--run", trained.path, "--out", tmp_path, "--only", *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {name: results.read(tmp_path / f"{name}.json") for name in names}
+    for name, measured in found.items():
+        assert measured["bench"] == name
+        for line in measured["table"]:
+            assert line["what"] in done.stdout
+            assert (line["ours"] or 0) > 0 or line["note"], line
+    again = subprocess.run([*command[:2], "--markdown", "--out", tmp_path], capture_output=True, text=True, check=True)
+    assert again.stdout.strip()
+    assert again.stdout in done.stdout
+    rows = {row["variant"]: row for row in found["inference"]["rows"]}
+    assert rows["torchscript"]["equal_tokens"] == rows["onnx"]["equal_tokens"] == 1
