@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat evaluate export cpp prepare check format test test-fast bench tensorboard clean
+.PHONY: help train chat evaluate export cpp prepare check format test test-fast docs-check bench tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: $(VENV)/.developed ## every test
 
 test-fast: $(VENV)/.developed ## those that are not slow: under three minutes
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+docs-check: $(VENV)/.developed ## run every command of the documentation, in a scratch copy: some minutes
+	@$(BIN)/python docs/check.py $(ARGS)
 
 bench: $(VENV)/.developed ## speed and memory, each beside the tutorial's way (CORPUS=folder of the Cornell files)
 	@$(BIN)/python bench/preparation.py --sizes 500000 $(if $(CORPUS),--corpus "$(CORPUS)")
