@@ -77,7 +77,8 @@ class Block:
 
 def pages() -> list[Path]:
     """README, then what it leads to."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+    readme = ROOT / "README.md"
+    return [readme, *sorted((ROOT / "docs").glob("*.md")), *sorted(set(ROOT.glob("*.md")) - {readme})]
 
 
 def blocks(page: Path) -> Iterator[Block]:
