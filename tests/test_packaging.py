@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import chatbot
+from chatbot import __main__ as door
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
@@ -45,6 +46,30 @@ def test_the_pythons_that_are_declared_are_those_that_make_takes() -> None:
     assert declared == ["3.10", "3.11", "3.12", "3.13"]
     assert 'requires-python = ">=3.10,<3.14"' in PYPROJECT
     assert "(3, 10) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [
+        ("try: make train CORPUS=sample (two minutes)", "try: chatbot train --corpus sample (two minutes)"),
+        (
+            "(make train RUN=x ARGS=--resume), name another (RUN=y)",
+            "(chatbot train --run x --resume), name another (--run y)",
+        ),
+        ("  make chat RUN=x\n  make export RUN=x", "  chatbot chat x\n  chatbot export x"),
+        ("make evaluate RUN=x; or add ARGS='--corpus PATH'", "chatbot evaluate x; or add --corpus PATH"),
+        ("to make a run of it", "to make a run of it"),
+    ],
+)
+def test_without_a_makefile_messages_tell_what_can_be_typed(
+    said: str, there: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    door._say(said)
+    monkeypatch.setattr(door, "DOORS", tmp_path / "Makefile")
+    door._say(said)
+    assert capsys.readouterr().err == f"{said}\n{there}\n"
+    assert door.main(["chat", "--checkpoints-dir", str(tmp_path)]) == 2
+    assert "chatbot train --corpus sample" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
