@@ -20,6 +20,7 @@ Exit code 1 if anything failed.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"make", "chatbot", "python", "pip", "torchrun", "cmake", "echo", "git", "cd", "cat"}
 NOTE = re.compile(r"<!-- (not run|first|file): (.*) -->")
-SECONDS = 900
+SECONDS = 1800  # that one command may take
 SMALL = """
 for _name in ("default", "tutorial"):
     _few = dataclasses.replace(PRESETS[_name].training, steps=6, warmup_steps=0)
@@ -140,26 +141,31 @@ def run(command: str, typed: list[str], printed: list[str], folder: Path) -> str
     path = os.pathsep.join([str(folder / ".venv" / "bin"), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "PIP_DRY_RUN": "1"}
     environment.pop("MAKEFLAGS", None)
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=environment,
-            input="".join(line + "\n" for line in typed),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-        )
-    except subprocess.TimeoutExpired:
+        said, _ = process.communicate("".join(line + "\n" for line in typed), SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+        os.killpg(process.pid, signal.SIGKILL)  # whatever it has started, too
+        process.communicate()
+        if isinstance(error, KeyboardInterrupt):
+            raise
         return f"not done after {SECONDS} s"
-    if done.returncode:
-        return f"exit code {done.returncode}\n{done.stdout[-2000:]}"
-    output = iter(done.stdout.splitlines())
+    if process.returncode:
+        return f"exit code {process.returncode}\n{said[-2000:]}"
+    output = iter(said.splitlines())
     for line in printed:
-        if not any(line == said.strip() for said in output):
-            return f"{line!r} was not printed, or not there\n{done.stdout[-2000:]}"
+        if not any(line == other.strip() for other in output):
+            return f"{line!r} was not printed, or not there\n{said[-2000:]}"
     return None
 
 

@@ -122,11 +122,14 @@ def test_blocks_are_found_with_what_the_comments_before_them_say(tmp_path: Path)
         ("echo one; echo two", ["two", "one"], "'one' was not printed"),
         ("cat", ["typed"], None),
         ("echo no; exit 3", [], "exit code 3\nno\n"),
+        ("sleep 60 & wait", [], "not done after 0.1 s"),
     ],
 )
 def test_a_command_that_fails_or_says_something_else_is_found_out(
-    command: str, printed: list[str], says: str | None, tmp_path: Path
+    command: str, printed: list[str], says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if command.startswith("sleep"):
+        monkeypatch.setattr(check, "SECONDS", 0.1)
     wrong = check.run(command, ["typed"], printed, tmp_path)
     assert wrong is None if says is None else wrong is not None and wrong.startswith(says)
 
