@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ from .errors import ChatbotError, LostProcessError, printable
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
+DOORS = Path(__file__).resolve().parent.parent / "Makefile"  # a checkout has it, a wheel has not
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"chatbot: {error}", file=sys.stderr)
         return 2
     except ChatbotError as error:
-        print(f"chatbot: {error}", file=sys.stderr)
+        print(f"chatbot: {_as_typed_here(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -398,7 +400,17 @@ def _tell(prepared: Any) -> None:
 def _say(text: str) -> None:
     first = int(os.environ.get("WORLD_SIZE", 1)) <= 1 or os.environ.get("RANK") == "0"
     if first:  # of the processes that train together, one speaks
-        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
+        print("\n".join(map(printable, _as_typed_here(text).split("\n"))), file=sys.stderr)
+
+
+def _as_typed_here(text: str) -> str:
+    """A message with the commands that can be typed: without a Makefile, `make chat RUN=x` is `chatbot chat x`."""
+    if DOORS.is_file():
+        return text
+    text = re.sub(r"\bmake (?=(?:train|chat|evaluate|export|prepare)\b)", "chatbot ", text)
+    text = re.sub(r"\b(chat|evaluate|export) RUN=", r"\1 ", text)
+    text = text.replace("RUN=", "--run ").replace("CORPUS=", "--corpus ")
+    return re.sub(r"\bARGS=(?:'([^']*)')?", r"\1", text)
 
 
 def _figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:

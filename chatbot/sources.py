@@ -26,7 +26,9 @@ from .inputs import InputFile, input_files
 NAMES = ("auto", "cornell", "chitchat", "sample")
 CORNELL_FOLDER = "cornell movie-dialogs corpus"
 CORNELL_PAGE = "https://www.cs.cornell.edu/~cristian/Cornell_Movie-Dialogs_Corpus.html"
-SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
+HERE = Path(__file__).resolve().parent
+INSTALLED_SAMPLE = HERE / "sample"  # in a wheel the corpus lies beside the code, in a checkout in data/
+SAMPLE = INSTALLED_SAMPLE if INSTALLED_SAMPLE.is_dir() else HERE.parent / "data" / "sample"
 CHUNK = 1 << 16
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk says that takes no more
 
@@ -88,7 +90,7 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     except (RuntimeError, OSError) as error:  # `~nobody`, or longer than a name can be
         raise ChatbotError(f"no corpus {name!r}: {error}") from error
     if name == "sample" and not there:
-        raise ChatbotError(f"the sample corpus is not at {path}: it comes with a checkout of the program")
+        raise ChatbotError(f"the sample corpus is not at {path}, where it came with the program: install that again")
     if not name or not there:
         raise ChatbotError(f"no corpus {name!r}: it is neither a path that exists nor one of {', '.join(NAMES)}")
     stem = path.resolve().name.split(".")[0] if path.is_file() else path.resolve().name

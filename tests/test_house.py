@@ -37,6 +37,12 @@ def test_every_room_has_a_floor() -> None:
     assert set(ROOMS) == set(FLOOR)
 
 
+def test_the_tree_that_is_shown_names_every_room() -> None:
+    tree = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("├── chatbot/")[1].split("├── data/")[0]
+    named = re.findall(r"^ *│   [├└]── ([a-z_, ]+?)(?:  .*)?$", tree, flags=re.MULTILINE)
+    assert sorted(room for line in named for room in line.split(", ")) == sorted(ROOMS)
+
+
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_go_downward_or_stay_among_the_lowest(room: str) -> None:
     for other in imported_rooms(ROOMS[room]):
