@@ -12,6 +12,7 @@ row, and rows that stand in it already are not measured again.
 import argparse
 import contextlib
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ import results
 import torch
 from quality import SAME_DATA, changed, ours
 
+from chatbot.config import PRESETS
 from chatbot.preparation import prepare
 
 # in the words of the table: what is changed
@@ -30,7 +32,8 @@ PARTS: dict[str, list[str]] = {
     "the same with another seed": ["training.seed=2"],
     "dropout 0": ["model.dropout=0"],
     "dropout in the tutorial's places": ['model.dropout_places="tutorial"'],
-    "embeddings not tied": ["model.tie_embeddings=false"],
+    "embeddings not scaled": ["model.scale_embeddings=false"],
+    "embeddings neither scaled nor tied": ["model.scale_embeddings=false", "model.tie_embeddings=false"],
     "no averaged weights": ["training.weight_averaging=0"],
     "the tutorial's bridge": ['model.bridge="tutorial"'],
     "attention not masked": ["model.attention_mask=false"],
@@ -67,10 +70,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     sizes = {"steps": arguments.steps, "hidden_size": arguments.hidden_size, "threads": arguments.threads}
+    sizes["recipe"] = json.loads(json.dumps(PRESETS["default"].to_dict()))  # rows of two recipes do not go together
     found = results.read(arguments.out)
     rows = found.get("rows", [])
-    if rows and not arguments.markdown and any(found[key] != value for key, value in sizes.items()):
-        raise SystemExit(f"{arguments.out} is of other sizes than {sizes}: name another file")
+    if rows and not arguments.markdown and any(found.get(key) != value for key, value in sizes.items()):
+        raise SystemExit(f"{arguments.out} is of another recipe or other sizes: name another file")
     if not arguments.markdown:
         corpus = dataclasses.replace(SAME_DATA, corpus=arguments.corpus)
         folder = prepare(corpus, arguments.data_dir).folder

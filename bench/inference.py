@@ -219,8 +219,8 @@ def made(
     searches["eager"] = lambda prompts: eager(*pad_prompts(prompts), longest).tokens
     searches["torchscript"] = lambda prompts: bundle(*pad_prompts(prompts), longest).tokens
     for name, quantized in (("onnx", False), ("int8", True)):
-        export_onnx(checkpoint, folder, quantized=quantized)
-        files[name], encoder, decoder = onnx_paths(folder, quantized)
+        export_onnx(checkpoint, folder / "export", quantized=quantized)
+        files[name], encoder, decoder = onnx_paths(folder / "export", quantized)
         search = load_onnx(files[name], "greedy").search
         searches[name] = lambda prompts, search=search: search(*pad_prompts(prompts), longest).tokens  # type: ignore[misc]
         parts[name] = OnnxEncoder(load_onnx(encoder, "encoder")), OnnxDecoder(load_onnx(decoder, "decoder"))

@@ -232,12 +232,14 @@ def export(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     run = _existing_run(arguments)
+    folder, checkpoint = arguments.out or run.export, run.load_chosen()
+    if arguments.pack:
+        checkpoint = checkpoint.pack()
     if arguments.onnx or arguments.quantize:
-        return _export_onnx(arguments, run)
+        return _export_onnx(arguments, folder, checkpoint)
     from .export import export
 
-    folder, checkpoint = arguments.out or run.export, run.load_chosen()
-    _report_export(arguments, folder, export(checkpoint.pack() if arguments.pack else checkpoint, folder))
+    _report_export(arguments, folder, export(checkpoint, folder))
     return 0
 
 
@@ -268,10 +270,10 @@ def pack(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _export_onnx(arguments: argparse.Namespace, run: Any) -> int:
+def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -> int:
     from .exchange import export_onnx, onnx_paths
 
-    folder, checkpoint, figures = arguments.out or run.export, run.load_chosen(), {}
+    figures = {}
     for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
         proof = export_onnx(checkpoint, folder, quantized=quantized)
         files = {str(path): path.stat().st_size for path in onnx_paths(folder, quantized)}
@@ -322,7 +324,7 @@ def chat(arguments: argparse.Namespace) -> int:
 
     from .answers import answer_file
     from .bot import Chatbot
-    from .checkpoint import PRETRAINED, find_model
+    from .checkpoint import find_model
     from .conversation import transcribe
     from .repl import converse
 
@@ -332,9 +334,7 @@ def chat(arguments: argparse.Namespace) -> int:
         raise ChatbotError("--file answers a file into --out: leave out --log and --prompt")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    path = find_model(arguments.run, arguments.checkpoints_dir)
-    if arguments.run is None and path.name == PRETRAINED:
-        _say(f"Nothing is trained here yet: this is the bot that comes with the program ({path / 'MODEL_CARD.md'}).")
+    path = _named(arguments, find_model(arguments.run, arguments.checkpoints_dir))
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device)
     bot.decoding = decoding_from_flags(arguments, bot.decoding)
@@ -365,7 +365,17 @@ def _appended(path: Path) -> IO[str]:
 def _existing_run(arguments: argparse.Namespace) -> Any:
     from .checkpoint import find_run
 
-    return find_run(arguments.run, arguments.checkpoints_dir)
+    return _named(arguments, find_run(arguments.run, arguments.checkpoints_dir))
+
+
+def _named(arguments: argparse.Namespace, run: Any) -> Any:
+    """A run (or its path); where none was named and it is the one that comes with the program, that is said."""
+    from .checkpoint import PRETRAINED
+
+    path = getattr(run, "path", run)
+    if arguments.run is None and path.name == PRETRAINED:
+        _say(f"Nothing is trained here yet: this is the bot that comes with the program ({path / 'MODEL_CARD.md'}).")
+    return run
 
 
 def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
@@ -532,7 +542,7 @@ def _parser() -> argparse.ArgumentParser:
     made = verb(export, "write the deployable files of a run, and prove them")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: export in the run's folder)")
-    made.add_argument("--pack", action="store_true", help="chatbot.pt at a quarter of its size, weights rounded")
+    made.add_argument("--pack", action="store_true", help="round the weights; chatbot.pt has a quarter of its size")
     made.add_argument("--onnx", action="store_true", help="write chatbot.onnx, encoder.onnx, decoder.onnx instead")
     made.add_argument(
         "--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)"

@@ -11,9 +11,8 @@ from .bot import Chatbot
 from .errors import ChatbotError, printable
 from .files import atomic_file
 from .inputs import line_ends
-from .tokenizer import MAX_CHARACTERS
+from .tokenizer import LONGEST_LINE
 
-LONGEST_LINE = 4 * MAX_CHARACTERS  # bytes: more of a line's end than is read of a prompt
 READ_AHEAD = 16  # batches that are read together, so that prompts of about one length share a batch
 
 
@@ -50,7 +49,7 @@ def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
 def _lines(source: IO[bytes], prompts: Path, bar: Any) -> Iterator[str]:
     try:
         for line in line_ends(source, LONGEST_LINE):
-            yield line.decode("utf-8", "replace")
+            yield line.removesuffix(b"\n").decode("utf-8", "replace")
             bar.update(len(line))  # of a pipe nobody knows the place
     except OSError as error:
         raise _unreadable(prompts, error) from error

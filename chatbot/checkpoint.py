@@ -13,6 +13,7 @@ checkpoints/RUN/
     training.lock        held, while a training writes here, by its process, which it names
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -268,8 +269,8 @@ class RunDirectory:
 
     @property
     def is_imported(self) -> bool:
-        """Whether the weights are no training's: that would have opened `metrics.jsonl` before it wrote any."""
-        return self.best.exists() and not self.is_resumable and not self.metrics.exists()
+        """Whether the weights are no training's, which holds `training.lock`, but were packed or imported."""
+        return self.best.exists() and not self.is_resumable and not self.lock.exists()
 
     def begin(self, config: Config, vocabulary: Vocabulary) -> None:
         """Make the directory and what stands in it from the first step on.
@@ -287,6 +288,9 @@ class RunDirectory:
     def save_last(self, checkpoint: Checkpoint) -> None:
         """Write `last.pt`; the one that stood there becomes `last.previous.pt`."""
         checkpoint.save(self.next)
+        self._advance()
+
+    def _advance(self) -> None:
         try:
             if self.last.exists():
                 self.last.replace(self.previous)
@@ -318,8 +322,10 @@ class RunDirectory:
         return held(self.lock, str(self.path))
 
     def tidy(self) -> None:
-        """Remove what killed writers left half-written."""
+        """Remove what killed writers left half-written, and finish a save that was cut short between two renames."""
         tidy(self.path)
+        if self.next.exists():
+            self._advance()
 
     def load_chosen(self) -> Checkpoint:
         """What chat, evaluate and export open: `best.pt` or `last.pt` as the settings' `keep` says, else the other.
@@ -332,7 +338,8 @@ class RunDirectory:
         if not self.is_trained:
             raise ChatbotError(f"{self.path} holds no trained model; train one: make train RUN={self.path.name}")
         keeps_last = self.config.exists() and Config.load(self.config).training.keep == "last"
-        checkpoint = Checkpoint.load(self.best) if self.best.exists() and not keeps_last else self.load_last()
+        best = self.best.exists() and not (keeps_last and self.is_resumable)
+        checkpoint = Checkpoint.load(self.best) if best else self.load_last()
         if self.config.exists():
             decoding = Config.load(self.config, over=checkpoint.config).decoding
             checkpoint.config = dataclasses.replace(checkpoint.config, decoding=decoding)
@@ -350,6 +357,14 @@ def is_bundle(path: Path) -> bool:
     return False
 
 
+def _last_written(run: Path) -> float:
+    times = [0.0]
+    for file in run.glob("*.pt"):
+        with contextlib.suppress(OSError):  # a training renames them meanwhile
+            times.append(file.stat().st_mtime)
+    return max(times)
+
+
 def find_run(name: str | None, folder: Path) -> RunDirectory:
     """The run called `name` in `folder`, or at the path `name`; without a name the one trained last, or else the
     one that came with the program.
@@ -360,7 +375,7 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
     runs = sorted(
         # a hidden folder is one that is being written, or was left so
         (path for path in folder.glob("[!.]*") if RunDirectory(path).is_trained),
-        key=lambda path: max(file.stat().st_mtime for file in path.glob("*.pt")),
+        key=_last_written,
     )
     if name is None:
         trained_here = [path for path in runs if path.name != PRETRAINED]

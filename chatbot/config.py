@@ -95,6 +95,9 @@ class ModelConfig:
         choices=("all", "tutorial"),
     )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
+    scale_embeddings: bool = setting(
+        False, "words are read times the square root of their size (Vaswani et al. 2017); the preset default does"
+    )
     tutorial_tokens: bool = setting(
         False, "special tokens as the tutorial has them: <eos> read behind every prompt, and none barred from replies"
     )
@@ -227,7 +230,9 @@ DECODINGS: dict[str, DecodingConfig] = {
     "sample": DecodingConfig(method="sample"),
 }
 # chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
-CHOSEN = DecodingConfig(method="sample", temperature=0.25, min_length=4, anti_lm=0.35, anti_lm_tokens=20)
+CHOSEN = DecodingConfig(
+    method="sample", temperature=0.3, min_length=4, no_repeat_ngram=2, anti_lm=0.35, anti_lm_tokens=20
+)
 
 
 def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
@@ -295,7 +300,7 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     # what one would choose today
-    "default": Config(),
+    "default": Config(model=ModelConfig(scale_embeddings=True)),
     # the lineage's preparation and sizes
     "tutorial": Config(
         corpus=CorpusConfig(
@@ -390,7 +395,8 @@ def from_flags(arguments: argparse.Namespace) -> Config:
         preset = "sample" if getattr(arguments, "corpus.corpus", None) == "sample" else "default"
     config = PRESETS[preset]
     if arguments.config is not None:
-        config = Config.load(arguments.config, over=config)
+        # what a run's file does not name is what it was before there was such a setting
+        config = Config.load(arguments.config, over=config if arguments.preset else Config())
     return flags_given(arguments, over=config)
 
 

@@ -4,9 +4,11 @@ The file holds the network, the searches, the vocabulary and the tokenizer, and 
 code: a bundle from a stranger can do what a program from a stranger can.
 """
 
+import io
 import json
 import unicodedata
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,9 +76,8 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     model = checkpoint.build_model()
     with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
         description = describe(checkpoint)
-        with (part / BUNDLE).open("wb") as file:  # given a path, torch ends the program when the disk is full
-            # of a network of its own, for packing empties it
-            torch.jit.save(_script(checkpoint.build_model(), checkpoint, description), file)
+        # of a network of its own, for packing empties it
+        _save(_script(checkpoint.build_model(), checkpoint, description), part / BUNDLE)
         golden = golden_replies(model, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
             proof = _prove(model, load_bundle(part / BUNDLE), checkpoint, golden)
@@ -146,6 +147,16 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
         json.dumps(description),
     )
     return torch.jit.script(module.eval())
+
+
+def _save(module: torch.jit.ScriptModule, path: Path) -> None:
+    """Write a scripted module without its debugging records, which hold the paths of the machine that made it."""
+    saved = io.BytesIO()  # given a path, torch ends the program when the disk is full
+    torch.jit.save(module, saved)
+    with zipfile.ZipFile(saved) as whole, zipfile.ZipFile(path, "w") as bundle:
+        for member in whole.infolist():
+            if not member.filename.endswith(".debug_pkl"):
+                bundle.writestr(zipfile.ZipInfo(member.filename), whole.read(member), member.compress_type)
 
 
 def _packing(encoder: torch.jit.ScriptModule, decoder: torch.jit.ScriptModule, packed: bool) -> torch.jit.ScriptModule:

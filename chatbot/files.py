@@ -33,6 +33,8 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
     """
     text = "b" not in mode
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ChatbotError(f"cannot write {path}: it is no file that another can take the place of")
         path.parent.mkdir(parents=True, exist_ok=True)
         tidy(path.parent, path.name)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -123,8 +125,8 @@ def tidy(folder: Path, name: str = "") -> None:
     process is writing is locked by it, and stays.
     """
     prefix = f".{name}." if name else "."
-    # NAME, RANDOM and suffix: somebody's own .NAME.part is not touched
-    left = [path for path in folder.glob(".*.*") if path.name.startswith(prefix) and "." in path.name[len(prefix) :]]
+    dots = 1 if name else 2  # NAME, RANDOM and suffix: somebody's own .NAME.part is not touched
+    left = [path for path in folder.glob(f"{prefix}*") if path.name[len(prefix) :].count(".") >= dots]
     for part in [path for path in left if path.suffix == ".part"]:
         with contextlib.suppress(OSError):
             descriptor = os.open(part, os.O_RDONLY)

@@ -98,13 +98,17 @@ class Graph:
             return self.constant(found.values, np.uint8, name)
         return self.constant(found, np.float32, name)
 
-    def embedding(self, name: str, tokens: str) -> "str | Bytes":
-        """Rows of a matrix (V, K) by tokens (N,) int64 -> (N, K)."""
+    def embedding(self, name: str, tokens: str, times: float = 1.0) -> "str | Bytes":
+        """Rows of a matrix (V, K) by tokens (N,) int64, times a number -> (N, K)."""
         table = self.weights[name]
         rows = self.add("Gather", self.weight(name), tokens)
-        if not isinstance(table, ByteMatrix):
-            return rows
-        return Bytes(rows, self.add("Gather", self.constant(table.scales, np.float32, f"{name}.scales"), tokens))
+        if isinstance(table, ByteMatrix):
+            scales = self.add("Gather", self.constant(table.scales, np.float32, f"{name}.scales"), tokens)
+            return Bytes(rows, self._times(scales, times))
+        return self._times(rows, times)
+
+    def _times(self, value: str, factor: float) -> str:
+        return value if factor == 1 else self.add("Mul", value, self.constant(factor, np.float32))
 
     def product(self, x: "str | Bytes", weight: str, bias: str = "") -> str:
         """x (N, K) times the transpose of a weight (M, K), plus a bias (M,) -> (N, M) float32."""

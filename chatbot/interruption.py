@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -26,7 +26,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
             signal.signal(each, handler)
         if os.environ.get("RANK", "0") == "0":  # of the processes that train together, one speaks
             # not print: the signal may have come in the middle of one
-            os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
+            with suppress(OSError):  # what reads it may have ended by the same Ctrl-C
+                os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

@@ -15,7 +15,7 @@ def take(descriptor: int) -> bool | None:
 
     Returns:
         True; False if another process (or another opening of it here) holds it; None where there are no such locks,
-        as on Windows and on some network disks.
+        as on some network disks.
     """
     try:
         import fcntl
@@ -52,4 +52,16 @@ def held(path: Path, what: str) -> Iterator[None]:
             file.flush()
         except OSError as error:
             raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
-        yield
+        holding = [True]
+        # a process that is forked meanwhile (one that reads ahead) would hold it too, and longer
+        os.register_at_fork(after_in_child=lambda: _let_go(descriptor) if holding else None)
+        try:
+            yield
+        finally:
+            holding.clear()
+
+
+def _let_go(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor, inheritable=False)
+    os.close(nowhere)

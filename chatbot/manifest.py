@@ -86,7 +86,8 @@ def refuse_other_weights(folder: Path, written: Sequence[Path], checkpoint: str)
         same = not any(path.suffix in (".pt", ".onnx") and path not in written for path in folder.glob("*"))
     if not same:
         raise ChatbotError(
-            f"{folder} holds an export of other weights or settings: delete it, or name a new folder with --out"
+            f"{folder} holds an export of other weights or settings, or of another version: delete it, or name a new "
+            "folder with --out"
         )
 
 
@@ -102,7 +103,10 @@ def refuse_to_replace(folder: Path) -> None:
     if (folder / MANIFEST).is_file():
         ours |= read_manifest(folder)["files"].keys()
     other = (
-        [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else [folder.name]
+        # hidden files are the desktop's, or what a killed export left
+        [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours]
+        if folder.is_dir()
+        else [folder.name]
     )
     if other:
         raise ChatbotError(f"{folder} holds {other[0]}, which no export wrote: name a new folder with --out")

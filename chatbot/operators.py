@@ -34,6 +34,8 @@ class Network:
         self.vocabulary_size = vocabulary_size
         self.never_replied = list(never_replied)
         self.output = EMBEDDING if config.tie_embeddings else "decoder.out.weight"
+        size = config.embedding_size or config.hidden_size
+        self.times = size**0.5 if config.scale_embeddings else 1.0  # what is read of an embedding
         # a lineage's model reads EOS behind each prompt
         self.reads_eos = config.tutorial_tokens
 
@@ -162,7 +164,7 @@ class Network:
         time = graph.add("Unsqueeze", graph.add("Range", *numbers), graph.ints(1))  # (S, 1)
         real = graph.add("Unsqueeze", graph.add("Less", time, src_lengths), graph.ints(2))  # (S, B, 1)
         words = graph.add("Reshape", graph.add("Transpose", src, perm=[1, 0]), graph.ints(-1))
-        x: str | Bytes = graph.embedding(EMBEDDING, words)  # (S * B, E)
+        x: str | Bytes = graph.embedding(EMBEDDING, words, self.times)  # (S * B, E)
         zero = graph.add("Expand", graph.constant(0, np.float32), graph.add("Concat", batch, graph.ints(size), axis=0))
         to_time = graph.add("Concat", shape, graph.ints(-1), axis=0)
         hidden: list[str] = []
@@ -229,7 +231,7 @@ class Network:
         """token (B,), hidden (L, B, H), memory (B, S, H) and its keys, mask (B, S) -> logits (B, V), hidden, attention
         (B, S).
         """
-        layers, x = self.config.decoder_layers, graph.embedding(EMBEDDING, token)
+        layers, x = self.config.decoder_layers, graph.embedding(EMBEDDING, token, self.times)
         states = []
         for layer, state in enumerate(graph.split(hidden, layers, axis=0)):
             name = f"decoder.gru.{{}}_l{layer}"

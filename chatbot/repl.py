@@ -8,11 +8,10 @@ from .bot import Chatbot
 from .conversation import Conversation, describe, transcribe
 from .errors import ChatbotError, printable
 from .inputs import line_ends
-from .tokenizer import MAX_CHARACTERS
+from .tokenizer import LONGEST_LINE
 
 LEAVE = {"quit", "q", "/quit"}
 PROMPT = "> "
-LONGEST_LINE = 4 * MAX_CHARACTERS  # bytes: more of a line's end than is read of it
 
 
 def converse(bot: Chatbot, name: str, *, quiet: bool = False, log: IO[str] | None = None) -> None:
@@ -71,6 +70,7 @@ def answer_lines(bot: Chatbot, lines: IO[bytes], out: TextIO, log: IO[str] | Non
             raise ChatbotError(f"cannot read the input: {error.strerror or error}") from error
         if not line or line.strip().lower() in LEAVE:
             return
+        line = line.rstrip("\n")  # which is no character of what is read
         reply = bot.reply(line)
         print(reply, file=out, flush=True)
         transcribe(log, line, reply)

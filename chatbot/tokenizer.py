@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # what is read of a prompt: so many of its last words, in so many of its last code points
 MAX_CHARACTERS = 10_000
+LONGEST_LINE = 4 * (MAX_CHARACTERS + 2)  # bytes: what is read of a prompt, a character cut in two, and the line break
 MAX_WORDS = 100
 
 

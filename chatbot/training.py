@@ -198,7 +198,8 @@ class Trainer:
                 began = time.perf_counter()
                 self._step(data)
                 progress.seconds += time.perf_counter() - began
-                bar.update()
+                if not stop.requested:  # who reads what the bar shows may have ended by the same Ctrl-C
+                    bar.update()
                 over = bool(settings.max_minutes) and time.perf_counter() - started > 60 * settings.max_minutes
                 stopping, over = self._any(stop.requested, over)
                 validates = progress.step % settings.validate_every == 0 or progress.step == settings.steps

@@ -57,7 +57,7 @@ def test_flags_overrule_the_file_and_the_file_the_preset(tmp_path: Path) -> None
 
 def test_the_sample_corpus_takes_its_own_preset_unless_one_is_named() -> None:
     assert parse("--corpus", "sample") == PRESETS["sample"]
-    assert parse("--corpus", "sample", "--preset", "default").model == ModelConfig()
+    assert parse("--corpus", "sample", "--preset", "default").model == PRESETS["default"].model
 
 
 def test_split_takes_three_shares() -> None:

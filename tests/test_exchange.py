@@ -195,7 +195,7 @@ def test_a_whole_file_that_holds_nonsense_is_refused(folder: Path, tmp_path: Pat
 def test_files_that_answer_otherwise_are_not_left_behind(
     folder: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "encoder.onnx").write_bytes(b"what stood here")
+    (tmp_path / "notes.txt").write_bytes(b"what stood here")
     torch.manual_seed(0)
     other = Seq2Seq(checkpoint.config.model, len(checkpoint.vocabulary)).state_dict()
     original = checkpoint.build_model()
@@ -203,7 +203,7 @@ def test_files_that_answer_otherwise_are_not_left_behind(
     for quantized in (False, True):
         with pytest.raises(ChatbotError, match=r"^not exported: "):
             export_onnx(dataclasses.replace(checkpoint, model=other), tmp_path, quantized=quantized)
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("encoder.onnx", b"what stood here")]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("notes.txt", b"what stood here")]
 
 
 def test_words_that_are_equally_likely_may_be_told_apart_either_way(checkpoint: Checkpoint) -> None:

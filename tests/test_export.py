@@ -297,3 +297,10 @@ def test_a_bundle_cut_anywhere_is_refused(bundle: Path, tmp_path: Path) -> None:
         path.write_bytes(whole[: len(whole) * sixteenth // 16])
         with pytest.raises(ChatbotError, match=r"cut\.pt"):
             Chatbot.load(path)
+
+
+def test_the_file_holds_no_path_of_the_machine_that_made_it(bundle: Path) -> None:
+    places = [str(Path(exporting.__file__).parent).encode(), str(Path(torch.__file__).parent).encode()]
+    with zipfile.ZipFile(bundle) as archive:
+        for name in archive.namelist():
+            assert not any(place in archive.read(name) for place in places), name

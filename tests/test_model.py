@@ -147,6 +147,19 @@ def test_every_parameter_learns(kind: str, tied: bool) -> None:
     assert (model.decoder.out.weight is model.encoder.embedding.weight) == tied
 
 
+def test_scaled_embeddings_are_read_larger_than_they_are_kept() -> None:
+    scaled, plain = network(scale_embeddings=True), network()
+    scaled.load_state_dict(plain.state_dict())
+    tokens = torch.tensor([[5, 6, 4]])
+    size = plain.encoder.embedding.embedding_dim
+    assert torch.equal(scaled.encoder.embedding(tokens), plain.encoder.embedding(tokens) * size**0.5)
+    assert torch.equal(scaled.decoder.out.weight, plain.encoder.embedding.weight)
+    with torch.no_grad():  # a network whose rows are that much larger reads the same
+        plain.encoder.embedding.weight.mul_(size**0.5)
+    src = torch.tensor([3])
+    torch.testing.assert_close(scaled.encoder(tokens, src)[0], plain.encoder(tokens, src)[0])
+
+
 def test_padding_costs_nothing_and_gets_no_gradient() -> None:
     model = network(tie_embeddings=False)
     batch = collate(PAIRS)

@@ -27,6 +27,7 @@ KINDS: list[dict[str, Any]] = [
     {},
     {"attention": "general", "encoder_layers": 1, "decoder_layers": 2},
     {"attention": "concat", "encoder_layers": 3, "decoder_layers": 1, "tie_embeddings": False},
+    {"scale_embeddings": True},
     {"bridge": "tutorial", "tie_embeddings": False, "tutorial_tokens": True},
     {"bridge": "tutorial", "attention": "concat", "encoder_layers": 1, "decoder_layers": 1, "embedding_size": 9},
 ]
@@ -88,6 +89,7 @@ def test_greedy_search_finds_what_the_eager_search_finds(kind: dict[str, Any]) -
             "attention": st.sampled_from(["dot", "general", "concat"]),
             "bridge": st.sampled_from(["linear", "tutorial"]),
             "tie_embeddings": st.booleans(),
+            "scale_embeddings": st.booleans(),
             "tutorial_tokens": st.booleans(),
         }
     ),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -130,6 +131,31 @@ def test_it_cannot_be_resumed_and_is_not_replaced(packed: RunDirectory, trained:
     assert not packed.is_resumable
     with pytest.raises(ChatbotError, match="is there already"):
         pack(trained, packed.path)
+
+
+def test_a_run_that_keeps_its_last_state_can_be_packed_too(trained: RunDirectory, tmp_path: Path) -> None:
+    for path in (trained.best, trained.last):
+        (tmp_path / path.name).symlink_to(path)
+    config = json.loads(trained.config.read_text())
+    config["training"]["keep"] = "last"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = RunDirectory(tmp_path)
+    pack(run, tmp_path / "small")
+    assert RunDirectory(tmp_path / "small").load_chosen().step == run.load_last().step
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_training_never_writes_over_a_packed_run(
+    named: bool, packed: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = tmp_path / "pretrained"
+    shutil.copytree(packed.path, box)
+    before = {path: path.read_bytes() for path in sorted(box.rglob("*")) if path.is_file()}
+    assert packed.metrics.exists()
+    run = ["--run", "pretrained"] if named else []
+    assert main(["train", "--resume", *run, "--checkpoints-dir", str(tmp_path)]) == 2
+    assert "only weights" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in sorted(box.rglob("*")) if path.is_file()} == before
 
 
 def test_damaged_bytes_are_refused(packed: RunDirectory, tmp_path: Path) -> None:

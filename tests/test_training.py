@@ -181,6 +181,7 @@ def test_killed_at_any_write_it_resumes_and_equals_the_run_that_was_not(
     assert not list(run.path.glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
     # without dropout: each process draws its own
     model = dataclasses.replace(tiny.model, dropout=0.0)
@@ -201,6 +202,7 @@ def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_di
         torch.testing.assert_close(got[name], tensor, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
     model = dataclasses.replace(tiny.model, dropout=0.0)
     settings = with_training(tiny, steps=40, validate_every=20, word_dropout=0.0, schedule="constant")
@@ -217,6 +219,7 @@ def test_a_run_of_two_processes_goes_on_in_one(tiny: Config, prepared: Path, dat
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_mistake_of_many_processes_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--corpus=nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -225,6 +228,7 @@ def test_a_mistake_of_many_processes_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("chatbot: no corpus 'nowhere'")
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--steps=100000"]
     command += ["--config", trained.config, "--run=both", "--data-dir", data_dir, "--checkpoints-dir", tmp_path]

@@ -1,0 +1,69 @@
+"""The bot in the box opens at once, in every form, and is what its manifest says."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from chatbot.__main__ import main
+from chatbot.bot import Chatbot
+from chatbot.checkpoint import RunDirectory
+from chatbot.config import DECODINGS
+from chatbot.export import export, load_bundle
+from chatbot.manifest import golden_of, read_manifest
+
+ROOT = Path(__file__).parent.parent
+BOX = RunDirectory(ROOT / "checkpoints" / "pretrained")
+TEXTS = ["hello", "how are you?", "what's your name?", "I lost my keys.", "who is she?", "good night"]
+
+
+def test_it_is_small() -> None:
+    assert sum(file.stat().st_size for file in BOX.path.rglob("*") if file.is_file()) <= 20_000_000
+
+
+def test_it_opens_where_nothing_is_trained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "pretrained").symlink_to(BOX.path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["chat", "--prompt", "how are you?"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip()
+    assert captured.err.startswith("Nothing is trained here yet: this is the bot that comes with the program")
+
+
+def test_every_form_gives_the_golden_replies() -> None:
+    golden = golden_of(read_manifest(BOX.export))
+    assert len(golden) >= 20
+    module = load_bundle(BOX.export / "chatbot.pt").module
+    run = Chatbot.load(BOX.path, decoding=DECODINGS["greedy"])
+    for row in golden:
+        assert module.reply(row.text) == row.reply
+        assert run.reply(row.text) == row.reply
+
+
+def test_its_own_decoding_is_that_of_its_settings_in_every_form() -> None:
+    run, bundle = Chatbot.load(BOX.path), Chatbot.load(BOX.export)
+    assert run.decoding == bundle.decoding == BOX.load_chosen().config.decoding
+    assert run.reply_batch(TEXTS) == bundle.reply_batch(TEXTS)
+
+
+def test_it_can_be_exported_again(tmp_path: Path) -> None:
+    export(BOX.load_chosen(), tmp_path / "export")
+    size = (BOX.export / "chatbot.pt").stat().st_size
+    assert (tmp_path / "export" / "chatbot.pt").stat().st_size == pytest.approx(size, rel=0.01)
+    replies = [
+        load_bundle(folder / "chatbot.pt").module.reply_batch(TEXTS) for folder in (BOX.export, tmp_path / "export")
+    ]
+    assert replies[0] == replies[1]
+
+
+def test_its_settings_name_no_place_of_the_machine_that_trained_it() -> None:
+    assert BOX.load_chosen().config.corpus.corpus == "cornell"
+    for path in (BOX.best, BOX.export / "chatbot.pt"):
+        with zipfile.ZipFile(path) as archive:
+            assert not any(re.search(rb"/(work|home|root|usr|tmp)/", archive.read(name)) for name in archive.namelist())
+    for path in (BOX.config, BOX.metrics, BOX.export / "manifest.json"):
+        assert not re.search(r"/(work|home|root|usr|tmp)/", path.read_text())
