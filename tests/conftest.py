@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from chatbot.training import train
 
 torch.set_num_threads(1)  # a spinning pool beside a busy neighbour is slower than one thread
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell begins what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "corpus": {"corpus": "sample", "min_count": 1, "split": [0.8, 0.1, 0.1]},
