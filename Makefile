@@ -46,7 +46,7 @@ format: $(VENV)/.developed ## put every file into its format
 test: $(VENV)/.developed ## every test
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-fast: $(VENV)/.developed ## those that are not slow: under three minutes
+test-fast: $(VENV)/.developed ## those that are not slow: some minutes
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 docs-check: $(VENV)/.developed ## run every command of the documentation, in a scratch copy: some minutes
