@@ -139,9 +139,9 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
 
 
 def _is_there(run: Any) -> ChatbotError:
+    go_on = "" if run.is_imported else f"continue it (make train RUN={run.path.name} ARGS=--resume), "
     return ChatbotError(
-        f"{run.path} holds a trained run already: continue it (make train RUN={run.path.name} ARGS=--resume), "
-        "name another (RUN=name), or delete that folder"
+        f"{run.path} holds a trained run already: {go_on}name another (RUN=name), or delete that folder"
     )
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from .config import Config, DecodingConfig
-from .errors import ChatbotError, shown
+from .errors import ChatbotError, first_line, shown
 from .files import atomic_file, tidy
 from .lock import held
 from .model import Seq2Seq
@@ -136,7 +136,7 @@ class Checkpoint:
         except FileNotFoundError as error:
             raise ChatbotError(f"there is no checkpoint {path}") from error
         except Exception as error:  # a damaged file makes the reader fail in every way there is
-            raise ChatbotError(f"cannot read the checkpoint {path}: {_first_line(error)}") from error
+            raise ChatbotError(f"cannot read the checkpoint {path}: {first_line(error)}") from error
         if type(version) is not int or version not in (CHECKPOINT_FORMAT, PACKED_FORMAT):
             raise ChatbotError(
                 f"{path} has checkpoint format {shown(version)}, this program reads {CHECKPOINT_FORMAT} and "
@@ -162,7 +162,7 @@ class Checkpoint:
                 version == PACKED_FORMAT,
             )
         except Exception as error:  # plain data of any shape
-            raise ChatbotError(f"the checkpoint {path} is damaged: {_first_line(error)}") from error
+            raise ChatbotError(f"the checkpoint {path} is damaged: {first_line(error)}") from error
 
 
 class _Sink:
@@ -228,10 +228,6 @@ def check_archive(path: Path, *, code: bool = False) -> None:
             raise ChatbotError("it would unfold to far more than its size")
         if damaged := archive.testzip():
             raise ChatbotError(f"it is damaged at {damaged!r}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 BUNDLE = "chatbot.pt"  # of an export

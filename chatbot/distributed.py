@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from .errors import ChatbotError, LostProcessError
+from .errors import ChatbotError, LostProcessError, first_line
 from .metrics import TokenSums
 
 STOPPED = 130  # exit code of a process that was asked to stop, and saved
@@ -170,7 +170,7 @@ def pick_device(name: str) -> torch.device:
         if device.type == "cuda":
             torch.cuda.set_device(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ChatbotError(f"no device {name!r} here: {str(error).splitlines()[0]}; try --device cpu") from error
+        raise ChatbotError(f"no device {name!r} here: {first_line(error)}; try --device cpu") from error
     return device
 
 

@@ -38,6 +38,11 @@ class LostProcessError(ChatbotError):
     """Another of the processes that train together has ended; what it said itself is the message to read."""
 
 
+def first_line(error: Exception) -> str:
+    """What another's exception says, as far as a message has room for it."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def printable(text: str) -> str:
     """Text as one line without control characters: a line break is `\\n`, an escape sequence stands as `\\x1b[2J`."""
     return text.translate(STEERING)

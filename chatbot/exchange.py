@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from .checkpoint import Checkpoint
 from .config import Config
 from .dataset import pad_prompts
-from .errors import ChatbotError
+from .errors import ChatbotError, first_line
 from .files import atomic_file
 from .graph import extra
 from .manifest import add_to_manifest, refuse_other_weights
@@ -35,7 +35,7 @@ from .operators import Network
 from .quantization import quantize
 from .search import GreedySearchDecoder, SearchResult
 from .tokenizer import TOKENIZERS, Tokenizer
-from .vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
+from .vocabulary import EOS_ID, SOS_ID, Vocabulary
 
 ONNX_FORMAT = 1
 KINDS = ("greedy", "encoder", "decoder")
@@ -147,7 +147,6 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
         checkpoint.never_replied,
     )
     makers = (network.greedy_model, network.encoder_model, network.decoder_model)
-    digest = checkpoint.digest()
     with contextlib.ExitStack() as stack:
         paths = []
         for kind, make, path in zip(KINDS, makers, written, strict=True):
@@ -162,7 +161,6 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
 
 def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -> dict[str, str]:
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
-    special = {"pad": PAD_ID, "sos": SOS_ID, "eos": EOS_ID, "unk": vocabulary.unk_id, "sep": vocabulary.sep_id}
     return {
         "format": str(ONNX_FORMAT),
         "kind": kind,
@@ -171,7 +169,7 @@ def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -
         "max_length": str(config.corpus.max_length),
         "context": str(config.corpus.context),
         "vocabulary": json.dumps(vocabulary.tokens),
-        "special": json.dumps(special),
+        "special": json.dumps(vocabulary.special_ids),
         "never_replied": json.dumps(checkpoint.never_replied),
         "step": str(checkpoint.step),
         "checkpoint": digest,
@@ -269,8 +267,7 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
             metadata.get("checkpoint", ""),
         )
     except Exception as error:  # a damaged file makes the reader fail in every way there is
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ChatbotError(f"cannot read the ONNX file {path}: {reason}") from error
+        raise ChatbotError(f"cannot read the ONNX file {path}: {first_line(error)}") from error
 
 
 def _opened(path: Path) -> bytes:

@@ -22,7 +22,7 @@ from .checkpoint import BUNDLE, Checkpoint, check_archive
 from .config import Config
 from .dataset import pad_prompts
 from .decoding import Decoding
-from .errors import ChatbotError, shown
+from .errors import ChatbotError, first_line, shown
 from .files import atomic_folder
 from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
 from .model import Seq2Seq
@@ -30,7 +30,7 @@ from .quantization import quantized
 from .search import GreedySearchDecoder, Limits
 from .spelling import Spelling, table_sha256
 from .tokenizer import TOKENIZERS, Tokenizer, last_words
-from .vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
+from .vocabulary import EOS_ID, Vocabulary
 
 BUNDLE_FORMAT = 2
 SCORE_TOLERANCE = 1e-4
@@ -96,13 +96,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "unicode": unicodedata.unidata_version,
         "table_sha256": table_sha256(spelling),
         "vocabulary_size": len(vocabulary),
-        "special_ids": {
-            "pad": PAD_ID,
-            "sos": SOS_ID,
-            "eos": EOS_ID,
-            "unk": vocabulary.unk_id,
-            "sep": vocabulary.sep_id,
-        },
+        "special_ids": vocabulary.special_ids,
         "never_replied": checkpoint.never_replied,
         "max_length": checkpoint.config.corpus.max_length,
         "weights": "uint8" if checkpoint.packed else "float32",
@@ -246,8 +240,7 @@ def load_bundle(path: Path) -> Bundle:
             raise ValueError("its parts do not go together")
         return Bundle(module, vocabulary, TOKENIZERS[metadata["tokenizer"]], module.max_length, config, metadata)
     except Exception as error:  # a damaged archive makes the reader fail in every way there is
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ChatbotError(f"cannot read the bundle {path}: {reason}") from error
+        raise ChatbotError(f"cannot read the bundle {path}: {first_line(error)}") from error
 
 
 @contextmanager

@@ -57,6 +57,11 @@ class Vocabulary:
         """Ids that a reply never holds: every special token but `<eos>`, which ends one."""
         return [id for id in range(self.num_special) if id != EOS_ID]
 
+    @property
+    def special_ids(self) -> dict[str, int | None]:
+        """Ids of the special tokens by name, for clients that are told by a file; None where there is no such token."""
+        return {"pad": PAD_ID, "sos": SOS_ID, "eos": EOS_ID, "unk": self.unk_id, "sep": self.sep_id}
+
     def encode(self, words: Iterable[str]) -> list[int]:
         """Ids of `words`; an unknown word becomes `<unk>`, or is left out where none was learnt."""
         ids = (self.ids.get(word, self.unk_id) for word in words)

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,21 +87,23 @@ def test_checkpoint_and_bundle_find_the_same_replies(packed: RunDirectory) -> No
 @pytest.mark.parametrize(
     "first",
     [
-        "bot.reply(text)",
-        "bot.reply_nbest(text, 3)[0][0] and bot.reply(text)",
-        "bot.sample(text, 1) and bot.reply(text)",
-        "bot(torch.tensor([[5], [6]]), torch.tensor([2]), 9) and bot.reply(text)",
-        "bot.greedy_batch(torch.tensor([[5, 6]]), torch.tensor([2]), 9) and bot.reply(text)",
-        "bot.unpack() or bot.unpack() or bot.reply(text)",
+        lambda bot, text: None,
+        lambda bot, text: bot.reply_nbest(text, 3),
+        lambda bot, text: bot.sample(text, 1),
+        lambda bot, text: bot(torch.tensor([[5], [6]]), torch.tensor([2]), 9),
+        lambda bot, text: bot.greedy_batch(torch.tensor([[5, 6]]), torch.tensor([2]), 9),
+        lambda bot, text: (bot.unpack(), bot.unpack()),
     ],
+    ids=["reply", "reply_nbest", "sample", "forward", "greedy_batch", "unpack"],
 )
-def test_whatever_is_called_first_unpacks(first: str, packed: RunDirectory) -> None:
+def test_whatever_is_called_first_unpacks(first: Callable[[Any, str], object], packed: RunDirectory) -> None:
     text = TEXTS[1]
     expected = load_bundle(packed.export / "chatbot.pt").module.reply(text)
     for mode in (torch.inference_mode(), torch.no_grad(), torch.enable_grad()):
         bot = load_bundle(packed.export / "chatbot.pt").module
         with mode:
-            assert eval(first, {"bot": bot, "text": text, "torch": torch}) == expected  # the code stands above
+            first(bot, text)
+            assert bot.reply(text) == expected
         assert bot.reply(text) == expected
 
 
@@ -155,6 +159,9 @@ def test_training_never_writes_over_a_packed_run(
     run = ["--run", "pretrained"] if named else []
     assert main(["train", "--resume", *run, "--checkpoints-dir", str(tmp_path)]) == 2
     assert "only weights" in capsys.readouterr().err
+    if named:
+        assert main(["train", *run, "--checkpoints-dir", str(tmp_path)]) == 2
+        assert "ARGS=--resume" not in capsys.readouterr().err
     assert {path: path.read_bytes() for path in sorted(box.rglob("*")) if path.is_file()} == before
 
 
