@@ -44,11 +44,12 @@ from tutorial_inference import tutorial_search
 
 sys.path.insert(0, str(results.ROOT))
 
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.dataset import collate, pad_prompts
 from chatbot.exchange import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
 from chatbot.export import export, load_bundle
 from chatbot.prepared import PairDataset
+from chatbot.run import RunDirectory
 from chatbot.search import GreedySearchDecoder
 from chatbot.vocabulary import EOS_ID
 from chatbot.yardstick import yardstick

@@ -29,12 +29,12 @@ from tutorial_training import TutorialTraining, drawn
 
 sys.path.insert(0, str(results.ROOT))
 
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import PRESETS, Config, CorpusConfig
 from chatbot.distributed import Group
 from chatbot.evaluation import evaluate
 from chatbot.preparation import prepare
 from chatbot.prepared import PairDataset, load_vocabulary
+from chatbot.run import RunDirectory
 from chatbot.training import train
 
 SAME_DATA = CorpusConfig(tokenizer="tutorial", max_length=9, unknown_prompts="drop", unknown_replies="drop")

@@ -27,10 +27,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import DECODINGS, PRESETS
 from chatbot.distributed import Group
 from chatbot.preparation import prepare
+from chatbot.run import RunDirectory
 from chatbot.training import train
 
 LINES = [

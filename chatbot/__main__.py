@@ -102,7 +102,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace, group: Any) -> int:
     from . import preparation
-    from .checkpoint import RunDirectory
+    from .run import RunDirectory
     from .training import train
 
     # torchrun begins its processes again after one has failed: they go on from the last checkpoint
@@ -181,8 +181,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     import torch
 
     from . import scoreboard
-    from .checkpoint import find_run
     from .examination import Examination
+    from .run import find_run
 
     if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
         raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
@@ -259,8 +259,8 @@ def pack(arguments: argparse.Namespace) -> int:
     """chatbot pack"""
     import torch
 
-    from .checkpoint import RunDirectory
     from .packing import pack
+    from .run import RunDirectory
 
     torch.set_num_threads(1)
     proof = pack(_existing_run(arguments), arguments.folder, arguments.corpus)
@@ -292,8 +292,8 @@ def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -
 
 def import_checkpoint(arguments: argparse.Namespace) -> int:
     """chatbot import-checkpoint"""
-    from .checkpoint import RunDirectory
     from .lineage import import_checkpoint, unreadable
+    from .run import RunDirectory
 
     run = RunDirectory(arguments.checkpoints_dir / arguments.run)
     if run.is_trained:
@@ -324,9 +324,9 @@ def chat(arguments: argparse.Namespace) -> int:
 
     from .answers import answer_file
     from .bot import Chatbot
-    from .checkpoint import find_model
     from .conversation import transcribe
     from .repl import converse
+    from .run import find_model
 
     if (arguments.file is None) != (arguments.out is None):
         raise ChatbotError("--file PROMPTS and --out REPLIES go together")
@@ -363,14 +363,14 @@ def _appended(path: Path) -> IO[str]:
 
 
 def _existing_run(arguments: argparse.Namespace) -> Any:
-    from .checkpoint import find_run
+    from .run import find_run
 
     return _named(arguments, find_run(arguments.run, arguments.checkpoints_dir))
 
 
 def _named(arguments: argparse.Namespace, run: Any) -> Any:
     """A run (or its path); where none was named and it is the one that comes with the program, that is said."""
-    from .checkpoint import PRETRAINED
+    from .run import PRETRAINED
 
     path = getattr(run, "path", run)
     if arguments.run is None and path.name == PRETRAINED:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .bot import Chatbot
-from .checkpoint import Checkpoint, RunDirectory
+from .checkpoint import Checkpoint
 from .config import DecodingConfig, decoding_named
 from .distributed import pick_device
 from .errors import ChatbotError
@@ -16,6 +16,7 @@ from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn
 from .files import atomic_file, read_whole
 from .preparation import Preparation
 from .prepared import PairDataset
+from .run import RunDirectory
 from .scoreboard import side_by_side
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from .bundle import EXPORTED, BundleModule, Packing
-from .checkpoint import BUNDLE, Checkpoint, check_archive
+from .checkpoint import Checkpoint, check_archive
 from .config import Config
 from .dataset import pad_prompts
 from .decoding import Decoding
@@ -27,6 +27,7 @@ from .files import atomic_folder
 from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
 from .model import Seq2Seq
 from .quantization import quantized
+from .run import BUNDLE
 from .search import GreedySearchDecoder, Limits
 from .spelling import Spelling, table_sha256
 from .tokenizer import TOKENIZERS, Tokenizer, last_words

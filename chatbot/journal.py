@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from .checkpoint import RunDirectory
 from .errors import ChatbotError
 from .files import atomic_file
+from .run import RunDirectory
 
 
 def spaced(step: int, every: int, most: int) -> bool:

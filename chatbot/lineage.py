@@ -25,11 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import Checkpoint, RunDirectory, check_archive
+from .checkpoint import Checkpoint, check_archive
 from .config import PRESETS, Config
 from .errors import ChatbotError
 from .files import atomic_folder
 from .model import Seq2Seq
+from .run import RunDirectory
 from .vocabulary import EOS, PAD, SEP, SOS, UNK, Vocabulary
 
 SPECIAL = {"PAD": PAD, "SOS": SOS, "EOS": EOS}  # in the order of their ids, with our names

@@ -10,10 +10,10 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from .checkpoint import RunDirectory
 from .errors import ChatbotError
 from .export import Proof, export
 from .files import atomic_folder
+from .run import RunDirectory
 
 
 def pack(run: RunDirectory, folder: Path, corpus: str | None = None) -> Proof:

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .bot import Chatbot
-from .checkpoint import Checkpoint, RunDirectory
+from .checkpoint import Checkpoint
 from .config import Config, TrainingConfig
 from .dataset import StepData, StepReader, step_seed
 from .distributed import Group, peak_memory
@@ -41,6 +41,7 @@ from .model import Seq2Seq
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
+from .run import RunDirectory
 from .vocabulary import EOS_ID
 
 LOG_EVERY = 25  # steps between two lines of metrics, at first

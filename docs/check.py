@@ -32,6 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"make", "chatbot", "python", "pip", "torchrun", "cmake", "echo", "git", "cd", "cat"}
 NOTE = re.compile(r"<!-- (not run|first|file): (.*) -->")
+MAKES_OWN = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS", "CORPUS", "RUN", "NPROC"}
 SECONDS = 1800  # that one command may take
 SMALL = """
 for _name in ("default", "tutorial"):
@@ -139,8 +140,9 @@ def scratch(folder: Path) -> Path:
 def run(command: str, typed: list[str], printed: list[str], folder: Path) -> str | None:
     """Run a command line; returns what was wrong."""
     path = os.pathsep.join([str(folder / ".venv" / "bin"), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "PIP_DRY_RUN": "1"}
-    environment.pop("MAKEFLAGS", None)
+    # the variables of the make that runs this are not for those of the pages
+    environment = {name: value for name, value in os.environ.items() if name not in MAKES_OWN}
+    environment |= {"PATH": path, "PYTHONPATH": str(folder), "PIP_DRY_RUN": "1"}
     process = subprocess.Popen(
         ["bash", "-c", command],
         cwd=folder,

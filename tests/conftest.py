@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import PRESETS, Config, DecodingConfig
 from chatbot.distributed import Group
 from chatbot.preparation import prepare
+from chatbot.run import RunDirectory
 from chatbot.training import train
 
 torch.set_num_threads(1)  # a spinning pool beside a busy neighbour is slower than one thread

@@ -18,11 +18,12 @@ import torch
 
 import chatbot.training as training
 from chatbot.__main__ import main
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import PRESETS, Config, DecodingConfig
 from chatbot.dataset import StepData
 from chatbot.distributed import Group
 from chatbot.preparation import prepare
+from chatbot.run import RunDirectory
 
 STEPS, EVERY, HALF = 24, 6, 15  # validations after 6, 12, 18 and 24 steps; what is stopped half-way stands at 15
 CHANGES = {f"os.{name}" for name in ("rename", "remove", "rmdir", "mkdir", "chmod")} | {

@@ -15,8 +15,8 @@ import quality
 import results
 import training
 
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import CorpusConfig
+from chatbot.run import RunDirectory
 
 BENCH = Path(__file__).parent.parent / "bench"
 

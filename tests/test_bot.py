@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import Config, DecodingConfig
 from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
 from chatbot.export import export
 from chatbot.likelihood import log_likelihood
+from chatbot.run import RunDirectory
 from chatbot.training import train
 from chatbot.vocabulary import Vocabulary
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory, find_run
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import DecodingConfig
 from chatbot.errors import ChatbotError
+from chatbot.run import RunDirectory, find_run
 
 
 @pytest.fixture

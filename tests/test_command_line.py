@@ -13,8 +13,9 @@ import pytest
 
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import Config, DecodingConfig
+from chatbot.run import RunDirectory
 
 HOSTILE = [
     "",

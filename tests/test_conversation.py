@@ -10,10 +10,10 @@ from PIL import Image
 
 from chatbot.answers import READ_AHEAD, answer_file
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import DecodingConfig
 from chatbot.conversation import Conversation, alignment, describe
 from chatbot.errors import ChatbotError
+from chatbot.run import RunDirectory
 
 GREEDY = DecodingConfig(method="greedy")
 

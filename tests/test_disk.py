@@ -29,10 +29,11 @@ from small_run import (
 
 import chatbot.training as training
 from chatbot.__main__ import main
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.errors import ChatbotError
 from chatbot.files import atomic_file, atomic_folder
 from chatbot.lock import held
+from chatbot.run import RunDirectory
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 NOBODY = 65534

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.dataset import in_order
 from chatbot.errors import ChatbotError
 from chatbot.evaluation import Evaluation, answer, drawn, evaluate, generate
 from chatbot.model import Seq2Seq
 from chatbot.prepared import PairDataset
+from chatbot.run import RunDirectory
 
 CPU = torch.device("cpu")
 

@@ -13,12 +13,12 @@ import pytest
 
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import Config
 from chatbot.errors import ChatbotError
 from chatbot.evaluation import evaluate
 from chatbot.examination import Examination, spelling
 from chatbot.prepared import PairDataset
+from chatbot.run import RunDirectory
 from chatbot.tokenizer import TOKENIZERS
 from chatbot.vocabulary import Vocabulary
 

@@ -14,7 +14,7 @@ import torch
 import chatbot.exchange as exchange
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import DecodingConfig, ModelConfig
 from chatbot.dataset import pad_prompts
 from chatbot.errors import ChatbotError
@@ -22,6 +22,7 @@ from chatbot.exchange import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, o
 from chatbot.export import export
 from chatbot.manifest import golden_of, read_manifest, refuse_to_replace
 from chatbot.model import Seq2Seq
+from chatbot.run import RunDirectory
 from chatbot.search import GreedySearchDecoder
 
 TEXTS = ["Hello.", "How are you?", "What's your name?", "tell me a joke", "zzzz", "I'm tired , good night !"]

@@ -29,7 +29,7 @@ from test_lineage import Plain, made_up
 
 from chatbot import exchange, journal
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import Config as Settings
 from chatbot.config import CorpusConfig, DecodingConfig, decoding_named
 from chatbot.corpus import pairs_of
@@ -43,6 +43,7 @@ from chatbot.lineage import import_checkpoint
 from chatbot.manifest import check, golden_of, read_manifest
 from chatbot.model import Seq2Seq
 from chatbot.prepared import PairDataset, load_vocabulary
+from chatbot.run import RunDirectory
 from chatbot.tokenizer import TOKENIZERS
 from chatbot.vocabulary import Vocabulary
 

@@ -19,7 +19,7 @@ from chatbot import exchange, repl
 from chatbot.__main__ import main
 from chatbot.answers import answer_file
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory, check_archive
+from chatbot.checkpoint import Checkpoint, check_archive
 from chatbot.config import Config, DecodingConfig
 from chatbot.conversation import Conversation
 from chatbot.errors import LONGEST, ChatbotError, printable, shown
@@ -30,6 +30,7 @@ from chatbot.inputs import Reading, input_files, line_ends
 from chatbot.lineage import import_checkpoint
 from chatbot.manifest import read_manifest
 from chatbot.prepared import load_manifest
+from chatbot.run import RunDirectory
 from chatbot.sources import resolve
 from chatbot.vocabulary import Vocabulary
 

@@ -13,6 +13,7 @@ FLOORS = (
     | {"spelling", "manifest", "quantization"},
     {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},
     {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization", "bundle", "operators"},
+    {"run"},
     {"export", "exchange", "journal", "corpus", "lineage"},
     {"bot", "draft", "packing"},
     {"numbering", "conversation", "answers"},
@@ -63,7 +64,7 @@ def test_model_and_search_do_not_know_each_other() -> None:
         (r"torch\.distributed\b", {"distributed"}),
         (r"\bre\.compile\(", {"tokenizer", "formats"}),
         (r"\bsys\.argv\b|\bparse_args\(", {"__main__"}),
-        (r"\bprint\(", {"__main__", "repl", "checkpoint"}),
+        (r"\bprint\(", {"__main__", "repl", "run"}),
     ],
 )
 def test_what_belongs_to_one_room_stays_there(pattern: str, room: set[str]) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import chatbot.training as training
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import Config
 from chatbot.dataset import StepData
 from chatbot.distributed import Group
+from chatbot.run import RunDirectory
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
 SAVED = 10  # the step of the last save before the signals come, at step 14

@@ -27,12 +27,13 @@ from small_run import (
 
 import chatbot.training as training
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.errors import ChatbotError
 from chatbot.exchange import export_onnx
 from chatbot.export import export
 from chatbot.files import atomic_file, atomic_folder, tidy
 from chatbot.preparation import prepare
+from chatbot.run import RunDirectory
 from chatbot.sources import CORNELL_FOLDER, resolve
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

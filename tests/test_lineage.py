@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory, find_run
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import pad_prompts
 from chatbot.errors import ChatbotError
@@ -30,6 +30,7 @@ from chatbot.export import export, load_bundle
 from chatbot.lineage import convert, import_checkpoint
 from chatbot.preparation import prepare
 from chatbot.prepared import PairDataset, load_vocabulary
+from chatbot.run import RunDirectory, find_run
 from chatbot.vocabulary import Vocabulary
 from chatbot.yardstick import yardstick
 

@@ -10,10 +10,10 @@ import torch
 
 import chatbot.training as training
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import DECODINGS, Config
 from chatbot.distributed import Group
 from chatbot.journal import spaced
+from chatbot.run import RunDirectory
 from chatbot.training import LINES, LOG_EVERY, LOOKS
 
 PROCESS = Path("/proc/self")

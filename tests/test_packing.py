@@ -15,12 +15,13 @@ import torch
 
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, RunDirectory, find_run
+from chatbot.checkpoint import Checkpoint
 from chatbot.errors import ChatbotError
 from chatbot.evaluation import evaluate
 from chatbot.export import load_bundle
 from chatbot.packing import pack
 from chatbot.prepared import PairDataset
+from chatbot.run import RunDirectory, find_run
 
 TEXTS = ["hello", "how are you?", "what is your name?", "good night", "tell me a joke", "where do you live?"]
 

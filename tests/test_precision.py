@@ -13,7 +13,6 @@ import chatbot.beam as beam
 import chatbot.sampling as sampling
 import chatbot.training as training
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import Config, DecodingConfig
 from chatbot.distributed import Group, pick_device
 from chatbot.errors import ChatbotError
@@ -21,6 +20,7 @@ from chatbot.evaluation import evaluate
 from chatbot.likelihood import log_likelihood
 from chatbot.model import Seq2Seq
 from chatbot.prepared import PairDataset
+from chatbot.run import RunDirectory
 from chatbot.training import train
 
 LEAVES = {"cpu", "tolist", "item", "numpy", "__bool__", "__int__", "__float__"}  # calls whose result is the host's

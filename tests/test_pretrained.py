@@ -8,10 +8,10 @@ import pytest
 
 from chatbot.__main__ import main
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import RunDirectory
 from chatbot.config import DECODINGS
 from chatbot.export import export, load_bundle
 from chatbot.manifest import golden_of, read_manifest
+from chatbot.run import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 BOX = RunDirectory(ROOT / "checkpoints" / "pretrained")

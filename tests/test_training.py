@@ -14,13 +14,14 @@ import pytest
 import torch
 
 import chatbot.training as training
-from chatbot.checkpoint import Checkpoint, RunDirectory
+from chatbot.checkpoint import Checkpoint
 from chatbot.config import Config
 from chatbot.dataset import StepData
 from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
 from chatbot.journal import Journal
 from chatbot.prepared import PairDataset
+from chatbot.run import RunDirectory
 from chatbot.training import kept_prompts, train
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
