@@ -89,6 +89,9 @@ class ModelConfig:
     )
     attention_mask: bool = setting(True, "attention leaves padding out in training too, as the tutorial's does not")
     dropout: float = setting(0.2, "share of the values that training leaves out", low=0, high=0.95)
+    recurrent_dropout: float = setting(
+        0.0, "share of the recurrent connections that training leaves out of a batch", low=0, high=0.95
+    )
     dropout_places: str = setting(
         "all",
         "also on the encoder's embeddings and before the output layer, or as the tutorial has it",
@@ -141,6 +144,9 @@ class TrainingConfig:
         0.1, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
+    dropout_warmup_steps: int = setting(
+        0, "all that is dropped is dropped more and more often for so many steps", low=0, high=1_000_000_000
+    )
     word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")
     weight_averaging: float = setting(
         0.995,
@@ -165,6 +171,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def dropout_share(self, step: int) -> float:
+        """How much of all dropout the update after `step` updates has: from 0 to 1, linear (Morerio et al. 2017)."""
+        return min(1.0, step / self.dropout_warmup_steps) if self.dropout_warmup_steps else 1.0
 
 
 @dataclass(frozen=True)

@@ -176,15 +176,16 @@ class StepReader(Dataset[StepData]):
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self._thinned(self.sampler[step], step)
-        share = indices[self.rank :: self.size]
+        own = indices[self.rank :: self.size]
+        dropped = self.settings.dropout_share(step)
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
         parts = [
-            collate([self._forgetful(self.pairs[index], rng) for index in part])
-            for part in np.array_split(share, self.settings.accumulate)
+            collate([self._forgetful(self.pairs[index], rng, dropped) for index in part])
+            for part in np.array_split(own, self.settings.accumulate)
             if len(part)
         ]
         _, replies = self.pairs.lengths(indices)
-        return StepData(parts, len(share), int(replies.sum()) + len(indices))
+        return StepData(parts, len(own), int(replies.sum()) + len(indices))
 
     def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:
         """Those of a batch that stay in it, the same in every process; at least one."""
@@ -195,16 +196,16 @@ class StepReader(Dataset[StepData]):
         return indices[stays] if stays.any() else indices[:1]
 
     def _forgetful(
-        self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+        self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator, share: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Now and then an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then `<unk>` for
-        one of its words (word dropout; Iyyer et al. 2015).
+        one of its words (word dropout; Iyyer et al. 2015): as often as the settings say, times `share`.
         """
         prompt, reply = pair
-        if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
+        if self.settings.prompt_dropout and rng.random() < share * self.settings.prompt_dropout:
             return prompt[:0], reply
         if self.settings.word_dropout and self.unk_id is not None:
-            forgotten = (rng.random(len(prompt)) < self.settings.word_dropout) & (prompt >= self.num_special)
+            forgotten = (rng.random(len(prompt)) < share * self.settings.word_dropout) & (prompt >= self.num_special)
             prompt = np.where(forgotten, self.unk_id, prompt)
         return prompt, reply
 

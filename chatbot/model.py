@@ -116,6 +116,7 @@ class Encoder(nn.Module):
             config.hidden_size,
             config.encoder_layers,
             dropout=config.dropout if config.encoder_layers > 1 else 0.0,
+            recurrent_dropout=config.recurrent_dropout,
             bidirectional=True,
             batch_first=True,
         )
@@ -177,6 +178,7 @@ class Decoder(nn.Module):
             config.hidden_size,
             config.decoder_layers,
             dropout=config.dropout if config.decoder_layers > 1 else 0.0,
+            recurrent_dropout=config.recurrent_dropout,
             batch_first=True,
         )
         self.attention = {
@@ -250,6 +252,17 @@ class Seq2Seq(nn.Module):
             nn.init.normal_(embedding.weight, std=size**-0.5 if config.tie_embeddings else 1.0)
         self.encoder = Encoder(embedding, config)
         self.decoder = Decoder(embedding, config)
+        self._rates = [
+            (module, name, getattr(module, name))
+            for module in self.modules()
+            for name in ("p", "dropout", "recurrent_dropout")
+            if isinstance(getattr(module, name, None), float)
+        ]
+
+    def scale_dropout(self, share: float) -> None:
+        """Leave out this share, from 0 to 1, of what the settings say that training leaves out."""
+        for module, name, rate in self._rates:
+            setattr(module, name, share * rate)
 
     def forward(self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Tensor:
         """Teacher forcing: every word of the true reply at once.

@@ -21,7 +21,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell begins what 
 
 TINY = {
     "corpus": {"corpus": "sample", "min_count": 1, "split": [0.8, 0.1, 0.1]},
-    "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.1},
+    "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.1, "recurrent_dropout": 0.1},
     "training": {
         "steps": 40,
         "batch_size": 16,
@@ -29,6 +29,7 @@ TINY = {
         "precision": "fp32",
         "word_dropout": 0.05,
         "prompt_dropout": 0.0,
+        "dropout_warmup_steps": 15,
         "weight_averaging": 0.9,
         "warmup_steps": 5,
         "validate_every": 10,

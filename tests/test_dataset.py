@@ -199,6 +199,17 @@ def test_prompt_dropout_shows_some_prompts_empty(many: PairDataset) -> None:
     assert 0.2 < sum(prompt == [EOS_ID] for prompt, _ in found) / len(found) < 0.3
 
 
+def test_what_is_dropped_grows_with_the_steps(many: PairDataset) -> None:
+    shares = []
+    for step in (0, 50, 100, 1000):
+        readers = [
+            reader(many, prompt_dropout=0.4, dropout_warmup_steps=100, seed=seed, batch_size=64) for seed in range(30)
+        ]
+        found = [prompt == [EOS_ID] for one in readers for prompt, _ in rows(one[step])]
+        shares.append(sum(found) / len(found))
+    assert shares == [0, pytest.approx(0.2, abs=0.05), pytest.approx(0.4, abs=0.05), pytest.approx(0.4, abs=0.05)]
+
+
 def test_a_backward_dataset_has_its_sides_exchanged(tmp_path: Path) -> None:
     folder = write(tmp_path, SOME)
     forward, backward = PairDataset(folder, "train"), PairDataset(folder, "train", backward=True)

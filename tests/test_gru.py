@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import chatbot.gru as room
-from chatbot.gru import GRU
+from chatbot.gru import GRU, thinned
 
 
 def results(gru: nn.GRU, data: Tensor, lengths: list[int], first: Tensor | None) -> list[Tensor]:
@@ -68,3 +68,40 @@ def test_dropout_between_layers_is_drawn_in_training() -> None:
     assert not torch.equal(gru(packed)[0].data, gru(packed)[0].data)
     gru.eval()
     assert torch.equal(gru(packed)[0].data, gru(packed)[0].data)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_recurrent_dropout_is_the_same_in_both_passes(bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    gru = GRU(3, 5, 2, bidirectional=bidirectional, batch_first=True, recurrent_dropout=0.4)
+    data, whole = torch.randn(2, 4, 3), [parameter.clone() for parameter in gru.parameters()]
+    found = []
+    for applies in (True, False):
+        monkeypatch.setattr(GRU, "_applies", lambda self, input, applies=applies: applies)
+        torch.manual_seed(1)
+        found.append(results(gru, data, [4, 2], None))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    monkeypatch.undo()
+    assert not torch.equal(results(gru, data, [4, 2], None)[0], found[0][0]), "drawn anew"
+    assert all(map(torch.equal, gru.parameters(), whole))
+    gru.eval()
+    packed = pack_padded_sequence(data, torch.tensor([4, 2]), batch_first=True)
+    assert torch.equal(gru(packed)[0].data, gru(packed)[0].data)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_recurrent_dropout_leaves_out_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(0)
+    weight = torch.rand(3 * 101, 101).add_(0.5).requires_grad_()  # 101: no multiple of the bytes in a word
+    left = thinned(weight, share)
+    gone = left == 0
+    assert gone.float().mean() == pytest.approx(share, abs=0.02)
+    assert torch.equal(*gone.view(3, 101, 101)[:2])
+    assert torch.equal(*gone.view(3, 101, 101)[1:])
+    torch.testing.assert_close(
+        left[~gone] / weight[~gone], torch.full_like(left[~gone], 1 / (1 - share)), rtol=0.04, atol=0
+    )
+    left.sum().backward()
+    assert weight.grad is not None
+    assert torch.equal(weight.grad == 0, gone)

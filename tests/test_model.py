@@ -160,6 +160,24 @@ def test_scaled_embeddings_are_read_larger_than_they_are_kept() -> None:
     torch.testing.assert_close(scaled.encoder(tokens, src)[0], plain.encoder(tokens, src)[0])
 
 
+def test_all_dropout_is_scaled_and_comes_back() -> None:
+    config = ModelConfig(hidden_size=8, dropout=0.4, recurrent_dropout=0.2)
+    model = Seq2Seq(config, 20)
+    parts = (model.encoder.dropout, model.decoder.dropout, model.decoder.output_dropout)
+    grus = (model.encoder.gru, model.decoder.gru)
+    for share in (0.0, 0.5, 1.0):
+        model.scale_dropout(share)
+        assert [part.p for part in parts] == [0.4 * share] * 3
+        assert [(gru.dropout, gru.recurrent_dropout) for gru in grus] == [(0.4 * share, 0.2 * share)] * 2
+
+
+def test_dropout_that_the_tutorial_does_not_have_stays_off() -> None:
+    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.4, dropout_places="tutorial", encoder_layers=1), 20)
+    model.scale_dropout(1.0)
+    assert model.encoder.dropout.p == model.encoder.gru.dropout == model.decoder.output_dropout.p == 0
+    assert model.decoder.dropout.p == model.decoder.gru.dropout == 0.4
+
+
 def test_padding_costs_nothing_and_gets_no_gradient() -> None:
     model = network(tie_embeddings=False)
     batch = collate(PAIRS)

@@ -185,7 +185,7 @@ def test_killed_at_any_write_it_resumes_and_equals_the_run_that_was_not(
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
     # without dropout: each process draws its own
-    model = dataclasses.replace(tiny.model, dropout=0.0)
+    model = dataclasses.replace(tiny.model, dropout=0.0, recurrent_dropout=0.0)
     config = dataclasses.replace(with_training(tiny, steps=50, validate_every=25, word_dropout=0.0), model=model)
     alone = RunDirectory(tmp_path / "alone")
     train(config, prepared, alone, Group())
@@ -205,7 +205,7 @@ def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_di
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
-    model = dataclasses.replace(tiny.model, dropout=0.0)
+    model = dataclasses.replace(tiny.model, dropout=0.0, recurrent_dropout=0.0)
     settings = with_training(tiny, steps=40, validate_every=20, word_dropout=0.0, schedule="constant")
     config = dataclasses.replace(settings, model=model)
     alone = RunDirectory(tmp_path / "alone")
@@ -248,7 +248,7 @@ def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: P
 
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(tiny: Config, prepared: Path, tmp_path: Path) -> None:
     # without what is drawn at random for each part
-    model = dataclasses.replace(tiny.model, dropout=0.0)
+    model = dataclasses.replace(tiny.model, dropout=0.0, recurrent_dropout=0.0)
     config = dataclasses.replace(with_training(tiny, word_dropout=0.0, clip_norm=1e9), model=model)
     gradients = []
     for parts in (1, 5):
