@@ -310,7 +310,10 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     # what one would choose today
-    "default": Config(model=ModelConfig(scale_embeddings=True)),
+    "default": Config(
+        model=ModelConfig(dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
+        training=TrainingConfig(steps=4000, weight_decay=0.05, dropout_warmup_steps=2000, max_minutes=60.0),
+    ),
     # the lineage's preparation and sizes
     "tutorial": Config(
         corpus=CorpusConfig(
