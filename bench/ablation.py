@@ -1,6 +1,6 @@
 """What each part of the default recipe is worth: each switched off in turn, on the same pairs.
 
-    python bench/ablation.py --corpus FOLDER --out FILE [--steps 400] [--hidden-size 128] [--only TEXT]
+    python bench/ablation.py --corpus FOLDER --out FILE [--steps 600] [--hidden-size 128] [--only TEXT]
     python bench/ablation.py --out FILE --markdown
 
 The pairs are those of `bench/quality.py`. The default is small, so that the table is there within an hour on one CPU
@@ -30,8 +30,11 @@ from chatbot.preparation import prepare
 PARTS: dict[str, list[str]] = {
     "the default recipe": [],
     "the same with another seed": ["training.seed=2"],
-    "dropout 0": ["model.dropout=0"],
+    "no dropout of any kind": ["model.dropout=0", "model.recurrent_dropout=0", "training.prompt_dropout=0"],
+    "dropout 0.2": ["model.dropout=0.2"],
     "dropout in the tutorial's places": ['model.dropout_places="tutorial"'],
+    "no recurrent dropout": ["model.recurrent_dropout=0"],
+    "dropout that does not grow": ["training.dropout_warmup_steps=0"],
     "embeddings not scaled": ["model.scale_embeddings=false"],
     "embeddings neither scaled nor tied": ["model.scale_embeddings=false", "model.tie_embeddings=false"],
     "no averaged weights": ["training.weight_averaging=0"],
@@ -61,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="switch off each part of the recipe in turn")
     parser.add_argument("--corpus", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", metavar="TEXT", help="only the settings whose name holds this")
@@ -98,6 +101,7 @@ def common(steps: int, hidden_size: int) -> list[str]:
     return [
         f"model.hidden_size={hidden_size}",
         f"training.steps={steps}",
+        f"training.dropout_warmup_steps={steps // 2}",  # half of them, as in the recipe
         f"training.validate_every={max(1, steps // 2)}",
         "training.patience=0",
         "training.max_minutes=0",
