@@ -491,10 +491,10 @@ def test_resuming_to_a_step_that_is_past_says_so(
 def test_an_error_of_the_disk_that_no_room_expected_is_one_line(
     monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], str]
 ) -> None:
-    import chatbot.checkpoint as checkpoint
+    import chatbot.run as run
 
     def failing(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), "/some/file")
 
-    monkeypatch.setattr(checkpoint, "find_run", failing)
+    monkeypatch.setattr(run, "find_run", failing)
     assert refused(main(["evaluate"])) == "chatbot: /some/file: Input/output error"
