@@ -415,7 +415,7 @@ def _say(text: str) -> None:
 
 def _as_typed_here(text: str) -> str:
     """A message with the commands that can be typed: without a Makefile, `make chat RUN=x` is `chatbot chat x`."""
-    if os.path.isfile(DOORS):  # not Path.is_file, which fails where the folder may not be read
+    if os.path.isfile(DOORS):  # noqa: PTH113 - Path.is_file raises where the folder may not be read
         return text
     text = re.sub(r"\bmake (?=(?:train|chat|evaluate|export|prepare)\b)", "chatbot ", text)
     text = re.sub(r"\b(chat|evaluate|export) RUN=", r"\1 ", text)
