@@ -99,7 +99,7 @@ class ModelConfig:
     )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
     scale_embeddings: bool = setting(
-        False, "words are read times the square root of their size (Vaswani et al. 2017); the preset default does"
+        False, "words are read times the square root of their size (Vaswani et al. 2017)"
     )
     tutorial_tokens: bool = setting(
         False, "special tokens as the tutorial has them: <eos> read behind every prompt, and none barred from replies"
@@ -376,12 +376,16 @@ PRESETS: dict[str, Config] = {
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
-    """One flag for each field of the dataclasses `sections`, shown with its default; absent flags set nothing."""
+    """One flag for each field of the dataclasses `sections`, shown with its value in the preset `default`.
+
+    Absent flags set nothing.
+    """
     for section in sections:
+        values = getattr(PRESETS["default"], _section_name(section))
         group = parser.add_argument_group(section.__name__.removesuffix("Config").lower() + " settings")
         for field in dataclasses.fields(section):
             kind = typing.get_type_hints(section)[field.name]
-            default = "the run's own" if section is DecodingConfig else _shown(field.default)
+            default = "the run's own" if section is DecodingConfig else _shown(getattr(values, field.name))
             options: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {default})"}
             if kind is bool:
                 options["action"] = argparse.BooleanOptionalAction

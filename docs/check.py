@@ -80,7 +80,8 @@ class Block:
 def pages() -> list[Path]:
     """README, then what it leads to."""
     readme = ROOT / "README.md"
-    return [readme, *sorted((ROOT / "docs").glob("*.md")), *sorted(set(ROOT.glob("*.md")) - {readme})]
+    card = ROOT / "checkpoints" / "pretrained" / "MODEL_CARD.md"
+    return [readme, *sorted((ROOT / "docs").glob("*.md")), *sorted(set(ROOT.glob("*.md")) - {readme}), card]
 
 
 def blocks(page: Path) -> Iterator[Block]:
