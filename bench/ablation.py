@@ -34,7 +34,7 @@ PARTS: dict[str, list[str]] = {
     "dropout 0.2": ["model.dropout=0.2"],
     "dropout in the tutorial's places": ['model.dropout_places="tutorial"'],
     "no recurrent dropout": ["model.recurrent_dropout=0"],
-    "dropout that does not grow": ["training.dropout_warmup_steps=0"],
+    "dropout that does not grow": ["training.dropout_warmup_epochs=0"],
     "embeddings not scaled": ["model.scale_embeddings=false"],
     "embeddings neither scaled nor tied": ["model.scale_embeddings=false", "model.tie_embeddings=false"],
     "no averaged weights": ["training.weight_averaging=0"],
@@ -101,7 +101,6 @@ def common(steps: int, hidden_size: int) -> list[str]:
     return [
         f"model.hidden_size={hidden_size}",
         f"training.steps={steps}",
-        f"training.dropout_warmup_steps={steps // 2}",  # half of them, as in the recipe
         f"training.validate_every={max(1, steps // 2)}",
         "training.patience=0",
         "training.max_minutes=0",

@@ -1,7 +1,7 @@
 """Held-out perplexity over training time: the tutorial's recipe and ours, on the same pairs, words and split.
 
     python bench/quality.py tutorial --corpus FOLDER --steps 3000 --out tutorial.json
-    python bench/quality.py ours --corpus FOLDER --out ours.json [--set training.dropout=0.2 ...]
+    python bench/quality.py ours --corpus FOLDER --out ours.json [--preset tutorial] [--set model.dropout=0.2 ...]
     python bench/quality.py compare tutorial.json ours.json [--step-cost 0.55]
     python bench/quality.py draw tutorial.json ours.json --out docs/pictures/quality.png [--step-cost 0.55]
 
@@ -51,8 +51,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000, help="of the tutorial's recipe")
     parser.add_argument("--every", type=int, default=250, help="steps between two scores of the tutorial's recipe")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--preset", choices=("default", "tutorial"), default="default", help="of ours, on the same pairs"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.NAME=JSON", help="settings of ours to change")
-    parser.add_argument("--step-cost", type=float, metavar="RATIO", help="for compare and draw: time by steps")
+    parser.add_argument(
+        "--step-cost", type=float, default=0.0, metavar="RATIO", help="for compare and draw: time by steps"
+    )
     parser.add_argument("--out", type=Path, help="file for the curve; for draw, the picture: .png, .svg")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -75,7 +80,7 @@ def main() -> None:
     if arguments.what == "tutorial":
         curve = tutorial(folder, arguments.steps, arguments.every)
     else:
-        curve = ours(folder, changed(corpus, arguments.set))
+        curve = ours(folder, changed(corpus, arguments.set, arguments.preset))
         print(json.dumps(curve))
     results.write(arguments.out, "quality", threads=arguments.threads, **curve)
 
@@ -112,11 +117,22 @@ def ours(folder: Path, config: Config) -> dict[str, Any]:
         model = run.load_chosen().build_model()
         test = evaluate(model, PairDataset(folder, "test"), "test", torch.device("cpu")).perplexity
     points = [
-        {"step": row["step"], "seconds": row["seconds"], "valid": row["perplexity"]}
+        {
+            "step": row["step"],
+            "seconds": row["seconds"],
+            "train_loss": mean_loss(rows, row["step"]),
+            "valid": row["perplexity"],
+        }
         for row in rows
         if row["part"] == "valid"
     ]
     return {"recipe": "ours", "settings": config.to_dict(), "test": test, "points": points}
+
+
+def mean_loss(rows: list[dict[str, Any]], step: int) -> float:
+    """Of the 100 steps before `step`, in nats a token, from the lines of metrics that are of them."""
+    losses = [row["loss"] for row in rows if row["part"] == "train" and step - 100 < row["step"] <= step]
+    return sum(losses) / len(losses)
 
 
 def timed_by_steps(curve: dict[str, Any], cost: float) -> None:
@@ -166,14 +182,14 @@ def draw(baseline: dict[str, Any], candidate: dict[str, Any], unit: str, path: P
     figure.savefig(path, dpi=120)
 
 
-def changed(corpus: CorpusConfig, changes: list[str]) -> Config:
-    """The default settings with `section.name=json` changes."""
+def changed(corpus: CorpusConfig, changes: list[str], preset: str = "default") -> Config:
+    """The preset's settings with `section.name=json` changes."""
     data: dict[str, dict[str, Any]] = {}
     for change in changes:
         name, _, value = change.partition("=")
         section, _, field = name.partition(".")
         data.setdefault(section, {})[field] = json.loads(value)
-    return Config.from_dict(data, over=dataclasses.replace(PRESETS["default"], corpus=corpus))
+    return Config.from_dict(data, over=dataclasses.replace(PRESETS[preset], corpus=corpus))
 
 
 def alike(dataset: PairDataset) -> list[list[tuple[Any, Any]]]:

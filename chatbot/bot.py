@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checkpoint import Checkpoint, never_replied
+from .checkpoint import Checkpoint, is_bundle, never_replied
 from .config import DECODINGS, Config, DecodingConfig
 from .decoding import Decoding
 from .distributed import pick_device
@@ -15,7 +15,7 @@ from .errors import ChatbotError
 from .exchange import OnnxDecoder, OnnxEncoder, load_onnx, onnx_paths
 from .likelihood import log_likelihood
 from .model import Seq2Seq
-from .run import BUNDLE, RunDirectory, is_bundle
+from .run import BUNDLE, RunDirectory
 from .tokenizer import TOKENIZERS, Tokenizer, last_words
 from .vocabulary import EOS, EOS_ID, SEP, Vocabulary
 

@@ -72,7 +72,8 @@ class Checkpoint:
 
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all that replies depend on: settings, vocabulary, step and weights."""
-        digest = hashlib.sha256(json.dumps([self.config.to_dict(), self.vocabulary.tokens, self.step]).encode())
+        settings = self.config.unlike_defaults()
+        digest = hashlib.sha256(json.dumps([settings, self.vocabulary.tokens, self.step]).encode())
         for name, weights in sorted(self.model.items()):
             digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
             digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -208,3 +209,14 @@ def check_archive(path: Path, *, code: bool = False) -> None:
             raise ChatbotError("it would unfold to far more than its size")
         if damaged := archive.testzip():
             raise ChatbotError(f"it is damaged at {damaged!r}")
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
+    try:
+        if path.is_file():  # a device may have no end
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # whoever opens it as something else will say what is wrong
+        pass
+    return False

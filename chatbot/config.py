@@ -98,9 +98,7 @@ class ModelConfig:
         choices=("all", "tutorial"),
     )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
-    scale_embeddings: bool = setting(
-        False, "words are read times the square root of their size (Vaswani et al. 2017)"
-    )
+    scale_embeddings: bool = setting(False, "words are read times the square root of their size (Vaswani et al. 2017)")
     tutorial_tokens: bool = setting(
         False, "special tokens as the tutorial has them: <eos> read behind every prompt, and none barred from replies"
     )
@@ -143,9 +141,12 @@ class TrainingConfig:
     prompt_dropout: float = setting(
         0.1, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )
+    prompts_as_replies: float = setting(
+        0.0, "share of the pairs of which training shows the prompt, as a reply to nothing", low=0, high=0.9
+    )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
-    dropout_warmup_steps: int = setting(
-        0, "all that is dropped is dropped more and more often for so many steps", low=0, high=1_000_000_000
+    dropout_warmup_epochs: float = setting(
+        0.0, "all dropout but that of prompts grows from nothing for so many passes over the pairs", low=0, high=1e6
     )
     word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")
     weight_averaging: float = setting(
@@ -172,9 +173,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         _check(self)
 
-    def dropout_share(self, step: int) -> float:
-        """How much of all dropout the update after `step` updates has: from 0 to 1, linear (Morerio et al. 2017)."""
-        return min(1.0, step / self.dropout_warmup_steps) if self.dropout_warmup_steps else 1.0
+    def dropout_share(self, epochs: float) -> float:
+        """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.
+
+        Dropout that grows is an idea of Morerio et al. 2017.
+        """
+        return min(1.0, epochs / self.dropout_warmup_epochs) if self.dropout_warmup_epochs else 1.0
 
 
 @dataclass(frozen=True)
@@ -280,6 +284,18 @@ class Config:
         """Plain sections of plain values, as `config.json` holds them."""
         return dataclasses.asdict(self)
 
+    def unlike_defaults(self) -> dict[str, dict[str, Any]]:
+        """What differs from the fields' own defaults: the same when settings are added that leave runs as they were."""
+        return {
+            section.name: {
+                field.name: getattr(values, field.name)
+                for field in dataclasses.fields(values)
+                if getattr(values, field.name) != field.default
+            }
+            for section in dataclasses.fields(self)
+            for values in [getattr(self, section.name)]
+        }
+
     @classmethod
     def from_dict(cls, data: Any, *, over: "Config | None" = None) -> "Config":
         """Read sections; what `data` does not name comes from `over` (the defaults if that is None).
@@ -312,7 +328,9 @@ PRESETS: dict[str, Config] = {
     # what one would choose today
     "default": Config(
         model=ModelConfig(dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
-        training=TrainingConfig(steps=4000, weight_decay=0.05, dropout_warmup_steps=2000, max_minutes=60.0),
+        training=TrainingConfig(
+            steps=3000, weight_decay=0.05, prompts_as_replies=0.25, dropout_warmup_epochs=2.0, max_minutes=60.0
+        ),
     ),
     # the lineage's preparation and sizes
     "tutorial": Config(

@@ -176,16 +176,18 @@ class StepReader(Dataset[StepData]):
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self._thinned(self.sampler[step], step)
-        own = indices[self.rank :: self.size]
-        dropped = self.settings.dropout_share(step)
+        alone = self._alone(indices, step)
+        prompts, replies = self.pairs.lengths(indices)
+        tokens = int(np.where(alone, prompts, replies).sum()) + len(indices)
+        own = np.stack((indices, alone), axis=1)[self.rank :: self.size]
+        share = self.settings.dropout_share(step / len(self.sampler))
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
         parts = [
-            collate([self._forgetful(self.pairs[index], rng, dropped) for index in part])
+            collate([self._shown(self.pairs[index], bool(alone), rng, share) for index, alone in part])
             for part in np.array_split(own, self.settings.accumulate)
             if len(part)
         ]
-        _, replies = self.pairs.lengths(indices)
-        return StepData(parts, len(own), int(replies.sum()) + len(indices))
+        return StepData(parts, len(own), tokens)
 
     def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:
         """Those of a batch that stay in it, the same in every process; at least one."""
@@ -195,14 +197,32 @@ class StepReader(Dataset[StepData]):
         stays = drawn < self.chances[indices]
         return indices[stays] if stays.any() else indices[:1]
 
-    def _forgetful(
-        self, pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator, share: float
+    def _alone(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Of which pairs of a batch the prompt is shown alone, (B,) bool, the same in every process.
+
+        None that is empty, or has a word that no reply should hold.
+        """
+        if not self.settings.prompts_as_replies:
+            return np.zeros(len(indices), bool)
+        drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "alone")).random(len(indices))
+        alone = drawn < self.settings.prompts_as_replies
+        for place in np.flatnonzero(alone):
+            prompt, _ = self.pairs[indices[place]]
+            alone[place] = len(prompt) > 0 and (prompt >= self.num_special).all()
+        return alone
+
+    def _shown(
+        self, pair: tuple[np.ndarray, np.ndarray], alone: bool, rng: np.random.Generator, share: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Now and then an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then `<unk>` for
-        one of its words (word dropout; Iyyer et al. 2015): as often as the settings say, times `share`.
+        """A pair as training sees it: its prompt `alone`, as a reply to nothing, for that is dialogue too; or the pair.
+
+        Now and then with an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then with
+        `<unk>` for one of its words (word dropout; Iyyer et al. 2015), that as often as the settings say times `share`.
         """
         prompt, reply = pair
-        if self.settings.prompt_dropout and rng.random() < share * self.settings.prompt_dropout:
+        if alone:
+            return prompt[:0], prompt
+        if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
             return prompt[:0], reply
         if self.settings.word_dropout and self.unk_id is not None:
             forgotten = (rng.random(len(prompt)) < share * self.settings.word_dropout) & (prompt >= self.num_special)

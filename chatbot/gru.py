@@ -17,7 +17,9 @@ for each new shape, and that takes longer than the product: so there the product
 to `ROUND` and all B rows at every step. Rows beyond the real ones are zero and count for nothing.
 """
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 ROUND = 64
+# cuDNN's, about weights that were made a moment ago (`GRU.one_draw`) and so do not lie side by side
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 
 def rounded(rows: int) -> int:
@@ -37,35 +41,42 @@ class GRU(nn.GRU):
     """nn.GRU, with the faster pass where it applies: training on packed float32 sequences on a CPU.
 
     Args:
-        recurrent_dropout: share of the recurrent connections that each call in training leaves out, in all steps alike
+        recurrent_dropout: share of the recurrent connections that a call in training leaves out, in all steps alike
             (DropConnect on W_h; Merity et al. 2018). The rest are as nn.GRU's.
     """
 
     def __init__(self, *args: Any, recurrent_dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.recurrent_dropout = recurrent_dropout
+        self._is_drawn = False
 
     def forward(self, input: Any, hx: Tensor | None = None) -> Any:
         """As nn.GRU.forward."""
-        if not self.training or not self.recurrent_dropout:
+        with self.one_draw():
             return self._forward(input, hx)
+
+    @contextlib.contextmanager
+    def one_draw(self) -> Iterator[None]:
+        """Within this all calls leave out the same connections: for a recurrence that is called step by step."""
+        if self._is_drawn or not self.training or not self.recurrent_dropout:
+            yield
+            return
+        self._update_flat_weights()  # or nn.GRU would, and so put whole weights back after they were loaded
         whole = self._flat_weights
         self._flat_weights = [
-            thinned(getattr(self, name), self.recurrent_dropout)
-            if name.startswith("weight_hh")
-            else getattr(self, name)
-            for name in self._flat_weights_names
+            without_some(getattr(self, name), self.recurrent_dropout) if name.startswith("weight_hh") else weight
+            for name, weight in zip(self._flat_weights_names, whole, strict=True)
         ]
+        self._is_drawn = True
         try:
-            with warnings.catch_warnings():  # cuDNN's, that weights made a moment ago do not lie side by side
-                warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
-                return self._forward(input, hx)
+            yield
         finally:
-            self._flat_weights = whole
+            self._flat_weights, self._is_drawn = whole, False
 
     def _forward(self, input: Any, hx: Tensor | None) -> Any:
         if not self._applies(input):
             return super().forward(input, hx)
+        self._update_flat_weights()
         directions = 2 if self.bidirectional else 1
         batch = int(input.batch_sizes[0])
         if hx is None:
@@ -103,11 +114,11 @@ class GRU(nn.GRU):
         )
 
 
-def thinned(weight: Tensor, share: float) -> Tensor:
+def without_some(weight: Tensor, share: float) -> Tensor:
     """W_h (3H, H), for r, z and n, without a share of its connections between two units; the others grow to make up.
 
-    A connection is kept or left out in all three parts. One random byte decides on it, a tenth of the work of
-    drawing floats, so `share` is rounded to 256ths.
+    A connection is kept or left out in all three parts. One random byte decides on it, which is quicker than drawing
+    floats, so `share` is rounded to 256ths.
     """
     size = weight.size(1)
     threshold = round(256 * share)

@@ -252,12 +252,11 @@ class Seq2Seq(nn.Module):
             nn.init.normal_(embedding.weight, std=size**-0.5 if config.tie_embeddings else 1.0)
         self.encoder = Encoder(embedding, config)
         self.decoder = Decoder(embedding, config)
-        self._rates = [
-            (module, name, getattr(module, name))
-            for module in self.modules()
-            for name in ("p", "dropout", "recurrent_dropout")
-            if isinstance(getattr(module, name, None), float)
+        places: list[tuple[nn.Module, str]] = [
+            *((part, "p") for part in (self.encoder.dropout, self.decoder.dropout, self.decoder.output_dropout)),
+            *((part.gru, name) for part in (self.encoder, self.decoder) for name in ("dropout", "recurrent_dropout")),
         ]
+        self._rates = [(module, name, float(getattr(module, name))) for module, name in places]
 
     def scale_dropout(self, share: float) -> None:
         """Leave out this share, from 0 to 1, of what the settings say that training leaves out."""
@@ -291,9 +290,10 @@ class Seq2Seq(nn.Module):
         memory, mask, hidden = self.encoder(src, src_lengths)
         tokens = src.new_full((src.size(0), 1), SOS_ID)
         steps = []
-        for _ in range(int(tgt_lengths.max())):
-            logits, hidden, _ = self.decoder(tokens, hidden, memory, mask)  # (B, 1, V)
-            steps.append(logits)
-            tokens = logits.detach().argmax(dim=-1)
+        with self.decoder.gru.one_draw():
+            for _ in range(int(tgt_lengths.max())):
+                logits, hidden, _ = self.decoder(tokens, hidden, memory, mask)  # (B, 1, V)
+                steps.append(logits)
+                tokens = logits.detach().argmax(dim=-1)
         real = real_positions(tgt_lengths, len(steps)).to(src.device)
         return torch.cat(steps, dim=1).flatten(0, 1)[real]

@@ -18,7 +18,6 @@ import dataclasses
 import itertools
 import json
 import sys
-import zipfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -140,17 +139,6 @@ class RunDirectory:
             decoding = Config.load(self.config, over=checkpoint.config).decoding
             checkpoint.config = dataclasses.replace(checkpoint.config, decoding=decoding)
         return checkpoint
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
-    try:
-        if path.is_file():  # a device may have no end
-            with zipfile.ZipFile(path) as archive:
-                return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except Exception:  # whoever opens it as something else will say what is wrong
-        pass
-    return False
 
 
 def _last_written(run: Path) -> float:

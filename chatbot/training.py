@@ -241,7 +241,7 @@ class Trainer:
         torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
 
         self.model.train()
-        self.model.scale_dropout(settings.dropout_share(progress.step))
+        self.model.scale_dropout(settings.dropout_share(progress.step / len(self.reader.sampler)))
         self.optimizer.zero_grad()
         with self._determined():
             for part in data.parts:

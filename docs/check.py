@@ -32,7 +32,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"make", "chatbot", "python", "pip", "torchrun", "cmake", "echo", "git", "cd", "cat"}
 NOTE = re.compile(r"<!-- (not run|first|file): (.*) -->")
-MAKES_OWN = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS", "CORPUS", "RUN", "NPROC"}
+OF_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"}
+OF_MAKE |= {"CORPUS", "RUN", "NPROC", "ARGS", "PYTHON"}  # of ours
 SECONDS = 1800  # that one command may take
 SMALL = """
 for _name in ("default", "tutorial"):
@@ -142,7 +143,7 @@ def run(command: str, typed: list[str], printed: list[str], folder: Path) -> str
     """Run a command line; returns what was wrong."""
     path = os.pathsep.join([str(folder / ".venv" / "bin"), os.environ["PATH"]])
     # the variables of the make that runs this are not for those of the pages
-    environment = {name: value for name, value in os.environ.items() if name not in MAKES_OWN}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
     environment |= {"PATH": path, "PYTHONPATH": str(folder), "PIP_DRY_RUN": "1"}
     process = subprocess.Popen(
         ["bash", "-c", command],

@@ -29,7 +29,7 @@ TINY = {
         "precision": "fp32",
         "word_dropout": 0.05,
         "prompt_dropout": 0.0,
-        "dropout_warmup_steps": 15,
+        "dropout_warmup_epochs": 0.5,
         "weight_averaging": 0.9,
         "warmup_steps": 5,
         "validate_every": 10,

@@ -1,6 +1,6 @@
 """Checkpoints: whole, or refused in one line; nothing in them is run and no number in them allocates."""
 
-import json
+import dataclasses
 import pickle
 import shutil
 import zipfile
@@ -12,9 +12,8 @@ import torch
 
 from chatbot.bot import Chatbot
 from chatbot.checkpoint import Checkpoint
-from chatbot.config import DecodingConfig
 from chatbot.errors import ChatbotError
-from chatbot.run import RunDirectory, find_run
+from chatbot.run import RunDirectory
 
 
 @pytest.fixture
@@ -120,38 +119,17 @@ def test_sizes_that_the_weights_do_not_have_are_refused_without_allocating(run: 
         Checkpoint.load(run.best).build_model()
 
 
-def test_a_torn_last_checkpoint_gives_way_to_the_one_before(
-    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+def test_a_digest_is_of_settings_that_differ_from_their_defaults_so_that_new_ones_change_none(
+    trained: RunDirectory,
 ) -> None:
-    before = Checkpoint.load(run.previous)
-    run.last.write_bytes(run.last.read_bytes()[:1000])
-    assert run.load_last().step == before.step
-    assert "last.previous.pt" in capsys.readouterr().err
-
-
-def test_runs_are_found_by_name_by_path_and_as_the_latest(run: RunDirectory) -> None:
-    folder = run.path.parent
-    assert find_run("run", folder).path == run.path
-    assert find_run(str(run.path), Path("nowhere")).path == run.path
-    assert find_run(None, folder).path == run.path
-    with pytest.raises(ChatbotError, match="there are run"):
-        find_run("other", folder)
-    with pytest.raises(ChatbotError, match="make train"):
-        find_run(None, folder / "empty")
-
-
-def test_the_decoding_in_a_runs_settings_may_be_edited(trained: RunDirectory, tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    shutil.copytree(trained.path, run.path)
-    settings = json.loads(run.config.read_bytes())
-    settings["decoding"] = {"method": "beam", "beam_width": 3}
-    run.config.write_text(json.dumps(settings))
-    assert Chatbot.load(run.path).decoding == DecodingConfig(method="beam", beam_width=3)
-    assert Chatbot.load(run.best).decoding == DecodingConfig()  # a file alone has its own
-    del settings["decoding"]  # of a run from before there was that section
-    run.config.write_text(json.dumps(settings))
-    assert Chatbot.load(run.path).decoding == DecodingConfig()
-    settings["decoding"] = {"method": "guess"}
-    run.config.write_text(json.dumps(settings))
-    with pytest.raises(ChatbotError, match=r"config\.json: method must be one of"):
-        Chatbot.load(run.path)
+    checkpoint = Checkpoint.load(trained.best)
+    before = checkpoint.digest()
+    assert set(checkpoint.config.unlike_defaults()["model"]) == {
+        "hidden_size",
+        "dropout",
+        "recurrent_dropout",
+        "scale_embeddings",
+    }
+    changed = dataclasses.replace(checkpoint.config.model, attention_mask=False)
+    checkpoint.config = dataclasses.replace(checkpoint.config, model=changed)
+    assert checkpoint.digest() != before

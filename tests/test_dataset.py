@@ -164,12 +164,13 @@ def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
     ]
 
 
+@pytest.mark.parametrize("alone", [0.0, 0.5])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int) -> None:
+def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int, alone: float) -> None:
     sizes = [len(batch) for batch in BatchSampler(many, 16, TrainingConfig().seed).epoch(0)]
     for step in (sizes.index(16), sizes.index(11)):  # one of the epoch's batches is a short one
-        whole = reader(many)[step]
-        shares = [reader(many, rank, 3, accumulate=accumulate)[step] for rank in range(3)]
+        whole = reader(many, prompts_as_replies=alone)[step]
+        shares = [reader(many, rank, 3, accumulate=accumulate, prompts_as_replies=alone)[step] for rank in range(3)]
         assert sorted(row for share in shares for row in rows(share)) == sorted(rows(whole))
         assert sum(share.pairs for share in shares) == whole.pairs == len(rows(whole))
         assert {share.tokens for share in shares} == {whole.tokens} == {len(whole.parts[0].targets)}
@@ -199,15 +200,39 @@ def test_prompt_dropout_shows_some_prompts_empty(many: PairDataset) -> None:
     assert 0.2 < sum(prompt == [EOS_ID] for prompt, _ in found) / len(found) < 0.3
 
 
-def test_what_is_dropped_grows_with_the_steps(many: PairDataset) -> None:
-    shares = []
-    for step in (0, 50, 100, 1000):
-        readers = [
-            reader(many, prompt_dropout=0.4, dropout_warmup_steps=100, seed=seed, batch_size=64) for seed in range(30)
-        ]
-        found = [prompt == [EOS_ID] for one in readers for prompt, _ in rows(one[step])]
-        shares.append(sum(found) / len(found))
-    assert shares == [0, pytest.approx(0.2, abs=0.05), pytest.approx(0.4, abs=0.05), pytest.approx(0.4, abs=0.05)]
+def test_some_prompts_are_shown_as_replies_to_nothing(tmp_path: Path) -> None:
+    # prompts of 10 to 19 and replies of 20 to 29; every third prompt has an unknown word, every sixth is empty
+    pairs = [([] if n % 6 == 1 else [10 + n % 10] + [3] * (n % 3 == 0), [20 + n % 10, 20]) for n in range(600)]
+    found = [
+        row
+        for step in range(30)
+        for row in rows(reader(PairDataset(write(tmp_path, pairs), "train"), prompts_as_replies=0.4)[step])
+    ]
+    alone = [reply for _, reply in found if reply[0] < 20]
+    assert all(len(reply) == 1 for reply in alone), "not with an unknown word"
+    assert all(prompt == [EOS_ID] for prompt, reply in found if reply in alone)
+    assert len(alone) / len(found) == pytest.approx(0.4 / 2, abs=0.05)  # half of the prompts can be
+    kept = [(prompt, reply) for prompt, reply in found if reply not in alone]
+    assert all((prompt if prompt != [EOS_ID] else [], reply) in pairs for prompt, reply in kept)
+
+
+def test_word_dropout_grows_over_the_first_epochs_and_that_of_prompts_does_not(many: PairDataset) -> None:
+    def shares(step: int) -> tuple[float, float]:
+        prompts = words = unknown = empty = 0
+        for seed in range(30):
+            one = reader(many, prompt_dropout=0.3, word_dropout=0.4, dropout_warmup_epochs=2, seed=seed)
+            for prompt, _ in rows(one[step]):
+                prompts, empty = prompts + 1, empty + (prompt == [EOS_ID])
+                words, unknown = words + len(prompt), unknown + prompt.count(3)
+        return empty / prompts, unknown / words
+
+    epoch = len(reader(many).sampler)
+    assert [shares(step)[0] for step in (0, epoch, 9 * epoch)] == [pytest.approx(0.3, abs=0.08)] * 3
+    grown = [shares(step)[1] for step in (0, epoch, 2 * epoch, 9 * epoch)]
+    assert grown[0] == 0
+    assert grown[1] == pytest.approx(grown[3] / 2, abs=0.05)
+    assert grown[2] == pytest.approx(grown[3], abs=0.05)
+    assert grown[3] > 0.3
 
 
 def test_a_backward_dataset_has_its_sides_exchanged(tmp_path: Path) -> None:

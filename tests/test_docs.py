@@ -57,6 +57,11 @@ def test_every_make_target_and_program_that_is_named_is_there(name: str) -> None
             assert found[1] in verbs(), text
 
 
+def test_no_variable_of_make_reaches_the_commands_of_the_pages() -> None:
+    first = MAKEFILE.splitlines()[0]
+    assert set(re.findall(r"\b([A-Z]+)=", first)) <= check.OF_MAKE
+
+
 def verbs() -> set[str]:
     actions = door._parser()._subparsers._group_actions  # type: ignore[union-attr]
     return set(actions[0].choices)

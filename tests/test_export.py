@@ -20,14 +20,14 @@ import torch
 import chatbot.export as exporting
 from chatbot.beam import BeamSearchDecoder
 from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
+from chatbot.checkpoint import Checkpoint, is_bundle
 from chatbot.config import DecodingConfig, ModelConfig
 from chatbot.dataset import pad_prompts
 from chatbot.errors import ChatbotError
 from chatbot.export import export, load_bundle
 from chatbot.manifest import golden_of, read_manifest
 from chatbot.model import Seq2Seq
-from chatbot.run import RunDirectory, is_bundle
+from chatbot.run import RunDirectory
 from chatbot.sampling import SamplingDecoder
 from chatbot.search import GreedySearchDecoder, Limits
 from chatbot.spelling import Spelling, table_sha256

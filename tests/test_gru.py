@@ -1,5 +1,7 @@
 """The faster GRU gives the outputs and gradients of nn.GRU, and steps aside where it does not apply."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import chatbot.gru as room
-from chatbot.gru import GRU, thinned
+from chatbot.gru import GRU, without_some
 
 
 def results(gru: nn.GRU, data: Tensor, lengths: list[int], first: Tensor | None) -> list[Tensor]:
@@ -85,16 +87,43 @@ def test_recurrent_dropout_is_the_same_in_both_passes(bidirectional: bool, monke
     monkeypatch.undo()
     assert not torch.equal(results(gru, data, [4, 2], None)[0], found[0][0]), "drawn anew"
     assert all(map(torch.equal, gru.parameters(), whole))
-    gru.eval()
-    packed = pack_padded_sequence(data, torch.tensor([4, 2]), batch_first=True)
-    assert torch.equal(gru(packed)[0].data, gru(packed)[0].data)
+    plain = nn.GRU(3, 5, 2, bidirectional=bidirectional, batch_first=True)
+    plain.load_state_dict(gru.state_dict())
+    assert torch.equal(gru.eval()(data)[0], plain(data)[0]), "whole again"
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_recurrent_dropout_acts_on_weights_that_were_just_loaded(packs: bool) -> None:
+    gru, other = (GRU(3, 50, batch_first=True, recurrent_dropout=0.5) for _ in "ab")
+    gru.load_state_dict(other.state_dict(), assign=True)
+    data: Any = torch.randn(2, 4, 3)
+    data = pack_padded_sequence(data, torch.tensor([4, 2]), batch_first=True) if packs else data
+    whole = nn.GRU(3, 50, batch_first=True)
+    whole.load_state_dict(other.state_dict())
+    assert not torch.allclose(gru(data)[1], whole(data)[1])
+    gru.recurrent_dropout = 0.0
+    torch.testing.assert_close(gru(data)[1], whole(data)[1])
+
+
+def test_calls_of_one_draw_leave_out_the_same() -> None:
+    gru = GRU(3, 5, batch_first=True, recurrent_dropout=0.5)
+    data = torch.randn(2, 4, 3)
+    with gru.one_draw():
+        expected, last = gru(data)
+        hidden, steps = None, []
+        for step in range(4):
+            output, hidden = gru(data[:, step : step + 1], hidden)
+            steps.append(output)
+    torch.testing.assert_close(torch.cat(steps, dim=1), expected)
+    torch.testing.assert_close(hidden, last)
+    assert not torch.equal(gru(data)[0], expected)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_recurrent_dropout_leaves_out_its_share_and_keeps_the_mean(share: float) -> None:
     torch.manual_seed(0)
     weight = torch.rand(3 * 101, 101).add_(0.5).requires_grad_()  # 101: no multiple of the bytes in a word
-    left = thinned(weight, share)
+    left = without_some(weight, share)
     gone = left == 0
     assert gone.float().mean() == pytest.approx(share, abs=0.02)
     assert torch.equal(*gone.view(3, 101, 101)[:2])

@@ -20,6 +20,7 @@ from chatbot.dataset import StepData
 from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
 from chatbot.journal import Journal
+from chatbot.model import Seq2Seq
 from chatbot.prepared import PairDataset
 from chatbot.run import RunDirectory
 from chatbot.training import kept_prompts, train
@@ -244,6 +245,21 @@ def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: P
     assert process.wait() == 130, rest
     assert "Traceback" not in rest
     assert RunDirectory(tmp_path / "both").load_last().step >= 20
+
+
+def test_dropout_grows_with_the_step_of_the_run_and_not_of_the_sitting(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+    scale = Seq2Seq.scale_dropout
+    monkeypatch.setattr(Seq2Seq, "scale_dropout", lambda model, share: shares.append(share) or scale(model, share))
+    run = RunDirectory(tmp_path / "run")
+    config = with_training(tiny, dropout_warmup_epochs=0.5, steps=20)
+    train(config, prepared, run, Group())
+    train(with_training(config, steps=30), prepared, run, Group(), resume=True)
+    epoch = -(-len(PairDataset(prepared, "train")) // config.training.batch_size)
+    assert 0 < shares[1] < shares[2] < 1
+    assert shares == [min(1.0, step / epoch / 0.5) for step in range(30)]
 
 
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(tiny: Config, prepared: Path, tmp_path: Path) -> None:
