@@ -65,11 +65,10 @@ def main() -> None:
         if len(arguments.curves) != 2 or (arguments.what == "draw" and arguments.out is None):
             parser.error("name the file of the tutorial's curve, then that of ours (and --out FILE for draw)")
         baseline, candidate = (json.loads(path.read_text()) for path in arguments.curves)
-        unit = "s"
-        if arguments.step_cost:
-            unit = "steps of the tutorial's"
-            timed_by_steps(baseline, 1.0)
-            timed_by_steps(candidate, arguments.step_cost)
+        unit = "steps of the tutorial's" if arguments.step_cost else "minutes"
+        for curve, cost in ((baseline, 1.0), (candidate, arguments.step_cost)):
+            for point in curve["points"]:
+                point["spent"] = cost * point["step"] if arguments.step_cost else point["seconds"] / 60
         if arguments.what == "compare":
             compare(baseline, candidate, unit)
         else:
@@ -135,36 +134,33 @@ def mean_loss(rows: list[dict[str, Any]], step: int) -> float:
     return sum(losses) / len(losses)
 
 
-def timed_by_steps(curve: dict[str, Any], cost: float) -> None:
-    """Put the time that its step costs into every point's `seconds`."""
-    for point in curve["points"]:
-        point["seconds"] = cost * point["step"]
-
-
 def compare(baseline: dict[str, Any], candidate: dict[str, Any], unit: str) -> None:
-    """When ours reaches the best that the tutorial's recipe ever reaches, and how far below it ends."""
+    """When ours reaches the best that the tutorial's recipe ever reaches, and how far below it ends.
+
+    Each point says by `spent` when it was, in `unit`.
+    """
     best = min(baseline["points"], key=lambda point: point["valid"])
     reached = next((point for point in candidate["points"] if point["valid"] <= best["valid"]), None)
     own = min(candidate["points"], key=lambda point: point["valid"])
-    print(f"tutorial: best valid {best['valid']:.2f} (test {best['test']:.2f}) after {best['seconds']:.0f} {unit}")
+    print(f"tutorial: best valid {best['valid']:.2f} (test {best['test']:.2f}) after {best['spent']:.0f} {unit}")
     if reached:
-        share = reached["seconds"] / best["seconds"]
-        print(f"ours: {reached['valid']:.2f} after {reached['seconds']:.0f} {unit}, 1/{1 / share:.1f} of that time")
+        share = reached["spent"] / best["spent"]
+        print(f"ours: {reached['valid']:.2f} after {reached['spent']:.0f} {unit}, 1/{1 / share:.1f} of that time")
     print(
         f"ours: best valid {own['valid']:.2f} ({1 - own['valid'] / best['valid']:.1%} lower) after "
-        f"{own['seconds']:.0f} {unit}, test {candidate['test']:.2f} ({1 - candidate['test'] / best['test']:.1%} lower)"
+        f"{own['spent']:.0f} {unit}, test {candidate['test']:.2f} ({1 - candidate['test'] / best['test']:.1%} lower)"
     )
 
 
 def draw(baseline: dict[str, Any], candidate: dict[str, Any], unit: str, path: Path) -> None:
-    """Both curves over the time of training, the best of each marked, and where ours passes the tutorial's best."""
+    """Both curves over what was `spent`, the best of each marked, and where ours passes the tutorial's best."""
     from matplotlib.figure import Figure  # of the extra [plot]; the rest needs none
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     lows = []
     for curve, name, color in ((baseline, "the tutorial's recipe", "tab:orange"), (candidate, "ours", "tab:blue")):
-        spent = [point["seconds"] for point in curve["points"]]
+        spent = [point["spent"] for point in curve["points"]]
         valid = [point["valid"] for point in curve["points"]]
         low = min(range(len(valid)), key=valid.__getitem__)
         lows.append(valid[low])

@@ -66,28 +66,45 @@ def test_every_row_of_the_ablation_changes_the_recipe_in_its_own_way() -> None:
     assert all((config.model.hidden_size, config.training.steps) == (16, 8) for config in configs)
 
 
-def test_curves_are_compared_by_what_a_step_costs(capsys: pytest.CaptureFixture[str]) -> None:
-    baseline = {"points": [{"step": step, "seconds": 9.0, "valid": v, "test": v} for step, v in ((100, 9), (200, 8))]}
-    candidate = {"points": [{"step": step, "seconds": 9.0, "valid": v} for step, v in ((50, 8), (100, 6))], "test": 6}
-    quality.timed_by_steps(baseline, 1.0)
-    quality.timed_by_steps(candidate, 0.5)
-    quality.compare(baseline, candidate, "steps")
+@pytest.mark.parametrize(
+    ("arguments", "unit", "shares"),
+    [
+        ([], "minutes", ("200", "50", "1/4.0", "100")),
+        (["--step-cost", "0.5"], "steps of the tutorial's", ("200", "25", "1/8.0", "50")),
+    ],
+)
+def test_curves_are_compared_by_time_or_by_what_a_step_costs(
+    arguments: list[str],
+    unit: str,
+    shares: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def points(*values: tuple[int, float]) -> list[dict[str, float]]:
+        return [{"step": step, "seconds": 60.0 * step, "valid": valid, "test": valid} for step, valid in values]
+
+    curves = {"a": {"points": points((100, 9), (200, 8))}, "b": {"points": points((50, 8), (100, 6)), "test": 6}}
+    for name, curve in curves.items():
+        (tmp_path / name).write_text(json.dumps(curve))
+    monkeypatch.setattr(sys, "argv", ["quality.py", "compare", str(tmp_path / "a"), str(tmp_path / "b"), *arguments])
+    quality.main()
     first, second, third = capsys.readouterr().out.splitlines()
-    assert first.endswith("best valid 8.00 (test 8.00) after 200 steps")
-    assert second == "ours: 8.00 after 25 steps, 1/8.0 of that time"
-    assert "25.0% lower) after 50 steps, test 6.00 (25.0% lower)" in third
+    assert first.endswith(f"best valid 8.00 (test 8.00) after {shares[0]} {unit}")
+    assert second == f"ours: 8.00 after {shares[1]} {unit}, {shares[2]} of that time"
+    assert f"(25.0% lower) after {shares[3]} {unit}, test 6.00 (25.0% lower)" in third
 
 
 def test_the_picture_is_drawn_from_two_files(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    points = [{"step": i, "seconds": 60.0 * i, "valid": 30 + 100 / i, "test": 30.0} for i in range(1, 9)]
+    points = [{"step": i, "spent": 1.0 * i, "valid": 30 + 100 / i, "test": 30.0} for i in range(1, 9)]
     for name in ("tutorial", "ours"):
         (tmp_path / f"{name}.json").write_text(json.dumps({"recipe": name, "test": 29.0, "points": points}))
     files = [tmp_path / "tutorial.json", tmp_path / "ours.json"]
-    quality.draw(*(json.loads(file.read_text()) for file in files), "s", tmp_path / "new" / "quality.svg")
+    quality.draw(*(json.loads(file.read_text()) for file in files), "minutes", tmp_path / "new" / "quality.svg")
     drawn = (tmp_path / "new" / "quality.svg").read_text()
     assert drawn.count("<svg") == 1
-    quality.draw(*(json.loads(file.read_text()) for file in files), "s", tmp_path / "quality.png")
+    quality.draw(*(json.loads(file.read_text()) for file in files), "minutes", tmp_path / "quality.png")
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "quality.png").stat().st_size < 100_000
 
