@@ -44,6 +44,7 @@ PARTS: dict[str, list[str]] = {
     "constant rate": ['training.schedule="constant"'],
     "no warm-up": ["training.warmup_steps=0"],
     "prompt dropout 0": ["training.prompt_dropout=0"],
+    "no prompts as replies": ["training.prompts_as_replies=0"],
     "loss summed over steps": ['training.loss="steps"'],
     "batches drawn with replacement": ['training.draws="replacement"'],
     "two Adams": ['training.optimizer="two-adams"'],
