@@ -184,7 +184,9 @@ class BundleModule(nn.Module):
                 rows.append(ids)
         if len(rows) > 0:
             src, src_lengths = self._padded(rows)
-            tokens: list[list[int]] = self.search(src, src_lengths, self.max_length + 1).tokens.tolist()
+            # on a line of its own: what `tolist` is called on is evaluated twice in TorchScript
+            found = self.search(src, src_lengths, self.max_length + 1).tokens
+            tokens: list[list[int]] = found.tolist()
             row = 0
             for place, ids in enumerate(prompts):
                 if len(ids) > 0:

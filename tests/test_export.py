@@ -300,6 +300,23 @@ def test_a_bundle_cut_anywhere_is_refused(bundle: Path, tmp_path: Path) -> None:
             Chatbot.load(path)
 
 
+def test_a_reply_asks_the_network_once_a_token(checkpoint: Checkpoint, bundle: Path) -> None:
+    module = load_bundle(bundle).module
+    text = next(text for text in ("hello", "how are you?") if module.reply(text))
+    ids = module.ids(module.spelling.last_words(text))
+    found = module.greedy_batch(torch.tensor([ids]), torch.tensor([len(ids)]), checkpoint.config.corpus.max_length + 1)
+    calls: dict[str, Callable[[], object]] = {
+        "reply": lambda: module.reply(text),
+        "reply_nbest": lambda: module.reply_nbest(text, 1),
+        "sample": lambda: module.sample(text, 1, 0.001),  # so cold, it is the greedy reply
+    }
+    for name, call in calls.items():
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            call()
+        steps = sum(event.count for event in profile.key_averages() if event.key == "aten::_log_softmax")
+        assert steps == found.tokens.size(1), name
+
+
 def test_the_file_holds_no_path_of_the_machine_that_made_it(bundle: Path) -> None:
     places = [str(Path(exporting.__file__).parent).encode(), str(Path(torch.__file__).parent).encode()]
     with zipfile.ZipFile(bundle) as archive:
