@@ -133,6 +133,7 @@ class Table:
         print("".join(f"{column:>16}" for column in COLUMNS).replace("count", name.rjust(5)), flush=True)
 
     def add(self, count: int, run: RunDirectory | None = None) -> None:
+        """One more row, of what Linux says of this process."""
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         row = {
             "minutes": round((time.perf_counter() - self.started) / 60, 2),
