@@ -119,17 +119,17 @@ def test_sizes_that_the_weights_do_not_have_are_refused_without_allocating(run: 
         Checkpoint.load(run.best).build_model()
 
 
-def test_a_digest_is_of_settings_that_differ_from_their_defaults_so_that_new_ones_change_none(
-    trained: RunDirectory,
+def test_a_digest_is_of_settings_that_differ_from_their_defaults(
+    trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = Checkpoint.load(trained.best)
     before = checkpoint.digest()
-    assert set(checkpoint.config.unlike_defaults()["model"]) == {
-        "hidden_size",
-        "dropout",
-        "recurrent_dropout",
-        "scale_embeddings",
-    }
+    named = {"hidden_size", "dropout", "recurrent_dropout", "scale_embeddings"}
+    assert set(checkpoint.config.unlike_defaults()["model"]) == named
+    everything = checkpoint.config.to_dict()
+    everything["model"]["added_later"] = False
+    monkeypatch.setattr(type(checkpoint.config), "to_dict", lambda config: everything)
+    assert checkpoint.digest() == before, "a setting that is added changes none"
     changed = dataclasses.replace(checkpoint.config.model, attention_mask=False)
     checkpoint.config = dataclasses.replace(checkpoint.config, model=changed)
     assert checkpoint.digest() != before

@@ -1,5 +1,6 @@
 """The bot in the box opens at once, in every form, and is what its manifest says."""
 
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -48,6 +49,12 @@ def test_its_own_decoding_is_that_of_its_settings_in_every_form() -> None:
     run, bundle = Chatbot.load(BOX.path), Chatbot.load(BOX.export)
     assert run.decoding == bundle.decoding == BOX.load_chosen().config.decoding
     assert run.reply_batch(TEXTS) == bundle.reply_batch(TEXTS)
+
+
+def test_its_figures_and_its_export_are_of_these_weights() -> None:
+    digest = BOX.load_chosen().digest()
+    assert json.loads(BOX.evaluation("test").read_bytes())["checkpoint"] == digest
+    assert read_manifest(BOX.export)["checkpoint"] == digest
 
 
 def test_it_can_be_exported_again(tmp_path: Path) -> None:
