@@ -144,6 +144,13 @@ class TrainingConfig:
     prompts_as_replies: float = setting(
         0.0, "share of the pairs of which training shows the prompt, as a reply to nothing", low=0, high=0.9
     )
+    ngram_smoothing: float = setting(
+        0.0,
+        "share of what is learnt that is not the words said but those that n-grams of the training texts expect",
+        low=0,
+        high=0.99,
+    )
+    ngram_order: int = setting(4, "words of the longest of those n-grams", low=2, high=8)
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     dropout_warmup_epochs: float = setting(
         0.0, "all dropout but that of prompts grows from nothing for so many passes over the pairs", low=0, high=1e6
@@ -172,6 +179,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+
+        if self.ngram_smoothing and self.loss == "steps":
+            raise ChatbotError("ngram_smoothing needs the loss over tokens (--loss tokens)")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.

@@ -10,8 +10,29 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .config import TrainingConfig
+from .ngrams import NgramModel
 from .prepared import PairDataset
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
+
+
+class SoftTargets(NamedTuple):
+    """What to learn at each of N positions: a distribution over V words, of the word that is said and of expected ones.
+
+    At position i word w has the sum of `weights` where `places` is i * V + w, and `rest[i] @ common[:, w]` besides.
+
+    places (K,) int64; weights (K,), rest (N, 2) and common (2, V) float32.
+    """
+
+    places: Tensor
+    weights: Tensor
+    rest: Tensor
+    common: Tensor
+
+    def dense(self) -> Tensor:
+        """The distributions, (N, V). They are sent to a device as they are and made there, being mostly zeros."""
+        found = self.rest @ self.common
+        found.view(-1).index_add_(0, self.places, self.weights)
+        return found
 
 
 class Batch(NamedTuple):
@@ -20,7 +41,8 @@ class Batch(NamedTuple):
     src (B, S) prompts padded with PAD; src_lengths (B,) on the CPU, each at least 1, the first being S;
     tgt (B, T) replies behind SOS, padded with PAD; tgt_lengths (B,) on the CPU;
     targets (N,) what the decoder should say at each of the N real positions of `tgt`, row by row: the replies and
-    their EOS. N = tgt_lengths.sum().
+    their EOS. N = tgt_lengths.sum();
+    soft what else it should learn to hold for likely there, if anything.
     """
 
     src: Tensor
@@ -28,13 +50,15 @@ class Batch(NamedTuple):
     tgt: Tensor
     tgt_lengths: Tensor
     targets: Tensor
+    soft: SoftTargets | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Move what the network reads; lengths stay on the CPU, where packing needs them."""
         if device.type == "cpu":
             return self
         src, tgt, targets = (part.to(device, non_blocking=True) for part in (self.src, self.tgt, self.targets))
-        return self._replace(src=src, tgt=tgt, targets=targets)
+        soft = self.soft and SoftTargets(*(part.to(device, non_blocking=True) for part in self.soft))
+        return self._replace(src=src, tgt=tgt, targets=targets, soft=soft)
 
 
 def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -58,6 +82,18 @@ def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np
         row[1 : len(reply) + 1] = reply
     targets = np.concatenate([part for _, reply in pairs for part in (reply, (EOS_ID,))]).astype(np.int64)
     return Batch(src, src_lengths, torch.from_numpy(tgt), tgt_lengths, torch.from_numpy(targets))
+
+
+def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Batch:
+    """The batch with soft targets: a `share` of each position goes to what the n-grams expect, the rest to its word."""
+    said = batch.targets.numpy()
+    starts = batch.tgt_lengths.cumsum(0).numpy() - batch.tgt_lengths.numpy()
+    expected = ngrams.expectations(said, starts)
+    rows = np.concatenate((np.arange(len(said)), expected.rows))
+    words = np.concatenate((said, expected.words))
+    weights = np.concatenate((np.full(len(said), 1 - share, np.float32), np.float32(share) * expected.weights))
+    parts = (rows * ngrams.vocabulary_size + words, weights, np.float32(share) * expected.rest, expected.common)
+    return batch._replace(soft=SoftTargets(*map(torch.from_numpy, parts)))
 
 
 class BatchSampler:
@@ -157,6 +193,7 @@ class StepReader(Dataset[StepData]):
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
         chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
+        ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
     """
 
     def __init__(
@@ -168,10 +205,11 @@ class StepReader(Dataset[StepData]):
         rank: int = 0,
         size: int = 1,
         chances: np.ndarray | None = None,
+        ngrams: NgramModel | None = None,
     ) -> None:
         self.pairs, self.settings, self.chances = pairs, settings, chances
         self.unk_id, self.num_special = unk_id, num_special
-        self.rank, self.size = rank, size
+        self.rank, self.size, self.ngrams = rank, size, ngrams
         self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws)
 
     def __getitem__(self, step: Any) -> StepData:
@@ -187,6 +225,9 @@ class StepReader(Dataset[StepData]):
             for part in np.array_split(own, self.settings.accumulate)
             if len(part)
         ]
+        if self.ngrams:
+            share = self.settings.ngram_smoothing * self.ngrams.share
+            parts = [smoothed(part, self.ngrams, share) for part in parts]
         return StepData(parts, len(own), tokens)
 
     def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import TrainingConfig
-from .dataset import Batch
+from .dataset import Batch, SoftTargets
 from .model import Seq2Seq
 
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
@@ -97,7 +97,7 @@ def batch_loss(
 
     Returns:
         the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
-        the lineage's sum over time steps of each step's mean);
+        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them;
         the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
     """
     with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
@@ -105,11 +105,28 @@ def batch_loss(
             logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
         else:
             logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
+    if batch.soft:
+        loss, cost = soft_cross_entropy(logits.float(), batch.targets, batch.soft)
+        return loss / tokens, cost
     if settings.loss == "tokens":
         loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum")
         return loss / tokens, loss.detach()
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
     return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, soft: SoftTargets) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the soft targets and of the plain ones, both in nats and summed over positions.
+
+    Args:
+        logits: (N, V). targets: (N,).
+
+    Returns:
+        two scalars, the second without gradient.
+    """
+    log_probabilities = torch.log_softmax(logits, dim=-1)
+    said = log_probabilities.detach().gather(1, targets.unsqueeze(1))
+    return -torch.dot(soft.dense().flatten(), log_probabilities.flatten()), -said.sum()
 
 
 def step_weights(lengths: Tensor) -> Tensor:

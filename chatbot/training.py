@@ -38,11 +38,12 @@ from .interruption import leave_signals_alone, stop_on_signal
 from .journal import Journal, spaced
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
+from .ngrams import NgramModel
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
 from .run import RunDirectory
-from .vocabulary import EOS_ID
+from .vocabulary import EOS_ID, Vocabulary
 
 LOG_EVERY = 25  # steps between two lines of metrics, at first
 LINES = 4096  # after so many lines they come half as often, and so on
@@ -134,6 +135,7 @@ class Trainer:
             group.rank,
             group.size,
             chances(self.pairs, self.settings.reply_limit),
+            ngram_model(self.pairs, self.settings, vocabulary),
         )
 
         torch.manual_seed(self.settings.seed)
@@ -445,6 +447,13 @@ def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
         np.add.at(counts, reply, 1)
         counts[EOS_ID] += 1
     return np.log(counts / counts.sum())
+
+
+def ngram_model(pairs: PairDataset, settings: TrainingConfig, vocabulary: Vocabulary) -> NgramModel | None:
+    """What `ngram_smoothing` needs; None where there is none."""
+    if not settings.ngram_smoothing:
+        return None
+    return NgramModel(pairs, len(vocabulary), vocabulary.num_special, settings.ngram_order)
 
 
 def kept_prompts(dataset: PairDataset) -> list[list[int]]:

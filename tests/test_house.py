@@ -9,7 +9,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption"},
-    {"gru", "search", "metrics", "inputs", "scattered", "prepared", "pictures", "report", "replies", "scoreboard"}
+    {
+        "gru",
+        "search",
+        "metrics",
+        "inputs",
+        "scattered",
+        "prepared",
+        "pictures",
+        "report",
+        "replies",
+        "scoreboard",
+        "ngrams",
+    }
     | {"spelling", "manifest", "quantization"},
     {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},
     {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization", "bundle", "operators"},

@@ -1,0 +1,196 @@
+"""Kneser-Ney estimates beside a restatement with dictionaries, and what training makes of them."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatbot.config import TrainingConfig
+from chatbot.dataset import SoftTargets, StepReader, collate, smoothed
+from chatbot.errors import ChatbotError
+from chatbot.ngrams import NgramModel
+from chatbot.optimization import batch_loss, soft_cross_entropy
+from chatbot.vocabulary import EOS_ID, SOS_ID
+
+V, SPECIAL = 9, 3
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+TEXT = st.lists(st.integers(SPECIAL, V - 1), max_size=5)
+
+
+def as_pairs(pairs: list[tuple[list[int], list[int]]]) -> Pairs:
+    return [(np.array(prompt, np.uint16), np.array(reply, np.uint16)) for prompt, reply in pairs]
+
+
+def longest(text: list[int], order: int) -> list[tuple[int, ...]]:
+    """Of each word of a text, EOS last, the n-gram of up to `order` words that ends in it."""
+    tokens = [SOS_ID, *text, EOS_ID]
+    return [tuple(tokens[max(0, end - order) : end]) for end in range(2, len(tokens) + 1)]
+
+
+class Plain:
+    """Interpolated modified Kneser-Ney by its definition: from all n-grams that end in a word, counted one by one."""
+
+    def __init__(self, grams: Counter[tuple[int, ...]], order: int) -> None:
+        self.order = order
+        self.levels: dict[int, Counter[tuple[int, ...]]] = {}
+        for length in range(order, 0, -1):
+            counts = Counter({gram: count for gram, count in grams.items() if len(gram) == length and count})
+            if length < order:
+                counts.update(gram[1:] for gram in self.levels[length + 1])
+            self.levels[length] = counts
+        self.discounts = {length: self.estimated(counts) for length, counts in self.levels.items()}
+
+    @staticmethod
+    def estimated(counts: Counter[tuple[int, ...]]) -> list[float]:
+        n = [0, *(sum(count == k for count in counts.values()) for k in (1, 2, 3, 4))]
+        if not (n[1] and n[2] and n[3]):
+            return [0, 0.75, 0.75, 0.75]
+        y = n[1] / (n[1] + 2 * n[2])
+        return [0, *(min(max(k - (k + 1) * y * n[k + 1] / n[k], 0), k) for k in (1, 2, 3))]
+
+    def probability(self, history: tuple[int, ...], word: int) -> float:
+        if not history:
+            found, lower = self.levels[1], 1 / V
+        else:
+            lower = self.probability(history[1:], word)
+            found = Counter({g: c for g, c in self.levels[len(history) + 1].items() if g[:-1] == history})
+        total = sum(found.values())
+        if not total:
+            return lower
+        d = self.discounts[len(history) + 1]
+        own = found[(*history, word)]
+        return (own - d[min(own, 3)] + sum(d[min(count, 3)] for count in found.values()) * lower) / total
+
+
+def counted(pairs: list[tuple[list[int], list[int]]]) -> list[list[int]]:
+    """The texts that count: a prompt that is the reply before is that reply, and stands in the conversation once."""
+    texts = []
+    for number, (prompt, reply) in enumerate(pairs):
+        if prompt and min(prompt) >= SPECIAL and (not number or prompt != pairs[number - 1][1]):
+            texts.append(prompt)
+        texts.append(reply)
+    return texts
+
+
+def dense(model: NgramModel, texts: list[list[int]]) -> np.ndarray:
+    said = np.array([word for text in texts for word in (*text, EOS_ID)])
+    lengths = np.array([len(text) + 1 for text in texts])
+    expected = model.expectations(said, np.cumsum(lengths) - lengths)
+    found = (expected.rest @ expected.common).astype(np.float64)
+    np.add.at(found, (expected.rows, expected.words), expected.weights)
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=12), st.integers(2, 4))
+def test_each_word_is_expected_from_all_that_was_counted_but_itself(
+    pairs: list[tuple[list[int], list[int]]], order: int
+) -> None:
+    grams = Counter(gram for text in counted(pairs) for gram in longest(text, order))
+    whole = Plain(grams, order)
+    texts = [reply for _, reply in pairs]
+    found = dense(NgramModel(as_pairs(pairs), V, SPECIAL, order), texts)
+    rows = iter(found)
+    for text in texts:
+        for gram in longest(text, order):
+            without = Plain(grams - Counter([gram]), order)
+            without.discounts = whole.discounts
+            without.levels[1] = whole.levels[1]  # of all words one more or less is nothing
+            expected = [without.probability(gram[:-1], word) for word in range(V)]
+            np.testing.assert_allclose(next(rows), expected, atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_was_never_counted_is_expected_from_shorter_histories() -> None:
+    pairs = [([3, 4], [5, 6, 7]), ([5, 6, 7], [3, 4, 8]), ([7, 7], [8])]
+    model = NgramModel(as_pairs(pairs), V, SPECIAL, 3)
+    grams = Counter(gram for text in counted(pairs) for gram in longest(text, 3))
+    plain = Plain(grams, 3)
+    text = [8, 5, 3]  # 8 begins a text once: that is left out; the other n-grams are unheard of
+    grams -= Counter([(SOS_ID, 8)])
+    first = Plain(grams, 3)
+    first.discounts, first.levels[1] = plain.discounts, plain.levels[1]
+    found = dense(model, [text])
+    for row, history, source in zip(found[:3], [(SOS_ID,), (SOS_ID, 8), (8, 5)], [first, plain, plain], strict=True):
+        np.testing.assert_allclose(row, [source.probability(history, word) for word in range(V)], atol=1e-6)
+
+
+def test_a_large_vocabulary_shortens_the_ngrams() -> None:
+    pairs = as_pairs([([3], [4, 5, 6]), ([4], [4, 5, 6])])
+    assert NgramModel(pairs, 55_108, SPECIAL, 4).order == 4
+    assert NgramModel(pairs, 55_109, SPECIAL, 4).order == 3
+
+
+def test_of_a_large_corpus_a_sample_is_counted_and_weighs_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatbot.ngrams.COUNTED_PAIRS", 2)
+    pairs = as_pairs([([3], [4, number]) for number in (3, 4, 5, 6, 7)])
+    model = NgramModel(pairs, V, SPECIAL, 2)
+    assert model.share == 1 / 3
+    every_third = NgramModel(as_pairs([([3], [4, 3]), ([3], [4, 6])]), V, SPECIAL, 2)
+    np.testing.assert_array_equal(dense(model, [[4, 5]]), dense(every_third, [[4, 5]]))
+
+
+PAIRS = as_pairs([([5, 6, 7], [8]), ([8], [3, 4, 5, 6]), ([4, 5], []), ([5, 3, 6, 4, 7], [7, 8])])
+
+
+def test_the_soft_loss_is_the_mean_of_both_by_their_shares() -> None:
+    model = NgramModel(PAIRS, V, SPECIAL, 4)
+    batch = collate(PAIRS)
+    logits = torch.randn(len(batch.targets), V, requires_grad=True)
+    plain = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
+    texts = [row[1:length].tolist() for row, length in zip(batch.tgt, batch.tgt_lengths.tolist(), strict=True)]
+    expected = torch.from_numpy(dense(model, texts)).float()
+    against = torch.nn.functional.cross_entropy(logits, expected, reduction="sum")
+    for share in (0.0, 0.3, 0.99):
+        soft = smoothed(batch, model, share).soft
+        assert soft is not None
+        loss, cost = soft_cross_entropy(logits, batch.targets, soft)
+        torch.testing.assert_close(loss, (1 - share) * plain + share * against)
+        torch.testing.assert_close(cost, plain.detach())
+        assert not cost.requires_grad
+    ours, theirs = (torch.autograd.grad(value, logits)[0] for value in (loss, 0.01 * plain + 0.99 * against))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
+    config = TrainingConfig(batch_size=4, ngram_smoothing=0.4, prompt_dropout=0.0)
+    with_counts = _Lengths(PAIRS)
+    model = NgramModel(PAIRS, V, SPECIAL, 4)
+    model.share = 0.5
+    reader = StepReader(with_counts, config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
+    batch = reader[0].parts[0]
+    expected = smoothed(batch, model, 0.2).soft
+    assert isinstance(batch.soft, SoftTargets)
+    assert expected is not None
+    torch.testing.assert_close(batch.soft.dense(), expected.dense())
+    assert StepReader(with_counts, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
+
+
+class _Lengths(list):
+    """Pairs that know their lengths, as a prepared corpus does."""
+
+    def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        prompts, replies = (np.array([len(self[index][side]) for index in indices]) for side in (0, 1))
+        return prompts, replies
+
+
+def test_soft_targets_change_what_is_learnt_and_not_what_is_reported() -> None:
+    from chatbot.config import ModelConfig
+    from chatbot.model import Seq2Seq
+
+    torch.manual_seed(0)
+    network = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.0), V).train()
+    batch = collate(PAIRS)
+    soft = smoothed(batch, NgramModel(PAIRS, V, SPECIAL, 4), 0.5)
+    loss, cost = batch_loss(network, batch, TrainingConfig(precision="fp32"), 10)
+    soft_loss, soft_cost = batch_loss(network, soft, TrainingConfig(precision="fp32"), 10)
+    torch.testing.assert_close(cost, soft_cost)
+    assert abs(loss.item() - soft_loss.item()) > 1e-4
+
+
+def test_smoothing_is_of_the_loss_over_tokens() -> None:
+    with pytest.raises(ChatbotError, match="--loss tokens"):
+        TrainingConfig(ngram_smoothing=0.5, loss="steps")
