@@ -76,7 +76,8 @@ class NgramModel:
     """Kneser-Ney estimates from the texts of training pairs: replies, and prompts that are not the reply before.
 
     Args:
-        pairs: the training pairs, (prompt, reply). Prompts with a word of which no reply is made (special ones) are left out.
+        pairs: the training pairs, (prompt, reply). Prompts with a word of which no reply is made (a special one) are
+            left out.
         vocabulary_size: V.
         num_special: how many ids, from 0 up, are not words.
         order: how many words the longest n-grams have, at least 2; lowered where keys would not fit into 63 bits (4
