@@ -25,6 +25,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
+import numpy as np
 import results
 import torch
 from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
@@ -32,9 +33,10 @@ from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 sys.path.insert(0, str(results.ROOT))
 
 from chatbot.config import PRESETS, Config
-from chatbot.dataset import collate
+from chatbot.dataset import collate, smoothed
 from chatbot.distributed import peak_memory, pick_precision
 from chatbot.model import Seq2Seq
+from chatbot.ngrams import NgramModel
 from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 
 BATCH = 64
@@ -49,23 +51,23 @@ COLUMNS = {
 
 
 class OurTraining:
-    """The program's own step, at the tutorial's sizes."""
+    """The program's own step, at the tutorial's sizes, with all that its batches are made of."""
 
-    def __init__(self, vocabulary_size: int, device: torch.device, tied: bool, precision: str) -> None:
+    def __init__(self, ngrams: NgramModel, device: torch.device, tied: bool, precision: str) -> None:
         config = PRESETS["default"]
         self.config: Config = dataclasses.replace(
             config,
-            model=dataclasses.replace(config.model, tie_embeddings=tied),
+            model=dataclasses.replace(config.model, encoder_layers=2, tie_embeddings=tied),
             training=dataclasses.replace(config.training, precision=precision),
         )
-        self.device = device
-        self.model = Seq2Seq(self.config.model, vocabulary_size).to(device).train()
+        self.device, self.ngrams = device, ngrams
+        self.model = Seq2Seq(self.config.model, ngrams.vocabulary_size).to(device).train()
         self.averaged, self.steps = copy.deepcopy(self.model), 0
         self.optimizer = Optimizer(self.model, self.config.training)
 
     def step(self, pairs: list[Pair]) -> torch.Tensor:
         """One update; returns the mean loss, on the device."""
-        batch = collate(pairs).to(self.device)
+        batch = smoothed(collate(pairs), self.ngrams, self.config.training.ngram_smoothing).to(self.device)
         self.optimizer.zero_grad()
         loss, _ = batch_loss(self.model, batch, self.config.training, len(batch.targets))
         loss.backward()
@@ -90,7 +92,7 @@ def main() -> None:
     torch.manual_seed(0)
     device = torch.device(arguments.device)
     pairs, size = read_pairs(arguments.corpus)
-    makers = variants(size, device, arguments.batch_sizes)
+    makers = variants(counted(pairs, size), device, arguments.batch_sizes)
     if arguments.memory_of:
         print(measured_memory(*makers[arguments.memory_of], pairs, device))
         return
@@ -128,20 +130,22 @@ def main() -> None:
     results.write(arguments.json, "training", **found, table=lines(rows, name))
 
 
-def variants(size: int, device: torch.device, more_sizes: list[int]) -> dict[str, tuple[Callable[[], Any], int]]:
+def variants(
+    ngrams: NgramModel, device: torch.device, more_sizes: list[int]
+) -> dict[str, tuple[Callable[[], Any], int]]:
     """Name -> (how to make it, its batch size)."""
     made: dict[str, tuple[Callable[[], Any], int]] = {
-        "tutorial": (lambda: TutorialTraining(size, device), BATCH),
-        "ours, fp32, untied": (lambda: OurTraining(size, device, tied=False, precision="fp32"), BATCH),
-        "ours, fp32": (lambda: OurTraining(size, device, tied=True, precision="fp32"), BATCH),
+        "tutorial": (lambda: TutorialTraining(ngrams.vocabulary_size, device), BATCH),
+        "ours, fp32, untied": (lambda: OurTraining(ngrams, device, tied=False, precision="fp32"), BATCH),
+        "ours, fp32": (lambda: OurTraining(ngrams, device, tied=True, precision="fp32"), BATCH),
     }
     fastest = "fp32"
     if pick_precision("auto", device) == "bf16":
         fastest = "bf16"
-        made["ours, bf16"] = (lambda: OurTraining(size, device, tied=True, precision="bf16"), BATCH)
+        made["ours, bf16"] = (lambda: OurTraining(ngrams, device, tied=True, precision="bf16"), BATCH)
     for batch in more_sizes:
         name = f"ours, {fastest}, {batch}"
-        made[name] = (lambda: OurTraining(size, device, tied=True, precision=fastest), batch)
+        made[name] = (lambda: OurTraining(ngrams, device, tied=True, precision=fastest), batch)
     return made
 
 
@@ -215,6 +219,12 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
     dataset = PairDataset(folder, "train")
     pairs = [(prompt.tolist(), reply.tolist()) for prompt, reply in (dataset[i] for i in range(len(dataset)))]
     return pairs, len(load_vocabulary(folder))
+
+
+def counted(pairs: list[Pair], vocabulary_size: int) -> NgramModel:
+    """What the recipe's soft targets come from."""
+    arrays = [(np.array(prompt), np.array(reply)) for prompt, reply in pairs]
+    return NgramModel(arrays, vocabulary_size, SOS_ID + 2, PRESETS["default"].training.ngram_order)
 
 
 def floating_operations(batch: list[Pair], vocabulary_size: int) -> float:

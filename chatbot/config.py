@@ -337,9 +337,14 @@ class Config:
 PRESETS: dict[str, Config] = {
     # what one would choose today
     "default": Config(
-        model=ModelConfig(dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
+        model=ModelConfig(encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
         training=TrainingConfig(
-            steps=3000, weight_decay=0.05, prompts_as_replies=0.25, dropout_warmup_epochs=2.0, max_minutes=60.0
+            steps=5000,
+            weight_decay=0.05,
+            prompts_as_replies=0.25,
+            ngram_smoothing=0.5,
+            dropout_warmup_epochs=1.0,
+            max_minutes=60.0,
         ),
     ),
     # the lineage's preparation and sizes
