@@ -38,6 +38,7 @@ from chatbot.distributed import peak_memory, pick_precision
 from chatbot.model import Seq2Seq
 from chatbot.ngrams import NgramModel
 from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
+from chatbot.vocabulary import EOS_ID
 
 BATCH = 64
 COLUMNS = {
@@ -224,7 +225,7 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
 def counted(pairs: list[Pair], vocabulary_size: int) -> NgramModel:
     """What the recipe's soft targets come from."""
     arrays = [(np.array(prompt), np.array(reply)) for prompt, reply in pairs]
-    return NgramModel(arrays, vocabulary_size, SOS_ID + 2, PRESETS["default"].training.ngram_order)
+    return NgramModel(arrays, vocabulary_size, EOS_ID + 1, PRESETS["default"].training.ngram_order)
 
 
 def floating_operations(batch: list[Pair], vocabulary_size: int) -> float:

@@ -181,7 +181,7 @@ class TrainingConfig:
         _check(self)
 
         if self.ngram_smoothing and self.loss == "steps":
-            raise ChatbotError("ngram_smoothing needs the loss over tokens (--loss tokens)")
+            raise ChatbotError("ngram_smoothing needs --loss tokens: set it to 0, or the loss to tokens")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.
