@@ -2,6 +2,7 @@
 
     python bench/quality.py tutorial --corpus FOLDER --steps 3000 --out tutorial.json
     python bench/quality.py ours --corpus FOLDER --out ours.json [--preset tutorial] [--set model.dropout=0.2 ...]
+    python bench/quality.py ngrams --corpus FOLDER
     python bench/quality.py compare tutorial.json ours.json [--step-cost 0.55]
     python bench/quality.py draw tutorial.json ours.json --out docs/pictures/quality.png [--step-cost 0.55]
 
@@ -25,6 +26,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
+import numpy as np
 import results
 import torch
 from tutorial_training import TutorialTraining, drawn
@@ -34,17 +36,19 @@ sys.path.insert(0, str(results.ROOT))
 from chatbot.config import PRESETS, Config, CorpusConfig
 from chatbot.distributed import Group
 from chatbot.evaluation import evaluate
+from chatbot.ngrams import NgramModel
 from chatbot.preparation import prepare
 from chatbot.prepared import PairDataset, load_vocabulary
 from chatbot.run import RunDirectory
 from chatbot.training import train
+from chatbot.vocabulary import EOS_ID
 
 SAME_DATA = CorpusConfig(tokenizer="tutorial", max_length=9, unknown_prompts="drop", unknown_replies="drop")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="held-out perplexity over training time")
-    parser.add_argument("what", choices=("tutorial", "ours", "compare", "draw"))
+    parser.add_argument("what", choices=("tutorial", "ours", "ngrams", "compare", "draw"))
     parser.add_argument("curves", nargs="*", type=Path, metavar="FILE", help="for compare and draw: the two files")
     parser.add_argument("--corpus", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
@@ -76,6 +80,9 @@ def main() -> None:
         return
     corpus = dataclasses.replace(SAME_DATA, corpus=arguments.corpus)
     folder = prepare(corpus, arguments.data_dir).folder
+    if arguments.what == "ngrams":
+        ngrams(folder)
+        return
     if arguments.what == "tutorial":
         curve = tutorial(folder, arguments.steps, arguments.every)
     else:
@@ -126,6 +133,25 @@ def ours(folder: Path, config: Config) -> dict[str, Any]:
         if row["part"] == "valid"
     ]
     return {"recipe": "ours", "settings": config.to_dict(), "test": test, "points": points}
+
+
+def ngrams(folder: Path) -> None:
+    """Counting alone, of which our recipe's soft targets are made: the held-out perplexity of n-grams."""
+    pairs, vocabulary = PairDataset(folder, "train"), load_vocabulary(folder)
+    for order in (2, 3, 4):
+        began = time.perf_counter()
+        model = NgramModel(pairs, len(vocabulary), vocabulary.num_special, order)
+        seconds = time.perf_counter() - began
+        found = {}
+        for split in ("valid", "test"):
+            replies = [np.append(reply, EOS_ID) for _, reply in as_lists(PairDataset(folder, split))]
+            said, starts = np.concatenate(replies), np.cumsum([0, *map(len, replies[:-1])])
+            expected = model.expectations(said, starts, counted=False)
+            likely = (expected.rest * expected.common[:, said].T).sum(axis=1)
+            same = expected.words == said[expected.rows]
+            np.add.at(likely, expected.rows[same], expected.weights[same])
+            found[split] = math.exp(-np.log(likely).mean())
+        print(f"up to {order} words: valid {found['valid']:.2f}, test {found['test']:.2f}, {seconds:.1f} s of counting")
 
 
 def mean_loss(rows: list[dict[str, Any]], step: int) -> float:

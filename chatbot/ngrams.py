@@ -110,15 +110,14 @@ class NgramModel:
         common[1, pairs_of_words.keys[first] % vocabulary_size] = pairs_of_words.weights[first]
         self._common = common.astype(np.float32)
 
-    def expectations(self, said: np.ndarray, starts: np.ndarray) -> Expectations:
+    def expectations(self, said: np.ndarray, starts: np.ndarray, *, counted: bool = True) -> Expectations:
         """Which words were to be expected in texts, each word predicted as if it did not stand there.
-
-        In other words: from all counts but that of the n-gram which ends in the very word to be predicted. Words of
-        texts that were not counted are left out in the same way, where the same n-gram stands elsewhere.
 
         Args:
             said: (N,) the words to be predicted, of text after text, EOS last in each. starts: (texts,) where in
                 `said` each begins.
+            counted: whether the texts are among those counted, so that the n-gram which ends in the very word to be
+                predicted is to be left out of the counts.
         """
         size = self.vocabulary_size
         tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
@@ -136,7 +135,7 @@ class NgramModel:
             rows = np.flatnonzero(places >= length - 1)
             keys = self._keys(tokens, at[rows], length)
             count = counts.of_keys(keys)
-            less = (count > 0) & (left_out[rows] | (length == self.order) | (places[rows] == length - 1))
+            less = counted & (count > 0) & (left_out[rows] | (length == self.order) | (places[rows] == length - 1))
             left_out[rows] = less & (count == 1)
             history, known = _looked_up(counts.histories, keys // size)
             rows, count, less, history = rows[known], count[known], less[known], history[known]
