@@ -14,6 +14,8 @@ tutorial's at 64.
 import argparse
 import copy
 import dataclasses
+import functools
+import itertools
 import os
 import random
 import statistics
@@ -53,11 +55,23 @@ COLUMNS = {
 }
 
 
+class Counted:
+    """The pairs' n-grams, which the recipe's soft targets come from; counted when they are first asked for."""
+
+    def __init__(self, pairs: list[Pair], vocabulary_size: int) -> None:
+        self.pairs, self.vocabulary_size = pairs, vocabulary_size
+
+    @functools.cached_property
+    def ngrams(self) -> NgramModel:
+        arrays = [(np.array(prompt), np.array(reply)) for prompt, reply in self.pairs]
+        return NgramModel(arrays, self.vocabulary_size, EOS_ID + 1, PRESETS["default"].training.ngram_order)
+
+
 class OurTraining:
     """The program's own step, with all that its batches are made of, at the tutorial's sizes or with fewer layers."""
 
     def __init__(
-        self, ngrams: NgramModel, device: torch.device, tied: bool, precision: str, encoder_layers: int = 2
+        self, pairs: Counted, device: torch.device, tied: bool, precision: str, encoder_layers: int = 2
     ) -> None:
         config = PRESETS["default"]
         self.config: Config = dataclasses.replace(
@@ -65,8 +79,9 @@ class OurTraining:
             model=dataclasses.replace(config.model, encoder_layers=encoder_layers, tie_embeddings=tied),
             training=dataclasses.replace(config.training, precision=precision),
         )
-        self.device, self.ngrams = device, ngrams
-        self.model = Seq2Seq(self.config.model, ngrams.vocabulary_size).to(device).train()
+        self.device, self.ngrams = device, pairs.ngrams
+        self.table = self.ngrams.table().to(device)
+        self.model = Seq2Seq(self.config.model, pairs.vocabulary_size).to(device).train()
         self.averaged, self.steps = copy.deepcopy(self.model), 0
         self.optimizer = Optimizer(self.model, self.config.training)
 
@@ -74,7 +89,7 @@ class OurTraining:
         """One update; returns the mean loss, on the device."""
         batch = smoothed(collate(pairs), self.ngrams, self.config.training.ngram_smoothing).to(self.device)
         self.optimizer.zero_grad()
-        loss, _ = batch_loss(self.model, batch, self.config.training, len(batch.targets))
+        loss, _ = batch_loss(self.model, batch, self.config.training, len(batch.targets), ngrams=self.table)
         loss.backward()
         self.optimizer.step(self.steps)
         self.steps += 1
@@ -97,7 +112,7 @@ def main() -> None:
     torch.manual_seed(0)
     device = torch.device(arguments.device)
     pairs, size = read_pairs(arguments.corpus)
-    makers = variants(counted(pairs, size), device, arguments.batch_sizes)
+    makers = variants(Counted(pairs, size), device, arguments.batch_sizes)
     if arguments.memory_of:
         print(measured_memory(*makers[arguments.memory_of], pairs, device))
         return
@@ -135,24 +150,22 @@ def main() -> None:
     results.write(arguments.json, "training", **found, table=lines(rows, name))
 
 
-def variants(
-    ngrams: NgramModel, device: torch.device, more_sizes: list[int]
-) -> dict[str, tuple[Callable[[], Any], int]]:
+def variants(pairs: Counted, device: torch.device, more_sizes: list[int]) -> dict[str, tuple[Callable[[], Any], int]]:
     """Name -> (how to make it, its batch size)."""
     made: dict[str, tuple[Callable[[], Any], int]] = {
-        "tutorial": (lambda: TutorialTraining(ngrams.vocabulary_size, device), BATCH),
-        "ours, fp32, untied": (lambda: OurTraining(ngrams, device, tied=False, precision="fp32"), BATCH),
-        "ours, fp32": (lambda: OurTraining(ngrams, device, tied=True, precision="fp32"), BATCH),
+        "tutorial": (lambda: TutorialTraining(pairs.vocabulary_size, device), BATCH),
+        "ours, fp32, untied": (lambda: OurTraining(pairs, device, tied=False, precision="fp32"), BATCH),
+        "ours, fp32": (lambda: OurTraining(pairs, device, tied=True, precision="fp32"), BATCH),
     }
     layers = PRESETS["default"].model.encoder_layers
-    made[DEFAULT] = (lambda: OurTraining(ngrams, device, tied=True, precision="fp32", encoder_layers=layers), BATCH)
+    made[DEFAULT] = (lambda: OurTraining(pairs, device, tied=True, precision="fp32", encoder_layers=layers), BATCH)
     fastest = "fp32"
     if pick_precision("auto", device) == "bf16":
         fastest = "bf16"
-        made["ours, bf16"] = (lambda: OurTraining(ngrams, device, tied=True, precision="bf16"), BATCH)
+        made["ours, bf16"] = (lambda: OurTraining(pairs, device, tied=True, precision="bf16"), BATCH)
     for batch in more_sizes:
         name = f"ours, {fastest}, {batch}"
-        made[name] = (lambda: OurTraining(ngrams, device, tied=True, precision=fastest), batch)
+        made[name] = (lambda: OurTraining(pairs, device, tied=True, precision=fastest), batch)
     return made
 
 
@@ -214,9 +227,10 @@ def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
 def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
     """Pairs of ids by the tutorial's preparation, and the vocabulary's size."""
     if corpus is None:
-        rng = random.Random(1)
+        rng, words = random.Random(1), range(3, 7826)
+        zipf = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(words))))  # as often as in real text
         return [
-            tuple([rng.randrange(3, 7826) for _ in range(rng.randint(1, 9))] for _ in "ab") for _ in range(5000)
+            tuple(rng.choices(words, cum_weights=zipf, k=rng.randint(1, 9)) for _ in "ab") for _ in range(50_000)
         ], 7826
     from chatbot.preparation import prepare
     from chatbot.prepared import PairDataset, load_vocabulary
@@ -226,12 +240,6 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
     dataset = PairDataset(folder, "train")
     pairs = [(prompt.tolist(), reply.tolist()) for prompt, reply in (dataset[i] for i in range(len(dataset)))]
     return pairs, len(load_vocabulary(folder))
-
-
-def counted(pairs: list[Pair], vocabulary_size: int) -> NgramModel:
-    """What the recipe's soft targets come from."""
-    arrays = [(np.array(prompt), np.array(reply)) for prompt, reply in pairs]
-    return NgramModel(arrays, vocabulary_size, EOS_ID + 1, PRESETS["default"].training.ngram_order)
 
 
 def floating_operations(batch: list[Pair], vocabulary_size: int) -> float:

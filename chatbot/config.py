@@ -150,7 +150,9 @@ class TrainingConfig:
         low=0,
         high=0.99,
     )
-    ngram_order: int = setting(4, "words of the longest of those n-grams", low=2, high=8)
+    ngram_order: int = setting(
+        4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
+    )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     dropout_warmup_epochs: float = setting(
         0.0, "all dropout but that of prompts grows from nothing for so many passes over the pairs", low=0, high=1e6
@@ -181,7 +183,7 @@ class TrainingConfig:
         _check(self)
 
         if self.ngram_smoothing and self.loss == "steps":
-            raise ChatbotError("ngram_smoothing needs --loss tokens: set it to 0, or the loss to tokens")
+            raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.

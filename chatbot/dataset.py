@@ -10,29 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .config import TrainingConfig
-from .ngrams import NgramModel
+from .ngrams import NgramModel, SoftTargets
 from .prepared import PairDataset
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
-
-
-class SoftTargets(NamedTuple):
-    """What to learn at each of N positions: a distribution over V words, of the word that is said and of expected ones.
-
-    At position i word w has the sum of `weights` where `places` is i * V + w, and `rest[i] @ common[:, w]` besides.
-
-    places (K,) int64; weights (K,), rest (N, 2) and common (2, V) float32.
-    """
-
-    places: Tensor
-    weights: Tensor
-    rest: Tensor
-    common: Tensor
-
-    def dense(self) -> Tensor:
-        """The distributions, (N, V). They are sent to a device as they are and made there, being mostly zeros."""
-        found = self.rest @ self.common
-        found.view(-1).index_add_(0, self.places, self.weights)
-        return found
 
 
 class Batch(NamedTuple):
@@ -57,8 +37,7 @@ class Batch(NamedTuple):
         if device.type == "cpu":
             return self
         src, tgt, targets = (part.to(device, non_blocking=True) for part in (self.src, self.tgt, self.targets))
-        soft = self.soft and SoftTargets(*(part.to(device, non_blocking=True) for part in self.soft))
-        return self._replace(src=src, tgt=tgt, targets=targets, soft=soft)
+        return self._replace(src=src, tgt=tgt, targets=targets, soft=self.soft and self.soft.to(device))
 
 
 def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -86,14 +65,8 @@ def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np
 
 def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Batch:
     """The batch with soft targets: a `share` of each position goes to what the n-grams expect, the rest to its word."""
-    said = batch.targets.numpy()
-    starts = batch.tgt_lengths.cumsum(0).numpy() - batch.tgt_lengths.numpy()
-    expected = ngrams.expectations(said, starts)
-    rows = np.concatenate((np.arange(len(said)), expected.rows))
-    words = np.concatenate((said, expected.words))
-    weights = np.concatenate((np.full(len(said), 1 - share, np.float32), np.float32(share) * expected.weights))
-    parts = (rows * ngrams.vocabulary_size + words, weights, np.float32(share) * expected.rest, expected.common)
-    return batch._replace(soft=SoftTargets(*map(torch.from_numpy, parts)))
+    starts = batch.tgt_lengths.cumsum(0) - batch.tgt_lengths
+    return batch._replace(soft=ngrams.targets(batch.targets.numpy(), starts.numpy(), share))
 
 
 class BatchSampler:
@@ -188,7 +161,7 @@ class StepReader(Dataset[StepData]):
 
     Args:
         pairs: the training pairs.
-        settings: batch size, parts, order, dropout of prompts and of their words.
+        settings: batch size, parts, order, dropout of prompts and of their words, smoothing.
         unk_id: what word dropout puts in a word's place; None is no word dropout.
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
@@ -226,8 +199,8 @@ class StepReader(Dataset[StepData]):
             if len(part)
         ]
         if self.ngrams:
-            share = self.settings.ngram_smoothing * self.ngrams.share
-            parts = [smoothed(part, self.ngrams, share) for part in parts]
+            smoothing = self.settings.ngram_smoothing * self.ngrams.share
+            parts = [smoothed(part, self.ngrams, smoothing) for part in parts]
         return StepData(parts, len(own), tokens)
 
     def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""What the next word is by the last few words alone: n-grams of the training texts, as numpy arrays. No torch here.
+"""What the next word is by the last few words alone: n-grams of the training texts, as targets for the network.
 
 Interpolated modified Kneser-Ney (Chen and Goodman 1999, *An empirical study of smoothing techniques for language
-modeling*, equations 25-29): for a history h of m-1 words and a word w,
+modeling*): for a history h of m-1 words and a word w,
 
     p_m(w | h) = (c(hw) - D(c(hw))) / c(h.) + g(h) p_(m-1)(w | h without its first word)
 
@@ -9,58 +9,106 @@ where c(h.) sums c(hw) over all w, g(h) is what the discounts D took away, over 
 more) are estimated from how many n-grams were seen once, twice, three and four times. In the longest n-grams, and in
 those that begin a text, c counts how often; in the others, after how many different words (that is Kneser and Ney's).
 
-A network that learns from these besides the words that were said knows from the first steps on what words follow each
-other, and to the end which others might have: `--ngram-smoothing`. For that the word at hand must not be among what
-was counted, or the n-grams would say little else: `NgramModel.expectations` leaves it out.
+A network that learns from these besides the words that were said knows early which words follow each other, and is
+told to the end which others might have: `--ngram-smoothing`. For that the word at hand must not be among what was
+counted, or the n-grams would say little else: `NgramModel.targets` leaves it out.
+
+Counts are numpy arrays of the host. A batch's targets are sent to the device as references to histories (a hundred
+bytes a word), and made there from an `NgramTable` that lies there once.
+
+Shapes: N words to be predicted, V words of the vocabulary.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .vocabulary import EOS_ID, SOS_ID
 
-COUNTED_PAIRS = 250_000  # of a larger corpus a sample of so many: the counts are kept in memory
+COUNTED_PAIRS = 200_000  # of a larger corpus these, evenly spaced: the counts are kept in memory
 
 
-@dataclass(frozen=True)
-class Expectations:
-    """Which words were to be expected at each of N positions: of each a distribution over V words.
+class SoftTargets(NamedTuple):
+    """What to learn at each of N positions, a distribution over V words: `NgramTable.dense` makes it of this.
 
-    At position i word w has the sum of `weights` where (rows, words) is (i, w), and `rest[i] @ common[:, w]` besides.
+    Where `rows[k]` is i, position i has `shares[k]` of what the table holds of history `histories[k]`; besides,
+    `rest[i]` of the table's common distributions, and `weights[k]` more wherever `places[k]` is i * V + w.
 
-    rows, words: (K,) int64. weights: (K,) float32. rest: (N, 2) float32. common: (2, V) float32, what many positions
-    share: the unigrams, and the first words of texts.
+    rows, histories (R,) int64, shares (R,); places (P,) int64, weights (P,); rest (N, 2); floats are float32. entries:
+    how many words all those histories have together.
     """
 
-    rows: np.ndarray
-    words: np.ndarray
-    weights: np.ndarray
-    rest: np.ndarray
-    common: np.ndarray
+    rows: Tensor
+    histories: Tensor
+    shares: Tensor
+    places: Tensor
+    weights: Tensor
+    rest: Tensor
+    entries: int
+
+    def to(self, device: torch.device) -> "SoftTargets":
+        """Move all of it, without waiting."""
+        rows, histories, shares, places, weights, rest, entries = self
+        parts = (rows, histories, shares, places, weights, rest)
+        return SoftTargets._make((*(part.to(device, non_blocking=True) for part in parts), entries))
+
+
+class NgramTable(NamedTuple):
+    """The words behind each history, on the device that trains.
+
+    words (entries,) int32, weights (entries,) float32; bounds (histories + 1,) int64, where each one's begin; common
+    (2, V) float32: the unigrams, and the first words of texts.
+    """
+
+    words: Tensor
+    weights: Tensor
+    bounds: Tensor
+    common: Tensor
+
+    def to(self, device: torch.device) -> "NgramTable":
+        """Move all of it."""
+        return NgramTable(*(part.to(device) for part in self))
+
+    def dense(self, soft: SoftTargets) -> Tensor:
+        """The distributions, (N, V), without waiting for the device."""
+        found = soft.rest @ self.common
+        first = self.bounds[soft.histories]
+        lengths = self.bounds[soft.histories + 1] - first
+        of = torch.repeat_interleave(lengths, output_size=soft.entries)
+        # index_select, for indexing with brackets takes several times as long on a CPU
+        entries = torch.arange(soft.entries, device=of.device)
+        entries += (first - lengths.cumsum(0) + lengths).index_select(0, of)
+        places = (soft.rows * found.size(1)).index_select(0, of) + self.words.index_select(0, entries)
+        flat = found.view(-1)
+        flat.index_add_(0, places, soft.shares.index_select(0, of) * self.weights.index_select(0, entries))
+        flat.index_add_(0, soft.places, soft.weights)
+        return found
 
 
 class _Counts:
-    """All n-grams of one length, from their keys, as often as each counts. H histories, a discount D to each count.
+    """All n-grams of one length, from their keys, as often as each counts. H histories; D discounts each count.
 
     A key is a number whose digits, in base V, are the ids; a history is a key without the last of them.
 
-    keys, counts: (n-grams,) int64, by rising key. weights: (n-grams,) float32, a word's share behind its history, less
-    D. histories: (H,) int64. bounds: (H + 1,) where each one's keys begin. totals, taken: (H,) float64, the sums over
+    keys (n-grams,) int64, rising, and counts (n-grams,); weights (n-grams,) float32, a word's share behind its history,
+    less D; histories (H,) int64; bounds (H + 1,) where each one's keys begin; totals, taken (H,) float64, the sums over
     a history of its counts and of their D.
     """
 
     def __init__(self, seen: np.ndarray, vocabulary_size: int) -> None:
-        self.keys, self.counts = np.unique(seen, return_counts=True)
+        self.keys, counts = np.unique(seen, return_counts=True)
+        self.counts = counts.astype(np.int32)
         self.histories, first = np.unique(self.keys // vocabulary_size, return_index=True)
         self.bounds = np.append(first, len(self.keys))
         self._discounts = _estimated_discounts(self.counts)
         discounts = self.discounts(self.counts)
-        self.totals = np.add.reduceat(self.counts, first).astype(np.float64)
+        self.totals = np.add.reduceat(self.counts, first, dtype=np.float64)
         self.taken = np.add.reduceat(discounts, first)
-        of = np.repeat(np.arange(len(first)), np.diff(self.bounds))
-        self.weights = ((self.counts - discounts) / self.totals[of]).astype(np.float32)
+        self.weights = ((self.counts - discounts) / np.repeat(self.totals, np.diff(self.bounds))).astype(np.float32)
 
     def discounts(self, counts: np.ndarray) -> np.ndarray:
         """D of each count."""
@@ -69,19 +117,21 @@ class _Counts:
     def of_keys(self, keys: np.ndarray) -> np.ndarray:
         """(N,) keys to (N,) counts, 0 of n-grams that were not seen."""
         places, found = _looked_up(self.keys, keys)
-        return np.where(found, self.counts[places], 0)
+        counts = np.zeros(len(keys), np.int64)
+        counts[found] = self.counts[places[found]]
+        return counts
 
 
 class NgramModel:
-    """Kneser-Ney estimates from the texts of training pairs: replies, and prompts that are not the reply before.
+    """Kneser-Ney estimates from the texts of training pairs, each turn of a conversation counted once.
 
     Args:
         pairs: the training pairs, (prompt, reply). Prompts with a word of which no reply is made (a special one) are
             left out.
         vocabulary_size: V.
         num_special: how many ids, from 0 up, are not words.
-        order: how many words the longest n-grams have, at least 2; lowered where keys would not fit into 63 bits (4
-            words fit up to a vocabulary of 55,108).
+        order: how many words the longest n-grams have, at least 2; lowered where keys would not fit into 63 bits (5
+            words fit up to a vocabulary of 6,208, 4 up to 55,108).
     """
 
     def __init__(
@@ -91,9 +141,12 @@ class NgramModel:
         while vocabulary_size**order >= 1 << 63:
             order -= 1
         self.order = order
-        stride = -(-len(pairs) // COUNTED_PAIRS)
-        self.share = 1 / stride  # of the pairs, that were counted
-        tokens, places = _flat(_texts(pairs, stride, num_special))
+        count = min(len(pairs), COUNTED_PAIRS)
+        self.share = count / len(pairs)  # of the pairs, that are counted
+        texts = _texts([pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(np.int64)], num_special)
+        # of which texts the words are to be left out; None is all
+        self._counted = None if count == len(pairs) else frozenset(text.astype(np.int64).tobytes() for text in texts)
+        tokens, places = _flat(texts)
         self._counts: dict[int, _Counts] = {}
         longer = np.empty(0, np.int64)
         for length in range(order, 1, -1):
@@ -102,66 +155,88 @@ class NgramModel:
             seen = np.concatenate((self._keys(tokens, here, length), longer))
             self._counts[length] = _Counts(seen, vocabulary_size)
             longer = self._counts[length].keys % vocabulary_size ** (length - 1)
-        words, pairs_of_words = _Counts(longer, vocabulary_size), self._counts[2]
-        common = np.zeros((2, vocabulary_size))
-        common[0, words.keys] = words.weights
-        common[0] += words.taken / words.totals / vocabulary_size
-        first = pairs_of_words.keys // vocabulary_size == SOS_ID
-        common[1, pairs_of_words.keys[first] % vocabulary_size] = pairs_of_words.weights[first]
-        self._common = common.astype(np.float32)
+        self._unigrams = _Counts(longer, vocabulary_size)
 
-    def expectations(self, said: np.ndarray, starts: np.ndarray, *, counted: bool = True) -> Expectations:
-        """Which words were to be expected in texts, each word predicted as if it did not stand there.
+    def table(self) -> NgramTable:
+        """What `targets` refers to: the n-grams of every length from 2 up, one length behind the other."""
+        size, unigrams, bigrams = self.vocabulary_size, self._unigrams, self._counts[2]
+        common = np.zeros((2, size))
+        common[0, unigrams.keys] = unigrams.weights
+        common[0] += unigrams.taken / unigrams.totals / size
+        first = bigrams.keys // size == SOS_ID
+        common[1, bigrams.keys[first] % size] = bigrams.weights[first]
+        levels = [self._counts[length] for length in range(2, self.order + 1)]
+        lengths = np.concatenate([np.diff(level.bounds) for level in levels])
+        return NgramTable(
+            torch.from_numpy(np.concatenate([level.keys % size for level in levels]).astype(np.int32)),
+            torch.from_numpy(np.concatenate([level.weights for level in levels])),
+            torch.from_numpy(np.concatenate(([0], np.cumsum(lengths)))),
+            torch.from_numpy(common.astype(np.float32)),
+        )
+
+    def targets(self, said: np.ndarray, starts: np.ndarray, share: float, *, counted: bool = True) -> SoftTargets:
+        """A `share` of each target goes to the words to be expected there, the rest to the word that was said.
+
+        Each is expected as if it did not stand there: without the n-grams that end in it. (One word more or less makes
+        no difference to the unigrams and to D, so those stay.)
 
         Args:
-            said: (N,) the words to be predicted, of text after text, EOS last in each. starts: (texts,) where in
-                `said` each begins.
-            counted: whether the texts are among those counted, so that the n-gram which ends in the very word to be
-                predicted is to be left out of the counts.
+            said: (N,) words of text after text, EOS last in each. starts: (texts,) where in `said` each begins.
+            counted: whether the texts are training texts; those of them that were counted are looked up.
         """
         size = self.vocabulary_size
-        tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
+        said = said.astype(np.int64)
+        tokens = np.insert(said, starts, SOS_ID)
         begins = np.zeros(len(tokens), bool)
         begins[starts + np.arange(len(starts))] = True
-        places = _places_in_texts(begins)
         at = np.flatnonzero(~begins)  # of each of `said`
-        places = places[at]
-        carried = np.ones(len(said))  # what the longer n-grams leave to the shorter ones
-        left_out = np.zeros(len(said), bool)  # whether the n-gram one longer is no more, without the word at hand
+        places = _places_in_texts(begins)[at]
+        held = np.repeat(self._held(said, starts, counted), np.diff(np.append(starts, len(said))))
+        carried = np.full(len(said), share)  # what the longer n-grams leave to the shorter ones
+        lost = np.zeros(len(said), bool)  # whether the n-gram one longer is no more, without the word at hand
         rest = np.zeros((len(said), 2))
-        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        numbers = np.cumsum([0] + [len(self._counts[length].histories) for length in range(2, self.order + 1)])
+        references: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, histories, shares
+        more = [(np.arange(len(said)) * size + said, np.full(len(said), 1 - share))]  # places, weights
+        entries = 0
         for length in range(self.order, 1, -1):
             counts = self._counts[length]
             rows = np.flatnonzero(places >= length - 1)
             keys = self._keys(tokens, at[rows], length)
             count = counts.of_keys(keys)
-            less = counted & (count > 0) & (left_out[rows] | (length == self.order) | (places[rows] == length - 1))
-            left_out[rows] = less & (count == 1)
+            ends_here = (length == self.order) | (places[rows] == length - 1)  # no longer n-gram ends in this word
+            less = held[rows] & (count > 0) & (lost[rows] | ends_here)
+            lost[rows] = less & (count == 1)
             history, known = _looked_up(counts.histories, keys // size)
             rows, count, less, history = rows[known], count[known], less[known], history[known]
 
-            # the history's sums without the word at hand; nothing may be left
-            total = counts.totals[history] - less
             one_less = np.where(less, count - 1, count)
+            total = counts.totals[history] - less
             taken = counts.taken[history] - counts.discounts(count) + counts.discounts(one_less)
-            alone = total == 0
-            total[alone] = taken[alone] = 1
-            share = np.where(alone, 0, carried[rows] / total)
-            more = (one_less - counts.discounts(one_less)) - (count - counts.discounts(count))
-            parts.append((rows[less], said[rows[less]], (share * more)[less]))
-            share *= counts.totals[history]
-            if length == 2:
-                first = places[rows] == 1
-                rest[rows[first], 1] = share[first]
-                share, history, those = share[~first], history[~first], rows[~first]
-            else:
-                those = rows
-            of, entries = _ranges(counts.bounds[history], counts.bounds[history + 1])
-            parts.append((those[of], counts.keys[entries] % size, share[of] * counts.weights[entries]))
+            emptied = total == 0  # the word at hand was all that was ever said there
+            total[emptied] = taken[emptied] = 1
+            shares = np.where(emptied, 0, carried[rows] / total)
+            change = (one_less - counts.discounts(one_less)) - (count - counts.discounts(count))
+            more.append((rows[less] * size + said[rows[less]], (shares * change)[less]))
             carried[rows] *= taken / total
+            shares *= counts.totals[history]
+            sparse = np.ones(len(rows), bool)
+            if length == 2:  # what may begin a text is a large part of the vocabulary, and the same for all texts
+                sparse = places[rows] > 1
+                rest[rows[~sparse], 1] = shares[~sparse]
+            references.append((rows[sparse], history[sparse] + numbers[length - 2], shares[sparse]))
+            entries += int((counts.bounds[history + 1] - counts.bounds[history])[sparse].sum())
         rest[:, 0] = carried
-        found = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        return Expectations(found[0], found[1], found[2].astype(np.float32), rest.astype(np.float32), self._common)
+        rows, histories, shares = (np.concatenate(column) for column in zip(*references, strict=True))
+        where, weights = (np.concatenate(column) for column in zip(*more, strict=True))
+        parts = (rows, histories, np.float32(shares), where, np.float32(weights), np.float32(rest))
+        return SoftTargets._make((*map(torch.from_numpy, parts), entries))
+
+    def _held(self, said: np.ndarray, starts: np.ndarray, counted: bool) -> np.ndarray:
+        """(texts,) whether each is among the texts that were counted."""
+        if not counted or self._counted is None:
+            return np.full(len(starts), counted)
+        return np.array([text[:-1].tobytes() in self._counted for text in np.split(said, starts[1:])], bool)
 
     def _keys(self, tokens: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
         """Keys of the n-grams of `length` that end at places in `tokens`."""
@@ -171,16 +246,20 @@ class NgramModel:
         return keys
 
 
-def _texts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], stride: int, num_special: int) -> list[np.ndarray]:
-    """Of every `stride`-th pair the reply, and the prompt unless it was the reply before, as in a conversation."""
-    texts: list[np.ndarray] = []
-    before = b""
-    for index in range(0, len(pairs), stride):
-        prompt, reply = pairs[index]
-        if len(prompt) and prompt.tobytes() != before and prompt.min() >= num_special:
+def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list[np.ndarray]:
+    """All replies, and the prompts, but for as many equal ones as there are replies: those are the same turns.
+
+    In a conversation every turn but the first and the last is a reply and then a prompt. Counted twice, it would still
+    be there once when it is left out.
+    """
+    texts = [reply for _, reply in pairs]
+    replies = Counter(reply.tobytes() for reply in texts)
+    for prompt, _ in pairs:
+        key = prompt.tobytes()
+        if replies[key]:
+            replies[key] -= 1
+        elif len(prompt) and prompt.min() >= num_special:
             texts.append(prompt)
-        texts.append(reply)
-        before = reply.tobytes()
     return texts
 
 
@@ -214,14 +293,9 @@ def _estimated_discounts(counts: np.ndarray) -> np.ndarray:
     return np.clip([0.0, *found], 0, [0, 1, 2, 3])
 
 
-def _looked_up(sorted_values: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each value stands, and whether it does (if not, the place is any)."""
-    places = np.searchsorted(sorted_values, values).clip(max=len(sorted_values) - 1)
-    return places, sorted_values[places] == values
-
-
-def _ranges(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All numbers from `first` up to but not `last`, range after range, behind the number of the range each is of."""
-    lengths = last - first
-    of = np.repeat(np.arange(len(first)), lengths)
-    return of, np.arange(len(of)) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+def _looked_up(rising: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each value stands in a rising array, and whether it does (if not, the place is any)."""
+    places = np.searchsorted(rising, values).clip(max=max(len(rising) - 1, 0))
+    if not len(rising):
+        return places, np.zeros(len(values), bool)
+    return places, rising[places] == values

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import TrainingConfig
-from .dataset import Batch, SoftTargets
+from .dataset import Batch
 from .model import Seq2Seq
+from .ngrams import NgramTable
 
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
 
@@ -87,13 +88,20 @@ class Optimizer:
 
 
 def batch_loss(
-    model: Seq2Seq, batch: Batch, settings: TrainingConfig, tokens: int, *, forced: bool = True
+    model: Seq2Seq,
+    batch: Batch,
+    settings: TrainingConfig,
+    tokens: int,
+    *,
+    forced: bool = True,
+    ngrams: NgramTable | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What to differentiate for a batch, or for a part of one, and what it costs.
 
     Args:
         tokens: reply tokens of the whole batch, of which this may be a part.
         forced: whether the network reads the true reply or its own words.
+        ngrams: what the batch's soft targets are made from, if it has any; on its device.
 
     Returns:
         the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
@@ -105,8 +113,8 @@ def batch_loss(
             logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
         else:
             logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-    if batch.soft:
-        loss, cost = soft_cross_entropy(logits.float(), batch.targets, batch.soft)
+    if ngrams and batch.soft:
+        loss, cost = soft_cross_entropy(logits.float(), batch.targets, ngrams.dense(batch.soft))
         return loss / tokens, cost
     if settings.loss == "tokens":
         loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum")
@@ -115,18 +123,18 @@ def batch_loss(
     return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor, soft: SoftTargets) -> tuple[Tensor, Tensor]:
+def soft_cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the soft targets and of the plain ones, both in nats and summed over positions.
 
     Args:
-        logits: (N, V). targets: (N,).
+        logits: (N, V). targets: (N,). soft: (N, V) distributions.
 
     Returns:
         two scalars, the second without gradient.
     """
     log_probabilities = torch.log_softmax(logits, dim=-1)
     said = log_probabilities.detach().gather(1, targets.unsqueeze(1))
-    return -torch.dot(soft.dense().flatten(), log_probabilities.flatten()), -said.sum()
+    return -torch.linalg.vecdot(soft, log_probabilities).sum(), -said.sum()
 
 
 def step_weights(lengths: Tensor) -> Tensor:

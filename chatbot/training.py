@@ -1,7 +1,8 @@
 """The page to read to learn what this program does: pairs in, a trained run directory out.
 
 One step: a batch of pairs, teacher forcing through encoder and decoder in one call each, the mean negative
-log-likelihood per token over all processes, clipped gradient, AdamW (Loshchilov and Hutter 2019). Every draw of a step
+log-likelihood per token over all processes (or, with `ngram_smoothing`, the cross-entropy of softer targets; what is
+reported is the likelihood), clipped gradient, AdamW (Loshchilov and Hutter 2019). Every draw of a step
 (dropout, the teacher-forcing coin) comes from a generator seeded by (seed, step, rank), and the order of an epoch from
 (seed, epoch): a step number is all the random state there is, and resuming is exact by construction.
 """
@@ -38,7 +39,7 @@ from .interruption import leave_signals_alone, stop_on_signal
 from .journal import Journal, spaced
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
-from .ngrams import NgramModel
+from .ngrams import NgramModel, NgramTable
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
@@ -127,6 +128,8 @@ class Trainer:
                 "the tutorial's loss (--loss steps) is of whole batches: one process, and --accumulate 1"
             )
         vocabulary = self.vocabulary
+        ngrams = ngram_model(self.pairs, self.settings, vocabulary)
+        self.ngrams: NgramTable | None = ngrams.table().to(self.device) if ngrams else None
         self.reader = StepReader(
             self.pairs,
             self.settings,
@@ -135,7 +138,7 @@ class Trainer:
             group.rank,
             group.size,
             chances(self.pairs, self.settings.reply_limit),
-            ngram_model(self.pairs, self.settings, vocabulary),
+            ngrams,
         )
 
         torch.manual_seed(self.settings.seed)
@@ -248,7 +251,8 @@ class Trainer:
         with self._determined():
             for part in data.parts:
                 forced = coin < settings.teacher_forcing_ratio
-                loss, cost = batch_loss(self.model, part.to(self.device), settings, data.tokens, forced=forced)
+                batch = part.to(self.device)
+                loss, cost = batch_loss(self.model, batch, settings, data.tokens, forced=forced, ngrams=self.ngrams)
                 loss.backward()
                 self.costs.append(cost)
             self.group.sum_gradients(self.parameters)

@@ -1,6 +1,9 @@
 """Kneser-Ney estimates beside a restatement with dictionaries, and what training makes of them."""
 
+import dataclasses
+import itertools
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.config import TrainingConfig
-from chatbot.dataset import SoftTargets, StepReader, collate, smoothed
+from chatbot.config import Config, ModelConfig, TrainingConfig
+from chatbot.dataset import StepReader, collate, smoothed
+from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
+from chatbot.model import Seq2Seq
 from chatbot.ngrams import NgramModel
 from chatbot.optimization import batch_loss, soft_cross_entropy
+from chatbot.run import RunDirectory
+from chatbot.training import train
 from chatbot.vocabulary import EOS_ID, SOS_ID
 
 V, SPECIAL = 9, 3
@@ -66,22 +73,22 @@ class Plain:
 
 
 def counted(pairs: list[tuple[list[int], list[int]]]) -> list[list[int]]:
-    """The texts that count: a prompt that is the reply before is that reply, and stands in the conversation once."""
-    texts = []
-    for number, (prompt, reply) in enumerate(pairs):
-        if prompt and min(prompt) >= SPECIAL and (not number or prompt != pairs[number - 1][1]):
+    """The texts that count: a prompt that is some reply too is the same turn of a conversation, and counts once."""
+    texts = [reply for _, reply in pairs]
+    left = list(texts)
+    for prompt, _ in pairs:
+        if prompt in left:
+            left.remove(prompt)
+        elif prompt and min(prompt) >= SPECIAL:
             texts.append(prompt)
-        texts.append(reply)
     return texts
 
 
-def dense(model: NgramModel, texts: list[list[int]], *, counted: bool = True) -> np.ndarray:
+def dense(model: NgramModel, texts: list[list[int]], share: float = 1.0, *, counted: bool = True) -> np.ndarray:
     said = np.array([word for text in texts for word in (*text, EOS_ID)])
     lengths = np.array([len(text) + 1 for text in texts])
-    expected = model.expectations(said, np.cumsum(lengths) - lengths, counted=counted)
-    found = (expected.rest @ expected.common).astype(np.float64)
-    np.add.at(found, (expected.rows, expected.words), expected.weights)
-    return found
+    soft = model.targets(said, np.cumsum(lengths) - lengths, share, counted=counted)
+    return model.table().dense(soft).double().numpy()
 
 
 @settings(max_examples=80, deadline=None)
@@ -119,13 +126,34 @@ def test_a_large_vocabulary_shortens_the_ngrams() -> None:
     assert NgramModel(pairs, 55_109, SPECIAL, 4).order == 3
 
 
-def test_of_a_large_corpus_a_sample_is_counted_and_weighs_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_corpus_some_pairs_are_counted_and_weigh_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatbot.ngrams.COUNTED_PAIRS", 2)
-    pairs = as_pairs([([3], [4, number]) for number in (3, 4, 5, 6, 7)])
-    model = NgramModel(pairs, V, SPECIAL, 2)
-    assert model.share == 1 / 3
-    every_third = NgramModel(as_pairs([([3], [4, 3]), ([3], [4, 6])]), V, SPECIAL, 2)
-    np.testing.assert_array_equal(dense(model, [[4, 5]]), dense(every_third, [[4, 5]]))
+    pairs = [([3], [4, number]) for number in (3, 4, 5, 6, 7)]
+    model = NgramModel(as_pairs(pairs), V, SPECIAL, 2)
+    assert model.share == 2 / 5
+    first_and_last = NgramModel(as_pairs([pairs[0], pairs[-1]]), V, SPECIAL, 2)
+    # words of texts that were counted are left out, and of others not, though their n-grams stand elsewhere
+    for text in ([4, 3], [4, 7], [3]):
+        np.testing.assert_array_equal(dense(model, [text]), dense(first_and_last, [text]))
+    for text in ([4, 5], [4], [3, 3]):
+        np.testing.assert_array_equal(dense(model, [text]), dense(first_and_last, [text], counted=False))
+    assert (dense(model, [[4, 5], [4, 3]])[0] != dense(first_and_last, [[4, 5]])[0]).any()
+
+
+def test_neither_direction_nor_order_of_the_pairs_changes_what_is_counted() -> None:
+    turns = [[3, 4], [5, 6, 7], [3, 8, 4], [7], [4, 5, 3]]
+    pairs = list(itertools.pairwise(turns))
+    turned = [(reply, prompt) for prompt, reply in pairs]
+    shuffled = [pairs[number] for number in (2, 0, 3, 1)]
+    expected = dense(NgramModel(as_pairs(pairs), V, SPECIAL, 3), turns)
+    for others in (turned, shuffled):
+        np.testing.assert_allclose(dense(NgramModel(as_pairs(others), V, SPECIAL, 3), turns), expected)
+
+
+def test_texts_unlike_all_that_was_counted_have_nothing_but_short_histories() -> None:
+    model = NgramModel(as_pairs([([3], []), ([4], [])]), V, SPECIAL, 4)  # nothing longer than three words
+    found = dense(model, [[5, 6, 7, 8]], counted=False)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
 PAIRS = as_pairs([([5, 6, 7], [8]), ([8], [3, 4, 5, 6]), ([4, 5], []), ([5, 3, 6, 4, 7], [7, 8])])
@@ -142,7 +170,7 @@ def test_the_soft_loss_is_the_mean_of_both_by_their_shares() -> None:
     for share in (0.0, 0.3, 0.99):
         soft = smoothed(batch, model, share).soft
         assert soft is not None
-        loss, cost = soft_cross_entropy(logits, batch.targets, soft)
+        loss, cost = soft_cross_entropy(logits, batch.targets, model.table().dense(soft))
         torch.testing.assert_close(loss, (1 - share) * plain + share * against)
         torch.testing.assert_close(cost, plain.detach())
         assert not cost.requires_grad
@@ -152,16 +180,35 @@ def test_the_soft_loss_is_the_mean_of_both_by_their_shares() -> None:
 
 def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
     config = TrainingConfig(batch_size=4, ngram_smoothing=0.4, prompt_dropout=0.0)
-    with_counts = _Lengths(PAIRS)
+    pairs = _Lengths(PAIRS)
     model = NgramModel(PAIRS, V, SPECIAL, 4)
     model.share = 0.5
-    reader = StepReader(with_counts, config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
-    batch = reader[0].parts[0]
+    batch = StepReader(pairs, config, None, SPECIAL, ngrams=model)[0].parts[0]  # type: ignore[arg-type]
     expected = smoothed(batch, model, 0.2).soft
-    assert isinstance(batch.soft, SoftTargets)
+    assert batch.soft is not None
     assert expected is not None
-    torch.testing.assert_close(batch.soft.dense(), expected.dense())
-    assert StepReader(with_counts, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
+    for one, other in zip(batch.to(torch.device("meta")).soft or (), expected, strict=True):
+        assert (one.shape == other.shape) if isinstance(one, torch.Tensor) else one == other
+    torch.testing.assert_close(model.table().dense(batch.soft), model.table().dense(expected))
+    assert StepReader(pairs, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
+
+
+def test_a_training_learns_from_them(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def look(logits: torch.Tensor, targets: torch.Tensor, soft: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(soft.gather(1, targets.unsqueeze(1)).mean().item())
+        return soft_cross_entropy(logits, targets, soft)
+
+    monkeypatch.setattr("chatbot.optimization.soft_cross_entropy", look)
+    for share in (0.6, 0.0):
+        settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share)
+        config = dataclasses.replace(tiny, training=settings)
+        train(config, prepared, RunDirectory(tmp_path / f"run{share}"), Group())
+    assert len(seen) == 2  # the steps of the first
+    assert all(0.4 < mean < 0.95 for mean in seen)
 
 
 class _Lengths(list):
@@ -172,16 +219,12 @@ class _Lengths(list):
         return prompts, replies
 
 
-def test_soft_targets_change_what_is_learnt_and_not_what_is_reported() -> None:
-    from chatbot.config import ModelConfig
-    from chatbot.model import Seq2Seq
-
+def test_what_is_reported_is_the_plain_likelihood() -> None:
     torch.manual_seed(0)
     network = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.0), V).train()
-    batch = collate(PAIRS)
-    soft = smoothed(batch, NgramModel(PAIRS, V, SPECIAL, 4), 0.5)
-    loss, cost = batch_loss(network, batch, TrainingConfig(precision="fp32"), 10)
-    soft_loss, soft_cost = batch_loss(network, soft, TrainingConfig(precision="fp32"), 10)
+    batch, model, settings = collate(PAIRS), NgramModel(PAIRS, V, SPECIAL, 4), TrainingConfig(precision="fp32")
+    loss, cost = batch_loss(network, batch, settings, 10)
+    soft_loss, soft_cost = batch_loss(network, smoothed(batch, model, 0.5), settings, 10, ngrams=model.table())
     torch.testing.assert_close(cost, soft_cost)
     assert abs(loss.item() - soft_loss.item()) > 1e-4
 
