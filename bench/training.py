@@ -214,6 +214,7 @@ def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
             tutorial["pairs_per_second"],
             bound=row["bound"],
             memory=row["peak_memory_mb"],
+            note="another network" if row["variant"] == DEFAULT else "",
             baseline_memory=tutorial["peak_memory_mb"],
         )
         for row in others
