@@ -15,7 +15,7 @@ from tutorial_training import StepDecoder
 from chatbot.model import Seq2Seq
 from chatbot.vocabulary import SOS_ID
 
-LAYERS = 2
+LAYERS = 2  # of the decoder
 
 
 class PackedEncoder(nn.Module):
@@ -60,12 +60,12 @@ class TutorialSearch(nn.Module):
 
 
 def tutorial_search(model: Seq2Seq) -> torch.jit.ScriptModule:
-    """The tutorial's deployed search around the weights of `model`, which has its sizes (but not its bridge)."""
-    embedding, hidden_size = model.encoder.embedding, model.encoder.gru.hidden_size
+    """The tutorial's deployed search around the weights of `model`: its decoder, not its bridge, and any encoder."""
+    embedding, trained = model.encoder.embedding, model.encoder.gru
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        gru = nn.GRU(embedding.embedding_dim, hidden_size, LAYERS, bidirectional=True)
-        gru.load_state_dict(model.encoder.gru.state_dict())
+        gru = nn.GRU(embedding.embedding_dim, trained.hidden_size, trained.num_layers, bidirectional=True)
+        gru.load_state_dict(trained.state_dict())
         decoder = StepDecoder(embedding)
         decoder.load_state_dict(model.decoder.state_dict())
         encoder = PackedEncoder(embedding, gru).eval()
