@@ -146,7 +146,8 @@ class TrainingConfig:
     )
     ngram_smoothing: float = setting(
         0.0,
-        "share of what is learnt that is not the words said but those that n-grams of the training texts expect",
+        "share of what is learnt that is not the words said but those that n-grams of the training texts expect; it "
+        "is that at first, and fades to nothing by the last step",
         low=0,
         high=0.99,
     )
@@ -341,11 +342,11 @@ PRESETS: dict[str, Config] = {
     "default": Config(
         model=ModelConfig(encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
         training=TrainingConfig(
-            steps=5000,
+            steps=3000,
             weight_decay=0.05,
             prompts_as_replies=0.25,
-            ngram_smoothing=0.5,
-            dropout_warmup_epochs=1.0,
+            ngram_smoothing=0.6,
+            dropout_warmup_epochs=2.0,
             max_minutes=60.0,
         ),
     ),

@@ -199,7 +199,8 @@ class StepReader(Dataset[StepData]):
             if len(part)
         ]
         if self.ngrams:
-            smoothing = self.settings.ngram_smoothing * self.ngrams.share
+            # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
+            smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
             parts = [smoothed(part, self.ngrams, smoothing) for part in parts]
         return StepData(parts, len(own), tokens)
 

@@ -193,6 +193,17 @@ def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
     assert StepReader(pairs, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
 
 
+def test_smoothing_fades_to_nothing_by_the_last_step() -> None:
+    config = TrainingConfig(batch_size=4, ngram_smoothing=0.8, prompt_dropout=0.0, steps=100)
+    model = NgramModel(PAIRS, V, SPECIAL, 4)
+    reader = StepReader(_Lengths(PAIRS), config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
+    for step, share in ((0, 0.8), (50, 0.4), (99, 0.008)):
+        batch = reader[step].parts[0]
+        assert batch.soft is not None
+        said = batch.soft.weights[: len(batch.targets)]  # the words' own share comes first
+        torch.testing.assert_close(said, torch.full_like(said, 1 - share))
+
+
 def test_a_training_learns_from_them(
     tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
