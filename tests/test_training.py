@@ -187,7 +187,8 @@ def test_killed_at_any_write_it_resumes_and_equals_the_run_that_was_not(
 def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
     # without dropout: each process draws its own
     model = dataclasses.replace(tiny.model, dropout=0.0, recurrent_dropout=0.0)
-    config = dataclasses.replace(with_training(tiny, steps=50, validate_every=25, word_dropout=0.0), model=model)
+    settings = with_training(tiny, steps=50, validate_every=25, word_dropout=0.0, ngram_smoothing=0.6)
+    config = dataclasses.replace(settings, model=model)
     alone = RunDirectory(tmp_path / "alone")
     train(config, prepared, alone, Group())
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
@@ -346,7 +347,7 @@ def test_divergence_names_step_and_cause_and_keeps_the_last_good_checkpoint(
 def test_the_tutorials_loss_is_of_whole_batches(tiny: Config, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(ChatbotError, match="--accumulate 1"):
         train(
-            with_training(tiny, loss="steps", ngram_smoothing=0.0, accumulate=2),
+            with_training(tiny, loss="steps", accumulate=2),
             prepared,
             RunDirectory(tmp_path / "run"),
             Group(),
