@@ -182,7 +182,6 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-
         if self.ngram_smoothing and self.loss == "steps":
             raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
 

@@ -9,9 +9,9 @@ where c(h.) sums c(hw) over all w, g(h) is what the discounts D took away, over 
 more) are estimated from how many n-grams were seen once, twice, three and four times. In the longest n-grams, and in
 those that begin a text, c counts how often; in the others, after how many different words (that is Kneser and Ney's).
 
-A network that learns from these besides the words that were said knows early which words follow each other, and is
-told to the end which others might have: `--ngram-smoothing`. For that the word at hand must not be among what was
-counted, or the n-grams would say little else: `NgramModel.targets` leaves it out.
+A network that learns from these besides the words that were said knows early which words follow each other, and which
+others might have: `--ngram-smoothing`. For that the word at hand must not be among what was counted, or the n-grams
+would say little else: `NgramModel.targets` leaves it out.
 
 Counts are numpy arrays of the host. A batch's targets are sent to the device as references to histories (a hundred
 bytes a word), and made there from an `NgramTable` that lies there once.
@@ -52,9 +52,8 @@ class SoftTargets(NamedTuple):
 
     def to(self, device: torch.device) -> "SoftTargets":
         """Move all of it, without waiting."""
-        rows, histories, shares, places, weights, rest, entries = self
-        parts = (rows, histories, shares, places, weights, rest)
-        return SoftTargets._make((*(part.to(device, non_blocking=True) for part in parts), entries))
+        parts = (part.to(device, non_blocking=True) for part in self if isinstance(part, Tensor))
+        return SoftTargets._make((*parts, self.entries))
 
 
 class NgramTable(NamedTuple):
@@ -146,7 +145,9 @@ class NgramModel:
         texts = _texts([pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(np.int64)], num_special)
         # of which texts the words are to be left out; None is all
         self._counted = None if count == len(pairs) else frozenset(text.astype(np.int64).tobytes() for text in texts)
-        tokens, places = _flat(texts)
+        lengths = np.array([len(text) + 1 for text in texts])
+        said = np.concatenate([np.append(text, EOS_ID) for text in texts])
+        tokens, places = _behind_sos(said, np.cumsum(lengths) - lengths)
         self._counts: dict[int, _Counts] = {}
         longer = np.empty(0, np.int64)
         for length in range(order, 1, -1):
@@ -185,12 +186,9 @@ class NgramModel:
             counted: whether the texts are training texts; those of them that were counted are looked up.
         """
         size = self.vocabulary_size
-        said = said.astype(np.int64)
-        tokens = np.insert(said, starts, SOS_ID)
-        begins = np.zeros(len(tokens), bool)
-        begins[starts + np.arange(len(starts))] = True
-        at = np.flatnonzero(~begins)  # of each of `said`
-        places = _places_in_texts(begins)[at]
+        tokens, places = _behind_sos(said, starts)
+        at = np.flatnonzero(places)  # of each of `said`
+        said, places = tokens[at], places[at]
         held = np.repeat(self._held(said, starts, counted), np.diff(np.append(starts, len(said))))
         carried = np.full(len(said), share)  # what the longer n-grams leave to the shorter ones
         lost = np.zeros(len(said), bool)  # whether the n-gram one longer is no more, without the word at hand
@@ -263,24 +261,12 @@ def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list
     return texts
 
 
-def _flat(texts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """All texts, each between SOS and EOS, one behind the other; and of each token its place in its text, SOS at 0."""
-    lengths = np.array([len(text) + 2 for text in texts])
-    ends = np.cumsum(lengths)
-    tokens = np.empty(ends[-1], np.int64)
-    begins = np.zeros(len(tokens), bool)
-    begins[ends - lengths] = True
-    inside = np.ones(len(tokens), bool)
-    inside[ends - lengths] = inside[ends - 1] = False
-    tokens[ends - lengths], tokens[ends - 1] = SOS_ID, EOS_ID
-    tokens[inside] = np.concatenate(texts)
-    return tokens, _places_in_texts(begins)
-
-
-def _places_in_texts(begins: np.ndarray) -> np.ndarray:
-    """How far each token is behind the last that begins a text."""
-    numbers = np.arange(len(begins))
-    return numbers - np.maximum.accumulate(np.where(begins, numbers, 0))
+def _behind_sos(said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Texts that begin at `starts`, each behind SOS, as int64; and how far each token is behind its text's SOS."""
+    tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
+    begins = np.zeros(len(tokens), np.int64)
+    begins[starts + np.arange(len(starts))] = starts + np.arange(len(starts))
+    return tokens, np.arange(len(tokens)) - np.maximum.accumulate(begins)
 
 
 def _estimated_discounts(counts: np.ndarray) -> np.ndarray:

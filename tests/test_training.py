@@ -346,12 +346,7 @@ def test_divergence_names_step_and_cause_and_keeps_the_last_good_checkpoint(
 
 def test_the_tutorials_loss_is_of_whole_batches(tiny: Config, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(ChatbotError, match="--accumulate 1"):
-        train(
-            with_training(tiny, loss="steps", accumulate=2),
-            prepared,
-            RunDirectory(tmp_path / "run"),
-            Group(),
-        )
+        train(with_training(tiny, loss="steps", accumulate=2), prepared, RunDirectory(tmp_path / "run"), Group())
 
 
 def test_patience_ends_a_training_that_gets_no_better(tiny: Config, prepared: Path, tmp_path: Path) -> None:
