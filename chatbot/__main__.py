@@ -24,12 +24,9 @@ from .config import (
     DecodingConfig,
     ModelConfig,
     TrainingConfig,
-    add_flags,
-    decoding_from_flags,
-    flags_given,
-    from_flags,
 )
 from .errors import ChatbotError, LostProcessError, printable
+from .flags import add_flags, decoding_from_flags, flags_given, from_flags
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}

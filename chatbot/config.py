@@ -1,6 +1,5 @@
-"""Every setting of the program, once: frozen dataclasses, their presets, and the flags made from their fields."""
+"""Every setting of the program, once: frozen dataclasses, and their presets. Flags are made from them in `flags.py`."""
 
-import argparse
 import dataclasses
 import json
 import types
@@ -237,8 +236,12 @@ def method_of(field: dataclasses.Field) -> str | None:
     return owner if colon and owner in ("beam", "sample") else None
 
 
-def _decoding(base: DecodingConfig, values: dict[str, Any]) -> DecodingConfig:
-    """`base` with `values`, none of which may belong to another method: it would change nothing."""
+def changed_decoding(base: DecodingConfig, values: dict[str, Any]) -> DecodingConfig:
+    """`base` with `values`.
+
+    Raises:
+        ChatbotError: a value is out of bounds, or belongs to another method, where it would change nothing.
+    """
     made = _replace(base, values)
     for field in dataclasses.fields(made):
         if field.name in values and method_of(field) not in (None, made.method):
@@ -280,7 +283,7 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
             values[field] = json.loads(value)
         except ValueError as error:
             raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
-    return _decoding(own if name == "default" else DECODINGS[name], values)
+    return changed_decoding(own if name == "default" else DECODINGS[name], values)
 
 
 @dataclass(frozen=True)
@@ -410,81 +413,13 @@ PRESETS: dict[str, Config] = {
 }
 
 
-def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
-    """One flag for each field of the dataclasses `sections`, shown with its value in the preset `default`.
-
-    Absent flags set nothing.
-    """
-    for section in sections:
-        values = getattr(PRESETS["default"], _section_name(section))
-        group = parser.add_argument_group(section.__name__.removesuffix("Config").lower() + " settings")
-        for field in dataclasses.fields(section):
-            kind = typing.get_type_hints(section)[field.name]
-            default = "the run's own" if section is DecodingConfig else _shown(getattr(values, field.name))
-            options: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {default})"}
-            if kind is bool:
-                options["action"] = argparse.BooleanOptionalAction
-            elif typing.get_origin(kind) is tuple:
-                options |= {"type": float, "nargs": len(typing.get_args(kind)), "metavar": "SHARE"}
-            else:
-                options |= {"type": kind, "metavar": None if field.metadata["choices"] else kind.__name__.upper()}
-                options["choices"] = field.metadata["choices"]
-            group.add_argument(
-                "--" + field.name.replace("_", "-"),
-                dest=f"{_section_name(section)}.{field.name}",
-                default=argparse.SUPPRESS,
-                **options,
-            )
-
-
-def from_flags(arguments: argparse.Namespace) -> Config:
-    """Preset, then `--config FILE`, then the flags given: each overrules the one before.
-
-    Without `--preset`, the corpus `sample` takes the preset `sample`, every other the preset `default`.
-    """
-    preset = arguments.preset
-    if preset is None:
-        preset = "sample" if getattr(arguments, "corpus.corpus", None) == "sample" else "default"
-    config = PRESETS[preset]
-    if arguments.config is not None:
-        # what a run's file does not name is what it was before there was such a setting
-        config = Config.load(arguments.config, over=config if arguments.preset else Config())
-    return flags_given(arguments, over=config)
-
-
-def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
-    """`over`, with what the flags that were given say."""
-    sections = {section.name for section in dataclasses.fields(Config)} - {"decoding"}  # of `decoding_from_flags`
-    return Config.from_dict({name: of for name, of in _given(arguments).items() if name in sections}, over=over)
-
-
-def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:
-    """A run's `own` decoding with what the flags that were given say; for another method, that one's plain form.
-
-    Raises:
-        ChatbotError: a value is out of bounds, or a flag belongs to another method.
-    """
-    given = _given(arguments).get(_section_name(DecodingConfig), {})
-    method = given.get("method", own.method)
-    return _decoding(own if method == own.method else DECODINGS[method], given)
-
-
-def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    given: dict[str, dict[str, Any]] = {}
-    for name, value in vars(arguments).items():
-        section, dot, field = name.partition(".")
-        if dot:
-            given.setdefault(section, {})[field] = value
-    return given
-
-
 _Section = TypeVar("_Section")
 
 
 def _replace(section: _Section, values: Any) -> _Section:
     """`section` with `values`, each checked against its field's type."""
     hints = typing.get_type_hints(type(section))
-    where = _section_name(type(section))
+    where = section_name(type(section))
     if not isinstance(values, dict):
         raise ChatbotError(f"section {where!r} must be an object, not {type(values).__name__}")
     for name in values:
@@ -513,9 +448,6 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     raise ChatbotError(f"{name} must be {wanted}, not {shown(value)}")
 
 
-def _section_name(section: type) -> str:
+def section_name(section: type) -> str:
+    """The name of a section's dataclass in `Config`: `model` of `ModelConfig`."""
     return section.__name__.removesuffix("Config").lower()
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -15,14 +15,11 @@ from chatbot.config import (
     DecodingConfig,
     ModelConfig,
     TrainingConfig,
-    add_flags,
-    decoding_from_flags,
     decoding_named,
-    flags_given,
-    from_flags,
     method_of,
 )
 from chatbot.errors import ChatbotError
+from chatbot.flags import add_flags, decoding_from_flags, flags_given, from_flags
 
 
 def parse(*flags: str) -> Config:

@@ -21,6 +21,7 @@ FLOORS = (
         "replies",
         "scoreboard",
         "ngrams",
+        "flags",
     }
     | {"spelling", "manifest", "quantization"},
     {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},
