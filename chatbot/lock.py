@@ -10,8 +10,11 @@ from pathlib import Path
 from .errors import ChatbotError
 
 
-def take(descriptor: int) -> bool | None:
-    """Lock an open file or folder without waiting; closing it, or the process's death, unlocks it.
+def take(descriptor: int, *, wait: bool = False) -> bool | None:
+    """Lock an open file or folder; closing it, or the process's death, unlocks it.
+
+    Args:
+        wait: until whoever else holds it lets go.
 
     Returns:
         True; False if another process (or another opening of it here) holds it; None where there are no such locks,
@@ -20,7 +23,7 @@ def take(descriptor: int) -> bool | None:
     try:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         return True
     except BlockingIOError:
         return False

@@ -28,6 +28,7 @@ from .errors import ChatbotError
 from .files import atomic_file, atomic_folder, sha256, tidy
 from .formats import Conversation, conversations, recognise
 from .inputs import InputFile, Reading, input_files
+from .lock import take
 from .numbering import number
 from .prepared import (
     DTYPES,
@@ -294,13 +295,9 @@ def _intact(folder: Path) -> dict[str, Any] | None:
 def _alone(prepared: Path) -> Iterator[None]:
     """One preparation at a time in a data folder: the others wait, and then find the work done.
 
-    Whoever holds the lock also removes what a killed preparation left behind.
+    Whoever holds the lock also removes what a killed preparation left behind. Where there are no locks two at once do
+    the work twice, and each result is whole.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: there two at once do the work twice, and each result is whole
-        yield
-        return
     try:
         prepared.mkdir(parents=True, exist_ok=True)
         lock = (prepared / ".lock").open("w")
@@ -308,6 +305,6 @@ def _alone(prepared: Path) -> Iterator[None]:
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        tidy(prepared)
+        if take(lock.fileno(), wait=True):
+            tidy(prepared)
         yield

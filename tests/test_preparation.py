@@ -1,6 +1,7 @@
 """From a corpus to arrays: the figures, what is reused and what is not, and what a failure leaves behind."""
 
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -295,6 +296,18 @@ def test_a_damaged_preparation_is_made_again(tmp_path: Path, file: str, damage: 
     if file != "manifest.json":
         assert (first.folder / file).read_bytes() == whole
     assert prepare(config(path), tmp_path).reused
+
+
+def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*of: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = talk(tmp_path)
+    assert not prepare(config(path), tmp_path, workers=1).reused
+    assert prepare(config(path), tmp_path, workers=1).reused
 
 
 # failures
