@@ -121,6 +121,9 @@ class TrainingConfig:
         "every pair once an epoch, or each batch drawn anew as the tutorial does",
         choices=("epoch", "replacement"),
     )
+    bucket_batches: int = setting(
+        64, "batches whose pairs are sorted by length together, to pad less; 1 is off", low=1, high=1 << 20
+    )
     loss: str = setting(
         "tokens", "mean over tokens, or the tutorial's sum over time steps of means", choices=("tokens", "steps")
     )
@@ -153,6 +156,13 @@ class TrainingConfig:
     ngram_order: int = setting(
         4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
     )
+    consistency: float = setting(
+        0.0,
+        "weight of how far two passes over a batch, each with its own dropout, are apart (R-Drop; Liang et al. 2021); "
+        "above 0 a step does twice the work",
+        low=0,
+        high=1000,
+    )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     dropout_warmup_epochs: float = setting(
         0.0, "all dropout but that of prompts grows from nothing for so many passes over the pairs", low=0, high=1e6
@@ -181,8 +191,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.ngram_smoothing and self.loss == "steps":
-            raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
+        for name in ("ngram_smoothing", "consistency"):
+            if getattr(self, name) and self.loss == "steps":
+                raise ChatbotError(f"--{name.replace('_', '-')} above 0 needs --loss tokens")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.
@@ -348,8 +359,10 @@ PRESETS: dict[str, Config] = {
             weight_decay=0.05,
             prompts_as_replies=0.25,
             ngram_smoothing=0.6,
+            consistency=1.0,
+            bucket_batches=1,
             dropout_warmup_epochs=2.0,
-            max_minutes=60.0,
+            max_minutes=90.0,
         ),
     ),
     # the lineage's preparation and sizes

@@ -72,16 +72,17 @@ def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Batch:
 class BatchSampler:
     """Which pairs make the batch of a step: a pure function of (seed, step), so a step is all that resuming needs.
 
-    Each epoch takes all pairs in an order of its own, sorts windows of `WINDOW` batches by length (little padding, and
-    the order stays random at a larger scale), cuts batches, and shuffles those of a window. Every pair comes once an
-    epoch. Nothing grows with the corpus: the order is computed a window at a time. With `draws="replacement"` every
-    batch is drawn from all pairs by itself, as the tutorial does.
+    Each epoch takes all pairs in an order of its own, sorts every `bucket` batches of them by length (little padding,
+    and the order stays random at a larger scale), cuts batches, and shuffles those of a bucket. Every pair comes once
+    an epoch. Nothing grows with the corpus: the order is computed a bucket at a time. With a bucket of one batch its
+    pairs are of all lengths; with `draws="replacement"` every batch is drawn from all pairs by itself, as the tutorial
+    does.
     """
 
-    WINDOW = 64
-
-    def __init__(self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch") -> None:
-        self.dataset, self.batch_size, self.seed, self.draws = dataset, batch_size, seed, draws
+    def __init__(
+        self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch", bucket: int = 64
+    ) -> None:
+        self.dataset, self.batch_size, self.seed, self.draws, self.bucket = dataset, batch_size, seed, draws, bucket
         self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
@@ -93,23 +94,23 @@ class BatchSampler:
         if self.draws == "replacement":
             return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
         epoch, batch = divmod(step, len(self))
-        window, position = divmod(batch, self.WINDOW)
-        if (epoch, window) != self._newest:
-            self._newest, self._batches = (epoch, window), self._window(epoch, window)
+        bucket, position = divmod(batch, self.bucket)
+        if (epoch, bucket) != self._newest:
+            self._newest, self._batches = (epoch, bucket), self._sorted(epoch, bucket)
         return self._batches[position]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """All batches of an epoch."""
         return [self[step] for step in range(epoch * len(self), (epoch + 1) * len(self))]
 
-    def _window(self, epoch: int, window: int) -> list[np.ndarray]:
-        size = self.WINDOW * self.batch_size
-        places = np.arange(window * size, min((window + 1) * size, len(self.dataset)))
+    def _sorted(self, epoch: int, bucket: int) -> list[np.ndarray]:
+        size = self.bucket * self.batch_size
+        places = np.arange(bucket * size, min((bucket + 1) * size, len(self.dataset)))
         order = permuted(places, len(self.dataset), np.random.default_rng([self.seed, epoch]))
         prompts, replies = self.dataset.lengths(order)
         order = order[np.lexsort((prompts, replies))]
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        np.random.default_rng([self.seed, epoch, window]).shuffle(batches)
+        np.random.default_rng([self.seed, epoch, bucket]).shuffle(batches)
         return batches
 
 
@@ -183,7 +184,7 @@ class StepReader(Dataset[StepData]):
         self.pairs, self.settings, self.chances = pairs, settings, chances
         self.unk_id, self.num_special = unk_id, num_special
         self.rank, self.size, self.ngrams = rank, size, ngrams
-        self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws)
+        self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws, settings.bucket_batches)
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self._thinned(self.sampler[step], step)

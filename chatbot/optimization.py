@@ -105,26 +105,34 @@ def batch_loss(
 
     Returns:
         the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
-        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them;
+        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them; with
+        `consistency` the mean of two passes', and how far those are apart;
         the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
     """
+    passes = [
+        _logits(model, batch, settings, forced=forced) for _ in range(2 if settings.consistency and forced else 1)
+    ]
+    if settings.loss == "steps":
+        losses = F.cross_entropy(passes[0], batch.targets, reduction="none")  # (N,)
+        return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
+    soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
+    loss, cost = cross_entropy(passes[0], batch.targets, soft)
+    if len(passes) == 2:
+        other, _ = cross_entropy(passes[1], batch.targets, soft)
+        loss = (loss + other) / 2 + settings.consistency * divergence(*passes)
+    return loss / tokens, cost
+
+
+def _logits(model: Seq2Seq, batch: Batch, settings: TrainingConfig, *, forced: bool) -> Tensor:
+    """One pass over a batch, with dropout of its own: (N, V) float32."""
     with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         if forced:
-            logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
-        else:
-            logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-    if ngrams and batch.soft:
-        loss, cost = soft_cross_entropy(logits.float(), batch.targets, ngrams.dense(batch.soft))
-        return loss / tokens, cost
-    if settings.loss == "tokens":
-        loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum")
-        return loss / tokens, loss.detach()
-    losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
-    return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
+            return model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths).float()
+        return model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths).float()
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the soft targets and of the plain ones, both in nats and summed over positions.
+def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the soft targets (None: the plain ones) and of the plain ones, in nats, summed over positions.
 
     Args:
         logits: (N, V). targets: (N,). soft: (N, V) distributions.
@@ -132,9 +140,28 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor) -> tuple[T
     Returns:
         two scalars, the second without gradient.
     """
+    if soft is None:
+        loss = F.cross_entropy(logits, targets, reduction="sum")
+        return loss, loss.detach()
     log_probabilities = torch.log_softmax(logits, dim=-1)
     said = log_probabilities.detach().gather(1, targets.unsqueeze(1))
     return -torch.linalg.vecdot(soft, log_probabilities).sum(), -said.sum()
+
+
+def divergence(logits: Tensor, others: Tensor) -> Tensor:
+    """How far two predictions are apart: the mean of both Kullback-Leibler divergences, summed over positions.
+
+    Liang et al. 2021, *R-Drop: Regularized Dropout for Neural Networks*; their weight alpha is beside the sum of both
+    passes' losses, not their mean, so it is twice ours.
+
+    Args:
+        logits, others: (N, V).
+
+    Returns:
+        a scalar in nats, at least 0.
+    """
+    log_p, log_q = torch.log_softmax(logits, dim=-1), torch.log_softmax(others, dim=-1)
+    return 0.5 * torch.linalg.vecdot(log_p.exp() - log_q.exp(), log_p - log_q).sum()
 
 
 def step_weights(lengths: Tensor) -> Tensor:

@@ -142,6 +142,18 @@ def test_a_step_has_its_batch_whenever_it_is_asked_for(many: PairDataset) -> Non
         assert BatchSampler(many, 16, seed=3)[step].tolist() == whole[step]
 
 
+def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:
+    spread = {}
+    for bucket in (1, 64):
+        batches = BatchSampler(many, 16, seed=3, bucket=bucket).epoch(0)
+        assert [len(batch) for batch in batches if len(batch) != 16] == [11]
+        assert sorted(np.concatenate(batches).tolist()) == list(range(1003))
+        spread[bucket] = np.mean([np.ptp(many.lengths(batch)[1]) for batch in batches])
+    assert spread[1] > 9 > 1 > spread[64]
+    sampler = BatchSampler(many, 16, seed=3, bucket=1)
+    assert sampler[70].tolist() == sampler.epoch(1)[7].tolist() != sampler[7].tolist()
+
+
 def test_drawn_anew_a_batch_is_a_sample_of_all_pairs(many: PairDataset) -> None:
     sampler = BatchSampler(many, 500, seed=3, draws="replacement")
     first, second = sampler[0], sampler[1]

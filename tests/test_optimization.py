@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributions import Categorical, kl_divergence
 
-from chatbot.config import PRESETS, TrainingConfig
+from chatbot.config import PRESETS, ModelConfig, TrainingConfig
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
 from chatbot.optimization import Optimizer, batch_loss, learning_rate, step_weights
@@ -66,6 +67,44 @@ def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
     parts = [batch_loss(model, collate(pairs), settings, 11) for pairs in (PAIRS[:1], PAIRS[1:])]
     assert sum(part[0].item() for part in parts) == pytest.approx(whole[0].item())
     assert whole[1].item() == pytest.approx(11 * whole[0].item())
+
+
+def test_two_passes_are_drawn_together() -> None:
+    """R-Drop, put together from what torch has for it: the mean of both losses, and the mean of both divergences."""
+    settings = TrainingConfig(precision="fp32", consistency=0.7)
+    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.5), 20).train()
+    batch = collate(PAIRS)
+    torch.manual_seed(3)
+    loss, cost = batch_loss(model, batch, settings, 11)
+    torch.manual_seed(3)
+    first, second = (model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths) for _ in "ab")
+    p, q = (Categorical(logits=logits) for logits in (first, second))
+    said = [torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum") for logits in (first, second)]
+    apart = (kl_divergence(p, q) + kl_divergence(q, p)).sum() / 2
+    assert apart > 0.01
+    torch.testing.assert_close(loss, ((said[0] + said[1]) / 2 + 0.7 * apart) / 11)
+    torch.testing.assert_close(cost, said[0].detach())
+
+
+def test_where_nothing_is_left_out_two_passes_are_one() -> None:
+    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.0), 20).train()
+    found = []
+    for weight in (0.0, 5.0):
+        model.zero_grad()
+        loss, _ = batch_loss(model, collate(PAIRS), TrainingConfig(precision="fp32", consistency=weight), 11)
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_batch_that_reads_its_own_words_is_passed_once() -> None:
+    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.5), 20).train()
+    losses = []
+    for weight in (0.0, 5.0):
+        torch.manual_seed(1)
+        settings = TrainingConfig(precision="fp32", consistency=weight)
+        losses.append(batch_loss(model, collate(PAIRS), settings, 11, forced=False)[0].item())
+    assert losses[0] == losses[1]
 
 
 def test_a_state_of_another_recipe_is_refused() -> None:
