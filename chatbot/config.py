@@ -159,7 +159,7 @@ class TrainingConfig:
     consistency: float = setting(
         0.0,
         "weight of how far two passes over a batch, each with its own dropout, are apart (R-Drop; Liang et al. 2021); "
-        "above 0 a step does twice the work",
+        "above 0 a step does up to twice the work",
         low=0,
         high=1000,
     )

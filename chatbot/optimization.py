@@ -4,6 +4,7 @@ Two recipes: today's, and the lineage's (`loss="steps"`, `optimizer="two-adams"`
 """
 
 import math
+import random
 from typing import Any
 
 import torch
@@ -94,6 +95,7 @@ def batch_loss(
     tokens: int,
     *,
     forced: bool = True,
+    twice: bool = False,
     ngrams: NgramTable | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What to differentiate for a batch, or for a part of one, and what it costs.
@@ -101,25 +103,25 @@ def batch_loss(
     Args:
         tokens: reply tokens of the whole batch, of which this may be a part.
         forced: whether the network reads the true reply or its own words.
+        twice: go over it two times, each with dropout of its own, and keep both consistent.
         ngrams: what the batch's soft targets are made from, if it has any; on its device.
 
     Returns:
         the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
-        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them; with
-        `consistency` the mean of two passes', and how far those are apart;
+        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them; of two
+        passes the mean of both, and `consistency` times how far they are apart;
         the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
     """
-    passes = [
-        _logits(model, batch, settings, forced=forced) for _ in range(2 if settings.consistency and forced else 1)
-    ]
+    logits = _logits(model, batch, settings, forced=forced)
     if settings.loss == "steps":
-        losses = F.cross_entropy(passes[0], batch.targets, reduction="none")  # (N,)
+        losses = F.cross_entropy(logits, batch.targets, reduction="none")  # (N,)
         return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
     soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
-    loss, cost = cross_entropy(passes[0], batch.targets, soft)
-    if len(passes) == 2:
-        other, _ = cross_entropy(passes[1], batch.targets, soft)
-        loss = (loss + other) / 2 + settings.consistency * divergence(*passes)
+    loss, cost = cross_entropy(logits, batch.targets, soft)
+    if twice:
+        others = _logits(model, batch, settings, forced=forced)
+        other, _ = cross_entropy(others, batch.targets, soft)
+        loss = (loss + other) / 2 + settings.consistency * divergence(logits, others)
     return loss / tokens, cost
 
 
@@ -162,6 +164,16 @@ def divergence(logits: Tensor, others: Tensor) -> Tensor:
     """
     log_p, log_q = torch.log_softmax(logits, dim=-1), torch.log_softmax(others, dim=-1)
     return 0.5 * torch.linalg.vecdot(log_p.exp() - log_q.exp(), log_p - log_q).sum()
+
+
+def passes_twice(settings: TrainingConfig, step: int, epochs: float) -> bool:
+    """Whether the update after `step` others, `epochs` passes over the pairs in all, goes over its batch two times.
+
+    With `consistency` as often as dropout has grown, for without dropout a second pass says nothing new. The same in
+    every process.
+    """
+    drawn = random.Random(f"{settings.seed} {step} passes").random()
+    return settings.consistency > 0 and drawn < settings.dropout_share(epochs)
 
 
 def step_weights(lengths: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ from .journal import Journal, spaced
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 from .ngrams import NgramModel, NgramTable
-from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
+from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate, passes_twice
 from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
 from .run import RunDirectory
@@ -246,13 +246,22 @@ class Trainer:
         torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
 
         self.model.train()
-        self.model.scale_dropout(settings.dropout_share(progress.step / len(self.reader.sampler)))
+        epochs = progress.step / len(self.reader.sampler)
+        self.model.scale_dropout(settings.dropout_share(epochs))
         self.optimizer.zero_grad()
         with self._determined():
+            forced = coin < settings.teacher_forcing_ratio
+            twice = forced and passes_twice(settings, progress.step, epochs)  # its own words would differ
             for part in data.parts:
-                forced = coin < settings.teacher_forcing_ratio
-                batch = part.to(self.device)
-                loss, cost = batch_loss(self.model, batch, settings, data.tokens, forced=forced, ngrams=self.ngrams)
+                loss, cost = batch_loss(
+                    self.model,
+                    part.to(self.device),
+                    settings,
+                    data.tokens,
+                    forced=forced,
+                    twice=twice,
+                    ngrams=self.ngrams,
+                )
                 loss.backward()
                 self.costs.append(cost)
             self.group.sum_gradients(self.parameters)

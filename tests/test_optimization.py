@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
@@ -11,7 +12,7 @@ from torch.distributions import Categorical, kl_divergence
 from chatbot.config import PRESETS, ModelConfig, TrainingConfig
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
-from chatbot.optimization import Optimizer, batch_loss, learning_rate, step_weights
+from chatbot.optimization import Optimizer, batch_loss, learning_rate, passes_twice, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training
@@ -75,7 +76,7 @@ def test_two_passes_are_drawn_together() -> None:
     model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.5), 20).train()
     batch = collate(PAIRS)
     torch.manual_seed(3)
-    loss, cost = batch_loss(model, batch, settings, 11)
+    loss, cost = batch_loss(model, batch, settings, 11, twice=True)
     torch.manual_seed(3)
     first, second = (model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths) for _ in "ab")
     p, q = (Categorical(logits=logits) for logits in (first, second))
@@ -88,23 +89,24 @@ def test_two_passes_are_drawn_together() -> None:
 
 def test_where_nothing_is_left_out_two_passes_are_one() -> None:
     model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.0), 20).train()
+    settings = TrainingConfig(precision="fp32", consistency=5.0)
     found = []
-    for weight in (0.0, 5.0):
+    for twice in (False, True):
         model.zero_grad()
-        loss, _ = batch_loss(model, collate(PAIRS), TrainingConfig(precision="fp32", consistency=weight), 11)
+        loss, _ = batch_loss(model, collate(PAIRS), settings, 11, twice=twice)
         loss.backward()
         found.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
     torch.testing.assert_close(found[0], found[1])
 
 
-def test_a_batch_that_reads_its_own_words_is_passed_once() -> None:
-    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.5), 20).train()
-    losses = []
-    for weight in (0.0, 5.0):
-        torch.manual_seed(1)
-        settings = TrainingConfig(precision="fp32", consistency=weight)
-        losses.append(batch_loss(model, collate(PAIRS), settings, 11, forced=False)[0].item())
-    assert losses[0] == losses[1]
+def test_second_passes_come_as_often_as_dropout_has_grown() -> None:
+    settings = TrainingConfig(consistency=1.0, dropout_warmup_epochs=2.0)
+    shares = [
+        np.mean([passes_twice(settings, step, epochs) for step in range(4000)]) for epochs in (0.0, 0.5, 1.5, 2.0, 9.0)
+    ]
+    assert shares == pytest.approx([0, 0.25, 0.75, 1, 1], abs=0.03)
+    assert passes_twice(TrainingConfig(consistency=1.0), 0, 0.0)  # dropout is whole from the start
+    assert not any(passes_twice(TrainingConfig(), step, 9.0) for step in range(100))
 
 
 def test_a_state_of_another_recipe_is_refused() -> None:

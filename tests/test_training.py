@@ -134,6 +134,9 @@ def test_soft_targets_and_second_passes_resume_exactly(
     train(config, prepared, stopped, Group(), resume=True)
     assert losses(stopped) == losses(whole)
     assert same_weights(stopped.last, whole.last)
+    once = RunDirectory(tmp_path / "once")
+    train(with_training(config, consistency=0.0), prepared, once, Group())
+    assert losses(once) != losses(whole)
 
 
 def test_killed_and_resumed_it_equals_the_run_that_was_not(
