@@ -34,6 +34,7 @@ PARTS: dict[str, list[str]] = {
     "n-grams of at most two words": ["training.ngram_order=2"],
     "a share of 0.3 for n-grams": ["training.ngram_smoothing=0.3"],
     "a share of 0.7 for n-grams": ["training.ngram_smoothing=0.7"],
+    "one pass over each batch": ["training.consistency=0"],
     "an encoder of two layers": ["model.encoder_layers=2"],
     "no dropout of any kind": ["model.dropout=0", "model.recurrent_dropout=0", "training.prompt_dropout=0"],
     "dropout 0.2": ["model.dropout=0.2"],
@@ -50,12 +51,16 @@ PARTS: dict[str, list[str]] = {
     "no warm-up": ["training.warmup_steps=0"],
     "prompt dropout 0": ["training.prompt_dropout=0"],
     "no prompts as replies": ["training.prompts_as_replies=0"],
-    "loss summed over steps, no targets from n-grams": ['training.loss="steps"', "training.ngram_smoothing=0"],
+    "loss summed over steps, no targets from n-grams, one pass": [
+        'training.loss="steps"',
+        "training.ngram_smoothing=0",
+        "training.consistency=0",
+    ],
     "batches drawn with replacement": ['training.draws="replacement"'],
+    "batches of about one length": ["training.bucket_batches=64"],
     "two Adams": ['training.optimizer="two-adams"'],
     "gradient norm cut to 50": ["training.clip_norm=50"],
     "no weight decay": ["training.weight_decay=0"],
-    "word dropout 0.05": ["training.word_dropout=0.05"],
 }
 COLUMNS = {
     "setting": ("setting", ""),
