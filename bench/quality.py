@@ -9,8 +9,7 @@
 The pairs are the tutorial's (its words, fewer than 10 a side, none with a rare word), split by film. The scorer is one:
 the negative log-likelihood of the held-out replies, EOS counted, over their tokens. Seconds are of training alone. On a
 machine that had other work to do they are no measure: `--step-cost` then says how long a step of ours takes, in steps
-of the tutorial's (`bench/training.py` measures both side by side), which become the unit of time. A step that goes over
-its batch twice counts as two.
+of the tutorial's (`bench/training.py` measures both side by side), which become the unit of time.
 """
 
 import argparse
@@ -38,7 +37,6 @@ from chatbot.config import PRESETS, Config, CorpusConfig
 from chatbot.distributed import Group
 from chatbot.evaluation import evaluate
 from chatbot.ngrams import NgramModel
-from chatbot.optimization import passes_twice
 from chatbot.preparation import prepare
 from chatbot.prepared import PairDataset, load_vocabulary
 from chatbot.run import RunDirectory
@@ -74,8 +72,7 @@ def main() -> None:
         unit = "steps of the tutorial's" if arguments.step_cost else "minutes"
         for curve, cost in ((baseline, 1.0), (candidate, arguments.step_cost)):
             for point in curve["points"]:
-                passes = point.get("passes", point["step"])
-                point["spent"] = cost * passes if arguments.step_cost else point["seconds"] / 60
+                point["spent"] = cost * point["step"] if arguments.step_cost else point["seconds"] / 60
         if arguments.what == "compare":
             compare(baseline, candidate, unit)
         else:
@@ -125,12 +122,9 @@ def ours(folder: Path, config: Config) -> dict[str, Any]:
         rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
         model = run.load_chosen().build_model()
         test = evaluate(model, PairDataset(folder, "test"), "test", torch.device("cpu")).perplexity
-    epoch = -(-len(PairDataset(folder, "train")) // config.training.batch_size)
-    twice = [passes_twice(config.training, step, step / epoch) for step in range(config.training.steps)]
     points = [
         {
             "step": row["step"],
-            "passes": row["step"] + sum(twice[: row["step"]]),
             "seconds": row["seconds"],
             "train_loss": mean_loss(rows, row["step"]),
             "valid": row["perplexity"],

@@ -3,12 +3,12 @@
     python bench/training.py [--corpus FOLDER] [--rounds 8] [--threads 1] [--device cuda]
         [--batch-sizes 256 1024] [--json FILE]
 
-Every variant takes the same batches of 64, and all but two have the tutorial's sizes: those are the network that the
-default recipe trains, with a layer less in the encoder, once over each batch and twice (as its `consistency` asks for).
-A round times one step of each variant in turn, and the table gives the median. Peak memory is that of a process that
-takes a few steps of the one variant (of a GPU's memory: what torch held). bf16 is left out where the processor does not
-multiply it. Without `--corpus` the pairs are random words in lengths as the tutorial's preparation has them.
-`--batch-sizes` times ours at other sizes too: in pairs/s, beside the tutorial's at 64.
+Every variant takes the same batches of 64, and all but one have the tutorial's sizes: that one is the network that the
+default recipe trains, with a layer less in the encoder. A round times one step of each variant in turn, and the table
+gives the median. Peak memory is that of a process that takes a few steps of the one variant (of a GPU's memory: what
+torch held). bf16 is left out where the processor does not multiply it. Without `--corpus` the pairs are random words in
+lengths as the tutorial's preparation has them. `--batch-sizes` times ours at other sizes too: in pairs/s, beside the
+tutorial's at 64.
 """
 
 import argparse
@@ -45,7 +45,6 @@ from chatbot.vocabulary import EOS_ID
 
 BATCH = 64
 DEFAULT = "ours, fp32, the default recipe's network"  # smaller, so its ratio is not of the same mathematics
-TWICE = f"{DEFAULT}, two passes"
 COLUMNS = {
     "": ("variant", ""),
     "ms a step": ("milliseconds", ",.0f"),
@@ -72,13 +71,7 @@ class OurTraining:
     """The program's own step, with all that its batches are made of, at the tutorial's sizes or with fewer layers."""
 
     def __init__(
-        self,
-        pairs: Counted,
-        device: torch.device,
-        tied: bool,
-        precision: str,
-        encoder_layers: int = 2,
-        twice: bool = False,
+        self, pairs: Counted, device: torch.device, tied: bool, precision: str, encoder_layers: int = 2
     ) -> None:
         config = PRESETS["default"]
         self.config: Config = dataclasses.replace(
@@ -86,7 +79,7 @@ class OurTraining:
             model=dataclasses.replace(config.model, encoder_layers=encoder_layers, tie_embeddings=tied),
             training=dataclasses.replace(config.training, precision=precision),
         )
-        self.device, self.ngrams, self.twice = device, pairs.ngrams, twice
+        self.device, self.ngrams = device, pairs.ngrams
         self.table = self.ngrams.table().to(device)
         self.model = Seq2Seq(self.config.model, pairs.vocabulary_size).to(device).train()
         self.averaged, self.steps = copy.deepcopy(self.model), 0
@@ -96,9 +89,7 @@ class OurTraining:
         """One update; returns the mean loss, on the device."""
         batch = smoothed(collate(pairs), self.ngrams, self.config.training.ngram_smoothing).to(self.device)
         self.optimizer.zero_grad()
-        loss, _ = batch_loss(
-            self.model, batch, self.config.training, len(batch.targets), twice=self.twice, ngrams=self.table
-        )
+        loss, _ = batch_loss(self.model, batch, self.config.training, len(batch.targets), ngrams=self.table)
         loss.backward()
         self.optimizer.step(self.steps)
         self.steps += 1
@@ -166,11 +157,8 @@ def variants(pairs: Counted, device: torch.device, more_sizes: list[int]) -> dic
         "ours, fp32, untied": (lambda: OurTraining(pairs, device, tied=False, precision="fp32"), BATCH),
         "ours, fp32": (lambda: OurTraining(pairs, device, tied=True, precision="fp32"), BATCH),
     }
-    default = functools.partial(
-        OurTraining, pairs, device, tied=True, precision="fp32", encoder_layers=PRESETS["default"].model.encoder_layers
-    )
-    made[DEFAULT] = (default, BATCH)
-    made[TWICE] = (functools.partial(default, twice=True), BATCH)
+    layers = PRESETS["default"].model.encoder_layers
+    made[DEFAULT] = (lambda: OurTraining(pairs, device, tied=True, precision="fp32", encoder_layers=layers), BATCH)
     fastest = "fp32"
     if pick_precision("auto", device) == "bf16":
         fastest = "bf16"
@@ -207,8 +195,8 @@ def report(
             "milliseconds": 1000 * statistics.median(seconds),
             "pairs_per_second": sizes[name] / statistics.median(seconds),
             "ratio": sizes[name] / statistics.median(seconds) / baseline,
-            "bound": None if name in (DEFAULT, TWICE) else bound,
-            "of_product_rate": None if name in (DEFAULT, TWICE) else sizes[name] / statistics.median(seconds) / bound,
+            "bound": None if name == DEFAULT else bound,
+            "of_product_rate": None if name == DEFAULT else sizes[name] / statistics.median(seconds) / bound,
             "peak_memory_mb": memory[name] / 1e6,
         }
         for name, seconds in times.items()
@@ -226,7 +214,7 @@ def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
             tutorial["pairs_per_second"],
             bound=row["bound"],
             memory=row["peak_memory_mb"],
-            note="another network" if row["variant"] in (DEFAULT, TWICE) else "",
+            note="another network" if row["variant"] == DEFAULT else "",
             baseline_memory=tutorial["peak_memory_mb"],
         )
         for row in others

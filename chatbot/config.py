@@ -132,7 +132,7 @@ class TrainingConfig:
     decoder_rate_ratio: float = setting(1.0, "the decoder's rate over the encoder's", low=0, high=1000)
     schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
     warmup_steps: int = setting(100, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
-    weight_decay: float = setting(0.01, "AdamW's decoupled weight decay", low=0, high=1)
+    weight_decay: float = setting(0.01, "AdamW's decoupled weight decay, of all but biases", low=0, high=100)
     clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
@@ -155,13 +155,6 @@ class TrainingConfig:
     )
     ngram_order: int = setting(
         4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
-    )
-    consistency: float = setting(
-        0.0,
-        "weight of how far two passes over a batch, each with its own dropout, are apart (R-Drop; Liang et al. 2021); "
-        "above 0 a step does up to twice the work",
-        low=0,
-        high=1000,
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     dropout_warmup_epochs: float = setting(
@@ -191,9 +184,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        for name in ("ngram_smoothing", "consistency"):
-            if getattr(self, name) and self.loss == "steps":
-                raise ChatbotError(f"--{name.replace('_', '-')} above 0 needs --loss tokens")
+        if self.ngram_smoothing and self.loss == "steps":
+            raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.
@@ -359,10 +351,9 @@ PRESETS: dict[str, Config] = {
             weight_decay=0.05,
             prompts_as_replies=0.25,
             ngram_smoothing=0.6,
-            consistency=1.0,
             bucket_batches=1,
             dropout_warmup_epochs=2.0,
-            max_minutes=90.0,
+            max_minutes=60.0,
         ),
     ),
     # the lineage's preparation and sizes

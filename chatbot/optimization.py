@@ -4,7 +4,6 @@ Two recipes: today's, and the lineage's (`loss="steps"`, `optimizer="two-adams"`
 """
 
 import math
-import random
 from typing import Any
 
 import torch
@@ -41,11 +40,14 @@ class Optimizer:
             shared = {id(parameter) for parameter in sides[0]}
             sides[1] = [parameter for parameter in sides[1] if id(parameter) not in shared]
             self._clipped = [sides[0] + sides[1]]
-            groups: list[dict[str, Any]] = [
-                {"params": side, "ratio": rate} for side, rate in zip(sides, rates, strict=True)
-            ]
-            decay = settings.weight_decay
-            self._parts = [torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=decay, fused=True)]
+            groups: list[dict[str, Any]] = []
+            for side, rate in zip(sides, rates, strict=True):
+                matrices = [parameter for parameter in side if parameter.dim() > 1]
+                vectors = [parameter for parameter in side if parameter.dim() == 1]
+                groups.append({"params": matrices, "ratio": rate, "weight_decay": settings.weight_decay})
+                # the output's biases hold how often each word is said, which is no sign of overfitting
+                groups.append({"params": vectors, "ratio": rate, "weight_decay": 0.0})
+            self._parts = [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
 
     def step(self, step: int) -> Tensor:
         """Clip the gradients, move the weights by them, forget them.
@@ -82,8 +84,9 @@ class Optimizer:
         Raises:
             ValueError: it belongs to another model or recipe.
         """
-        if not isinstance(states, list) or len(states) != len(self._parts):
-            raise ValueError("the optimiser's state is of another recipe")
+        groups = [len(part.param_groups) for part in self._parts]
+        if not isinstance(states, list) or [len(state["param_groups"]) for state in states] != groups:
+            raise ValueError("the optimiser's state is of another recipe, or of an older version of this program")
         for part, state in zip(self._parts, states, strict=True):
             part.load_state_dict(state)
 
@@ -95,7 +98,6 @@ def batch_loss(
     tokens: int,
     *,
     forced: bool = True,
-    twice: bool = False,
     ngrams: NgramTable | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What to differentiate for a batch, or for a part of one, and what it costs.
@@ -103,38 +105,30 @@ def batch_loss(
     Args:
         tokens: reply tokens of the whole batch, of which this may be a part.
         forced: whether the network reads the true reply or its own words.
-        twice: go over it two times, each with dropout of its own, and keep both consistent.
         ngrams: what the batch's soft targets are made from, if it has any; on its device.
 
     Returns:
         the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
-        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them; of two
-        passes the mean of both, and `consistency` times how far they are apart;
+        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them;
         the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
     """
-    logits = _logits(model, batch, settings, forced=forced)
-    if settings.loss == "steps":
-        losses = F.cross_entropy(logits, batch.targets, reduction="none")  # (N,)
-        return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
-    soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
-    loss, cost = cross_entropy(logits, batch.targets, soft)
-    if twice:
-        others = _logits(model, batch, settings, forced=forced)
-        other, _ = cross_entropy(others, batch.targets, soft)
-        loss = (loss + other) / 2 + settings.consistency * divergence(logits, others)
-    return loss / tokens, cost
-
-
-def _logits(model: Seq2Seq, batch: Batch, settings: TrainingConfig, *, forced: bool) -> Tensor:
-    """One pass over a batch, with dropout of its own: (N, V) float32."""
     with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         if forced:
-            return model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths).float()
-        return model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths).float()
+            logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
+        else:
+            logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
+    if ngrams and batch.soft:
+        loss, cost = soft_cross_entropy(logits.float(), batch.targets, ngrams.dense(batch.soft))
+        return loss / tokens, cost
+    if settings.loss == "tokens":
+        loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+        return loss / tokens, loss.detach()
+    losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
+    return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the soft targets (None: the plain ones) and of the plain ones, in nats, summed over positions.
+def soft_cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the soft targets and of the plain ones, both in nats and summed over positions.
 
     Args:
         logits: (N, V). targets: (N,). soft: (N, V) distributions.
@@ -142,38 +136,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -
     Returns:
         two scalars, the second without gradient.
     """
-    if soft is None:
-        loss = F.cross_entropy(logits, targets, reduction="sum")
-        return loss, loss.detach()
     log_probabilities = torch.log_softmax(logits, dim=-1)
     said = log_probabilities.detach().gather(1, targets.unsqueeze(1))
     return -torch.linalg.vecdot(soft, log_probabilities).sum(), -said.sum()
-
-
-def divergence(logits: Tensor, others: Tensor) -> Tensor:
-    """How far two predictions are apart: the mean of both Kullback-Leibler divergences, summed over positions.
-
-    Liang et al. 2021, *R-Drop: Regularized Dropout for Neural Networks*; their weight alpha is beside the sum of both
-    passes' losses, not their mean, so it is twice ours.
-
-    Args:
-        logits, others: (N, V).
-
-    Returns:
-        a scalar in nats, at least 0.
-    """
-    log_p, log_q = torch.log_softmax(logits, dim=-1), torch.log_softmax(others, dim=-1)
-    return 0.5 * torch.linalg.vecdot(log_p.exp() - log_q.exp(), log_p - log_q).sum()
-
-
-def passes_twice(settings: TrainingConfig, step: int, epochs: float) -> bool:
-    """Whether the update after `step` others, `epochs` passes over the pairs in all, goes over its batch two times.
-
-    With `consistency` as often as dropout has grown, for without dropout a second pass says nothing new. The same in
-    every process.
-    """
-    drawn = random.Random(f"{settings.seed} {step} passes").random()
-    return settings.consistency > 0 and drawn < settings.dropout_share(epochs)
 
 
 def step_weights(lengths: Tensor) -> Tensor:

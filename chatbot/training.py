@@ -40,7 +40,7 @@ from .journal import Journal, spaced
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 from .ngrams import NgramModel, NgramTable
-from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate, passes_twice
+from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .pictures import attention_picture
 from .prepared import PairDataset, load_vocabulary
 from .run import RunDirectory
@@ -246,22 +246,13 @@ class Trainer:
         torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
 
         self.model.train()
-        epochs = progress.step / len(self.reader.sampler)
-        self.model.scale_dropout(settings.dropout_share(epochs))
+        self.model.scale_dropout(settings.dropout_share(progress.step / len(self.reader.sampler)))
         self.optimizer.zero_grad()
         with self._determined():
-            forced = coin < settings.teacher_forcing_ratio
-            twice = forced and passes_twice(settings, progress.step, epochs)  # its own words would differ
             for part in data.parts:
-                loss, cost = batch_loss(
-                    self.model,
-                    part.to(self.device),
-                    settings,
-                    data.tokens,
-                    forced=forced,
-                    twice=twice,
-                    ngrams=self.ngrams,
-                )
+                forced = coin < settings.teacher_forcing_ratio
+                batch = part.to(self.device)
+                loss, cost = batch_loss(self.model, batch, settings, data.tokens, forced=forced, ngrams=self.ngrams)
                 loss.backward()
                 self.costs.append(cost)
             self.group.sum_gradients(self.parameters)

@@ -29,8 +29,7 @@ TINY = {
         "precision": "fp32",
         "word_dropout": 0.05,
         "prompt_dropout": 0.0,
-        "ngram_smoothing": 0.0,  # tests of it ask for it, and for two passes
-        "consistency": 0.0,
+        "ngram_smoothing": 0.0,  # tests of it ask for it
         "bucket_batches": 64,
         "dropout_warmup_epochs": 0.5,
         "weight_averaging": 0.9,

@@ -4,15 +4,13 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, kl_divergence
 
-from chatbot.config import PRESETS, ModelConfig, TrainingConfig
+from chatbot.config import PRESETS, TrainingConfig
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
-from chatbot.optimization import Optimizer, batch_loss, learning_rate, passes_twice, step_weights
+from chatbot.optimization import Optimizer, batch_loss, learning_rate, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training
@@ -70,50 +68,24 @@ def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
     assert whole[1].item() == pytest.approx(11 * whole[0].item())
 
 
-def test_two_passes_are_drawn_together() -> None:
-    """R-Drop, put together from what torch has for it: the mean of both losses, and the mean of both divergences."""
-    settings = TrainingConfig(precision="fp32", consistency=0.7)
-    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.5), 20).train()
-    batch = collate(PAIRS)
-    torch.manual_seed(3)
-    loss, cost = batch_loss(model, batch, settings, 11, twice=True)
-    torch.manual_seed(3)
-    first, second = (model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths) for _ in "ab")
-    p, q = (Categorical(logits=logits) for logits in (first, second))
-    said = [torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum") for logits in (first, second)]
-    apart = (kl_divergence(p, q) + kl_divergence(q, p)).sum() / 2
-    assert apart > 0.01
-    torch.testing.assert_close(loss, ((said[0] + said[1]) / 2 + 0.7 * apart) / 11)
-    torch.testing.assert_close(cost, said[0].detach())
-
-
-def test_where_nothing_is_left_out_two_passes_are_one() -> None:
-    model = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.0), 20).train()
-    settings = TrainingConfig(precision="fp32", consistency=5.0)
-    found = []
-    for twice in (False, True):
-        model.zero_grad()
-        loss, _ = batch_loss(model, collate(PAIRS), settings, 11, twice=twice)
-        loss.backward()
-        found.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
-    torch.testing.assert_close(found[0], found[1])
-
-
-def test_second_passes_come_as_often_as_dropout_has_grown() -> None:
-    settings = TrainingConfig(consistency=1.0, dropout_warmup_epochs=2.0)
-    shares = [
-        np.mean([passes_twice(settings, step, epochs) for step in range(4000)]) for epochs in (0.0, 0.5, 1.5, 2.0, 9.0)
-    ]
-    assert shares == pytest.approx([0, 0.25, 0.75, 1, 1], abs=0.03)
-    assert passes_twice(TrainingConfig(consistency=1.0), 0, 0.0)  # dropout is whole from the start
-    assert not any(passes_twice(TrainingConfig(), step, 9.0) for step in range(100))
-
-
 def test_a_state_of_another_recipe_is_refused() -> None:
     model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20)
     state = Optimizer(model, PRESETS["tutorial"].training).state_dict()
     with pytest.raises(ValueError, match="another recipe"):
         Optimizer(model, PRESETS["default"].training).load_state_dict(state)
+
+
+def test_weights_decay_and_biases_do_not() -> None:
+    model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    settings = TrainingConfig(learning_rate=0.5, weight_decay=0.5, warmup_steps=0, schedule="constant")
+    optimizer = Optimizer(model, settings)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0)
+    assert {parameter.dim() for parameter in before.values()} == {1, 2}
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[name] * (0.75 if parameter.dim() == 2 else 1.0))
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:
