@@ -148,11 +148,12 @@ class TrainingConfig:
     )
     ngram_smoothing: float = setting(
         0.0,
-        "share of what is learnt that is not the words said but those that n-grams of the training texts expect; it "
-        "is that at first, and fades to nothing by the last step",
+        "share of what is learnt that is not the words said but those that n-grams of the training texts expect, at "
+        "first",
         low=0,
         high=0.99,
     )
+    ngram_smoothing_end: float = setting(0.0, "what that share fades to by the last step", low=0, high=0.99)
     ngram_order: int = setting(
         4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
     )
@@ -184,8 +185,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.ngram_smoothing and self.loss == "steps":
+        if self.smooths and self.loss == "steps":
             raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
+
+    @property
+    def smooths(self) -> bool:
+        """Whether anything is learnt from n-grams."""
+        return self.ngram_smoothing > 0 or self.ngram_smoothing_end > 0
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.

@@ -201,8 +201,9 @@ class StepReader(Dataset[StepData]):
         ]
         if self.ngrams:
             # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
-            smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
-            parts = [smoothed(part, self.ngrams, smoothing) for part in parts]
+            done = step / self.settings.steps
+            smoothing = (1 - done) * self.settings.ngram_smoothing + done * self.settings.ngram_smoothing_end
+            parts = [smoothed(part, self.ngrams, smoothing * self.ngrams.share) for part in parts]
         return StepData(parts, len(own), tokens)
 
     def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:

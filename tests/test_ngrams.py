@@ -193,11 +193,12 @@ def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
     assert StepReader(pairs, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
 
 
-def test_smoothing_fades_to_nothing_by_the_last_step() -> None:
-    config = TrainingConfig(batch_size=4, ngram_smoothing=0.8, prompt_dropout=0.0, steps=100)
+@pytest.mark.parametrize(("end", "shares"), [(0.0, (0.8, 0.4, 0.008)), (0.2, (0.8, 0.5, 0.206))])
+def test_smoothing_fades_until_the_last_step(end: float, shares: tuple[float, ...]) -> None:
+    config = TrainingConfig(batch_size=4, ngram_smoothing=0.8, ngram_smoothing_end=end, prompt_dropout=0.0, steps=100)
     model = NgramModel(PAIRS, V, SPECIAL, 4)
     reader = StepReader(_Lengths(PAIRS), config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
-    for step, share in ((0, 0.8), (50, 0.4), (99, 0.008)):
+    for step, share in zip((0, 50, 99), shares, strict=True):
         batch = reader[step].parts[0]
         assert batch.soft is not None
         said = batch.soft.weights[: len(batch.targets)]  # the words' own share comes first
