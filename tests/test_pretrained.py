@@ -1,16 +1,19 @@
 """The bot in the box opens at once, in every form, and is what its manifest says."""
 
+import dataclasses
 import json
 import re
+import shlex
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from chatbot.__main__ import main
+from chatbot.__main__ import _parser, main
 from chatbot.bot import Chatbot
-from chatbot.config import DECODINGS
+from chatbot.config import DECODINGS, Config, DecodingConfig
 from chatbot.export import export, load_bundle
+from chatbot.flags import from_flags
 from chatbot.manifest import golden_of, read_manifest
 from chatbot.run import RunDirectory
 
@@ -33,6 +36,16 @@ def test_it_opens_where_nothing_is_trained(
     captured = capsys.readouterr()
     assert captured.out.strip()
     assert captured.err.startswith("Nothing is trained here yet: this is the bot that comes with the program")
+
+
+def test_its_card_tells_how_it_was_trained() -> None:
+    """Today's defaults are not those of then: what differs stands in the command."""
+    command = re.search(r"`chatbot (train .*?)`", (BOX.path / "MODEL_CARD.md").read_text())
+    assert command
+    told = from_flags(_parser().parse_args(shlex.split(command[1])))
+    assert dataclasses.replace(told, decoding=DecodingConfig()) == dataclasses.replace(
+        Config.load(BOX.config, over=Config()), decoding=DecodingConfig()
+    )
 
 
 def test_every_form_gives_the_golden_replies() -> None:
