@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from . import __version__
-from .config import (
-    DECODINGS,
-    PRESETS,
-    Config,
-    CorpusConfig,
-    DecodingConfig,
-    ModelConfig,
-    TrainingConfig,
-)
+from .config import DECODINGS, PRESETS, Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
 from .errors import ChatbotError, LostProcessError, printable
 from .flags import add_flags, decoding_from_flags, flags_given, from_flags
 

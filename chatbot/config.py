@@ -122,7 +122,7 @@ class TrainingConfig:
         choices=("epoch", "replacement"),
     )
     bucket_batches: int = setting(
-        64, "batches whose pairs are sorted by length together, to pad less; 1 is off", low=1, high=1 << 20
+        64, "batches sorted by length together, to pad less (--draws epoch); 1 mixes all lengths", low=1, high=1 << 20
     )
     loss: str = setting(
         "tokens", "mean over tokens, or the tutorial's sum over time steps of means", choices=("tokens", "steps")
@@ -132,7 +132,7 @@ class TrainingConfig:
     decoder_rate_ratio: float = setting(1.0, "the decoder's rate over the encoder's", low=0, high=1000)
     schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
     warmup_steps: int = setting(100, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
-    weight_decay: float = setting(0.01, "AdamW's decoupled weight decay, of all but biases", low=0, high=100)
+    weight_decay: float = setting(0.01, "AdamW's decoupled weight decay, of all but biases", low=0, high=10)
     clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
     teacher_forcing_ratio: float = setting(
         1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
@@ -153,7 +153,9 @@ class TrainingConfig:
         low=0,
         high=0.99,
     )
-    ngram_smoothing_end: float = setting(0.0, "what that share fades to by the last step", low=0, high=0.99)
+    ngram_smoothing_end: float = setting(
+        0.0, "what that share is at the last step, and straight in between", low=0, high=0.99
+    )
     ngram_order: int = setting(
         4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
     )
@@ -186,7 +188,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         _check(self)
         if self.smooths and self.loss == "steps":
-            raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
+            raise ChatbotError("--ngram-smoothing and --ngram-smoothing-end above 0 need --loss tokens")
 
     @property
     def smooths(self) -> bool:

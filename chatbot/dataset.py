@@ -72,17 +72,18 @@ def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Batch:
 class BatchSampler:
     """Which pairs make the batch of a step: a pure function of (seed, step), so a step is all that resuming needs.
 
-    Each epoch takes all pairs in an order of its own, sorts every `bucket` batches of them by length (little padding,
-    and the order stays random at a larger scale), cuts batches, and shuffles those of a bucket. Every pair comes once
-    an epoch. Nothing grows with the corpus: the order is computed a bucket at a time. With a bucket of one batch its
-    pairs are of all lengths; with `draws="replacement"` every batch is drawn from all pairs by itself, as the tutorial
-    does.
+    Each epoch takes all pairs in an order of its own, sorts `bucket_batches` batches of them at a time by length
+    (little padding, and the order stays random at a larger scale), cuts batches, and shuffles those of a bucket. Every
+    pair comes once an epoch. The order is computed a bucket at a time, and no more of it is held. In buckets of one
+    batch that is of pairs of all lengths; with `draws="replacement"` every batch is drawn from all pairs by itself, as
+    the tutorial does.
     """
 
     def __init__(
-        self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch", bucket: int = 64
+        self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch", bucket_batches: int = 1
     ) -> None:
-        self.dataset, self.batch_size, self.seed, self.draws, self.bucket = dataset, batch_size, seed, draws, bucket
+        self.dataset, self.batch_size, self.seed, self.draws = dataset, batch_size, seed, draws
+        self.bucket_batches = bucket_batches
         self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
@@ -94,17 +95,17 @@ class BatchSampler:
         if self.draws == "replacement":
             return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
         epoch, batch = divmod(step, len(self))
-        bucket, position = divmod(batch, self.bucket)
+        bucket, position = divmod(batch, self.bucket_batches)
         if (epoch, bucket) != self._newest:
-            self._newest, self._batches = (epoch, bucket), self._sorted(epoch, bucket)
+            self._newest, self._batches = (epoch, bucket), self._bucket(epoch, bucket)
         return self._batches[position]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """All batches of an epoch."""
         return [self[step] for step in range(epoch * len(self), (epoch + 1) * len(self))]
 
-    def _sorted(self, epoch: int, bucket: int) -> list[np.ndarray]:
-        size = self.bucket * self.batch_size
+    def _bucket(self, epoch: int, bucket: int) -> list[np.ndarray]:
+        size = self.bucket_batches * self.batch_size
         places = np.arange(bucket * size, min((bucket + 1) * size, len(self.dataset)))
         order = permuted(places, len(self.dataset), np.random.default_rng([self.seed, epoch]))
         prompts, replies = self.dataset.lengths(order)
@@ -167,7 +168,7 @@ class StepReader(Dataset[StepData]):
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
         chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
-        ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
+        ngrams: what smoothing mixes into the targets; None is no smoothing.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class StepReader(Dataset[StepData]):
             if len(part)
         ]
         if self.ngrams:
-            # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
+            # the share changes, for n-grams know nothing of the prompt: where it stays high the prompt counts for less
             done = step / self.settings.steps
             smoothing = (1 - done) * self.settings.ngram_smoothing + done * self.settings.ngram_smoothing_end
             parts = [smoothed(part, self.ngrams, smoothing * self.ngrams.share) for part in parts]

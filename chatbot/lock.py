@@ -17,8 +17,8 @@ def take(descriptor: int, *, wait: bool = False) -> bool | None:
         wait: until whoever else holds it lets go.
 
     Returns:
-        True; False if another process (or another opening of it here) holds it; None where there are no such locks,
-        as on some network disks.
+        True; False if another process (or another opening of it here) holds it, and this one does not wait; None where
+        there are no such locks, as on some network disks.
     """
     try:
         import fcntl

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .config import TrainingConfig
 from .dataset import Batch
+from .errors import ChatbotError
 from .model import Seq2Seq
 from .ngrams import NgramTable
 
@@ -40,13 +41,17 @@ class Optimizer:
             shared = {id(parameter) for parameter in sides[0]}
             sides[1] = [parameter for parameter in sides[1] if id(parameter) not in shared]
             self._clipped = [sides[0] + sides[1]]
-            groups: list[dict[str, Any]] = []
-            for side, rate in zip(sides, rates, strict=True):
-                matrices = [parameter for parameter in side if parameter.dim() > 1]
-                vectors = [parameter for parameter in side if parameter.dim() == 1]
-                groups.append({"params": matrices, "ratio": rate, "weight_decay": settings.weight_decay})
-                # the output's biases hold how often each word is said, which is no sign of overfitting
-                groups.append({"params": vectors, "ratio": rate, "weight_decay": 0.0})
+            # biases do not decay: those of the output hold how often each word is said, and none learns pairs by heart
+            biases = {id(value) for name, value in model.named_parameters() if ".bias" in name}
+            groups: list[dict[str, Any]] = [
+                {
+                    "params": [parameter for parameter in side if (id(parameter) in biases) == are_biases],
+                    "ratio": rate,
+                    "weight_decay": 0.0 if are_biases else settings.weight_decay,
+                }
+                for side, rate in zip(sides, rates, strict=True)
+                for are_biases in (False, True)
+            ]
             self._parts = [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
 
     def step(self, step: int) -> Tensor:
@@ -82,11 +87,15 @@ class Optimizer:
         """Take back what `state_dict` gave.
 
         Raises:
-            ValueError: it belongs to another model or recipe.
+            ChatbotError: it is of another recipe, or of an older version of this program.
+            ValueError: it belongs to another model.
         """
         groups = [len(part.param_groups) for part in self._parts]
         if not isinstance(states, list) or [len(state["param_groups"]) for state in states] != groups:
-            raise ValueError("the optimiser's state is of another recipe, or of an older version of this program")
+            raise ChatbotError(
+                "its optimiser is of another recipe or of an older version of this program: train in another run "
+                "(RUN=name), or resume with the version that began it"
+            )
         for part, state in zip(self._parts, states, strict=True):
             part.load_state_dict(state)
 

@@ -185,6 +185,8 @@ class Trainer:
             self.progress = Progress(**checkpoint.training["progress"])
             if not self.group.is_writer:  # the sums are those of all processes: they count once
                 self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
+        except ChatbotError as error:
+            raise ChatbotError(f"cannot resume {self.run.path}: {error}") from error
         except Exception as error:  # plain data of any shape
             raise ChatbotError(f"cannot resume {self.run.path}: its state is damaged ({error})") from error
         before, now = checkpoint.config.training, self.config.training
@@ -454,7 +456,7 @@ def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
 
 
 def ngram_model(pairs: PairDataset, settings: TrainingConfig, vocabulary: Vocabulary) -> NgramModel | None:
-    """What `ngram_smoothing` needs; None where there is none."""
+    """What smoothing needs; None where there is none."""
     if not settings.smooths:
         return None
     return NgramModel(pairs, len(vocabulary), vocabulary.num_special, settings.ngram_order)

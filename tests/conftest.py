@@ -30,7 +30,6 @@ TINY = {
         "word_dropout": 0.05,
         "prompt_dropout": 0.0,
         "ngram_smoothing": 0.0,  # tests of it ask for it
-        "bucket_batches": 64,
         "dropout_warmup_epochs": 0.5,
         "weight_averaging": 0.9,
         "warmup_steps": 5,

@@ -215,12 +215,13 @@ def test_a_training_learns_from_them(
         return soft_cross_entropy(logits, targets, soft)
 
     monkeypatch.setattr("chatbot.optimization.soft_cross_entropy", look)
-    for share in (0.6, 0.0):
-        settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share)
+    for share, end in ((0.6, 0.0), (0.0, 0.6), (0.0, 0.0)):
+        settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share, ngram_smoothing_end=end)
         config = dataclasses.replace(tiny, training=settings)
-        train(config, prepared, RunDirectory(tmp_path / f"run{share}"), Group())
-    assert len(seen) == 2  # the steps of the first
-    assert all(0.4 < mean < 0.95 for mean in seen)
+        train(config, prepared, RunDirectory(tmp_path / f"run{share}{end}"), Group())
+    first, second, third, fourth = seen  # the steps of the first two
+    assert 0.4 < first < second < 0.95
+    assert 0.4 < fourth < third == pytest.approx(1)
 
 
 class _Lengths(list):
@@ -242,5 +243,6 @@ def test_what_is_reported_is_the_plain_likelihood() -> None:
 
 
 def test_smoothing_is_of_the_loss_over_tokens() -> None:
-    with pytest.raises(ChatbotError, match="--loss tokens"):
-        TrainingConfig(ngram_smoothing=0.5, loss="steps")
+    for share in ({"ngram_smoothing": 0.5}, {"ngram_smoothing_end": 0.5}):
+        with pytest.raises(ChatbotError, match="--loss tokens"):
+            TrainingConfig(loss="steps", **share)  # type: ignore[arg-type]

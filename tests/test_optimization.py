@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.config import PRESETS, TrainingConfig
+from chatbot.config import PRESETS, ModelConfig, TrainingConfig
 from chatbot.dataset import collate
+from chatbot.errors import ChatbotError
 from chatbot.model import Seq2Seq
 from chatbot.optimization import Optimizer, batch_loss, learning_rate, step_weights
 
@@ -70,22 +71,27 @@ def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
 
 def test_a_state_of_another_recipe_is_refused() -> None:
     model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20)
-    state = Optimizer(model, PRESETS["tutorial"].training).state_dict()
-    with pytest.raises(ValueError, match="another recipe"):
-        Optimizer(model, PRESETS["default"].training).load_state_dict(state)
+    ours = Optimizer(model, PRESETS["default"].training)
+    before = torch.optim.AdamW([{"params": model.encoder.parameters()}, {"params": model.decoder.out.bias}])
+    for state in (Optimizer(model, PRESETS["tutorial"].training).state_dict(), [before.state_dict()]):
+        with pytest.raises(ChatbotError, match=r"another recipe or of an older version .* \(RUN=name\)"):
+            ours.load_state_dict(state)
+    ours.load_state_dict(ours.state_dict())
 
 
-def test_weights_decay_and_biases_do_not() -> None:
-    model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20)
+@pytest.mark.parametrize("attention", ["dot", "concat"])
+def test_weights_decay_and_biases_do_not(attention: str) -> None:
+    model = Seq2Seq(ModelConfig(hidden_size=8, attention=attention), 20)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     settings = TrainingConfig(learning_rate=0.5, weight_decay=0.5, warmup_steps=0, schedule="constant")
     optimizer = Optimizer(model, settings)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step(0)
-    assert {parameter.dim() for parameter in before.values()} == {1, 2}
+    biases = {name for name in before if name.split(".")[-1].startswith("bias")}
+    assert 10 < len(biases) < len(before)
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.detach(), before[name] * (0.75 if parameter.dim() == 2 else 1.0))
+        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if name in biases else 0.75))
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:

@@ -90,19 +90,24 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(
     assert losses(other) != losses(trained)
 
 
+def interrupt(monkeypatch: pytest.MonkeyPatch, stop_at: int, number: signal.Signals) -> None:
+    """Let the signal come in the middle of a step."""
+    step = training.Trainer._step
+
+    def interrupted(self: training.Trainer, data: StepData) -> None:
+        if self.progress.step == stop_at - 1:
+            signal.raise_signal(number)
+        step(self, data)
+
+    monkeypatch.setattr(training.Trainer, "_step", interrupted)
+
+
 @pytest.mark.parametrize("stop_at", [1, 10, 27, 39])
 def test_stopped_by_a_signal_and_resumed_it_equals_the_run_that_was_not(
     stop_at: int, trained: RunDirectory, tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDirectory(tmp_path / "run")
-    step = training.Trainer._step
-
-    def interrupted(self: training.Trainer, data: StepData) -> None:
-        if self.progress.step == stop_at - 1:
-            signal.raise_signal(signal.SIGTERM if stop_at == 10 else signal.SIGINT)
-        step(self, data)
-
-    monkeypatch.setattr(training.Trainer, "_step", interrupted)
+    interrupt(monkeypatch, stop_at, signal.SIGTERM if stop_at == 10 else signal.SIGINT)
     outcome = train(tiny, prepared, run, Group())
     assert (outcome.reason, outcome.step) == ("interrupted", stop_at)
     assert run.is_trained
@@ -113,25 +118,19 @@ def test_stopped_by_a_signal_and_resumed_it_equals_the_run_that_was_not(
     assert same_weights(run.best, trained.best)
 
 
-def test_soft_targets_and_mixed_lengths_resume_exactly(
+def test_soft_targets_mixed_lengths_and_forcing_resume_exactly(
     tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = with_training(tiny, steps=20, ngram_smoothing=0.6, bucket_batches=1, teacher_forcing_ratio=0.8)
+    config = with_training(tiny, steps=30, ngram_smoothing=0.6, bucket_batches=1, teacher_forcing_ratio=0.8)
     whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
     train(config, prepared, whole, Group())
-    step = training.Trainer._step
-
-    def interrupted(self: training.Trainer, data: StepData) -> None:
-        if self.progress.step == 12:
-            signal.raise_signal(signal.SIGINT)
-        step(self, data)
-
-    monkeypatch.setattr(training.Trainer, "_step", interrupted)
+    interrupt(monkeypatch, 13, signal.SIGINT)
     assert train(config, prepared, stopped, Group()).step == 13
     monkeypatch.undo()
     train(config, prepared, stopped, Group(), resume=True)
     assert losses(stopped) == losses(whole)
     assert same_weights(stopped.last, whole.last)
+    assert same_weights(stopped.best, whole.best)
 
 
 def test_killed_and_resumed_it_equals_the_run_that_was_not(
@@ -208,7 +207,7 @@ def test_killed_at_any_write_it_resumes_and_equals_the_run_that_was_not(
 def test_two_processes_learn_what_one_does(tiny: Config, prepared: Path, data_dir: Path, tmp_path: Path) -> None:
     # without dropout: each process draws its own
     model = dataclasses.replace(tiny.model, dropout=0.0, recurrent_dropout=0.0)
-    settings = with_training(tiny, steps=50, validate_every=25, word_dropout=0.0, ngram_smoothing=0.6)
+    settings = with_training(tiny, steps=50, validate_every=25, word_dropout=0.0, ngram_smoothing=0.6, bucket_batches=1)
     config = dataclasses.replace(settings, model=model)
     alone = RunDirectory(tmp_path / "alone")
     train(config, prepared, alone, Group())
