@@ -142,6 +142,10 @@ class Checkpoint:
                 data["training"],
                 version == PACKED_FORMAT,
             )
+        except ChatbotError as error:  # of its settings or its words
+            raise ChatbotError(
+                f"the checkpoint {path} is damaged, or of a newer version of chatbot: {error}"
+            ) from error
         except Exception as error:  # plain data of any shape
             raise ChatbotError(f"the checkpoint {path} is damaged: {first_line(error)}") from error
 

@@ -99,6 +99,13 @@ def test_a_future_format_says_so(run: RunDirectory) -> None:
     assert "99" in refused(run.best)
 
 
+def test_a_setting_of_a_later_version_says_so(run: RunDirectory) -> None:
+    rewritten(run.best, lambda data: data["config"]["training"].update(patience_of_tomorrow=3))
+    message = refused(run.best)
+    assert "newer version" in message
+    assert "training.patience_of_tomorrow" in message
+
+
 @pytest.mark.parametrize("key", ["config", "vocabulary", "prompts", "step", "training"])
 def test_a_missing_or_senseless_part_is_refused(run: RunDirectory, key: str) -> None:
     whole = run.best.read_bytes()
