@@ -148,13 +148,10 @@ class TrainingConfig:
     )
     ngram_smoothing: float = setting(
         0.0,
-        "share of what is learnt that is not the words said but those that n-grams of the training texts expect, at "
-        "first",
+        "share of what is learnt that is not the words said but those that n-grams of the training texts expect; it "
+        "is that at first, and fades to nothing by the last step",
         low=0,
         high=0.99,
-    )
-    ngram_smoothing_end: float = setting(
-        0.0, "what that share is at the last step, and straight in between", low=0, high=0.99
     )
     ngram_order: int = setting(
         4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
@@ -187,13 +184,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.smooths and self.loss == "steps":
-            raise ChatbotError("--ngram-smoothing and --ngram-smoothing-end above 0 need --loss tokens")
-
-    @property
-    def smooths(self) -> bool:
-        """Whether anything is learnt from n-grams."""
-        return self.ngram_smoothing > 0 or self.ngram_smoothing_end > 0
+        if self.ngram_smoothing and self.loss == "steps":
+            raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.
@@ -356,7 +348,7 @@ PRESETS: dict[str, Config] = {
         model=ModelConfig(encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
         training=TrainingConfig(
             steps=3000,
-            weight_decay=0.05,
+            weight_decay=0.5,
             prompts_as_replies=0.25,
             ngram_smoothing=0.6,
             bucket_batches=1,

@@ -168,7 +168,7 @@ class StepReader(Dataset[StepData]):
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
         chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
-        ngrams: what smoothing mixes into the targets; None is no smoothing.
+        ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
     """
 
     def __init__(
@@ -201,10 +201,9 @@ class StepReader(Dataset[StepData]):
             if len(part)
         ]
         if self.ngrams:
-            # the share changes, for n-grams know nothing of the prompt: where it stays high the prompt counts for less
-            done = step / self.settings.steps
-            smoothing = (1 - done) * self.settings.ngram_smoothing + done * self.settings.ngram_smoothing_end
-            parts = [smoothed(part, self.ngrams, smoothing * self.ngrams.share) for part in parts]
+            # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
+            smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
+            parts = [smoothed(part, self.ngrams, smoothing) for part in parts]
         return StepData(parts, len(own), tokens)
 
     def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:

@@ -456,8 +456,8 @@ def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
 
 
 def ngram_model(pairs: PairDataset, settings: TrainingConfig, vocabulary: Vocabulary) -> NgramModel | None:
-    """What smoothing needs; None where there is none."""
-    if not settings.smooths:
+    """What `ngram_smoothing` needs; None where there is none."""
+    if not settings.ngram_smoothing:
         return None
     return NgramModel(pairs, len(vocabulary), vocabulary.num_special, settings.ngram_order)
 

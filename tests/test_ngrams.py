@@ -193,12 +193,11 @@ def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
     assert StepReader(pairs, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("end", "shares"), [(0.0, (0.8, 0.4, 0.008)), (0.2, (0.8, 0.5, 0.206))])
-def test_smoothing_fades_until_the_last_step(end: float, shares: tuple[float, ...]) -> None:
-    config = TrainingConfig(batch_size=4, ngram_smoothing=0.8, ngram_smoothing_end=end, prompt_dropout=0.0, steps=100)
+def test_smoothing_fades_to_nothing_by_the_last_step() -> None:
+    config = TrainingConfig(batch_size=4, ngram_smoothing=0.8, prompt_dropout=0.0, steps=100)
     model = NgramModel(PAIRS, V, SPECIAL, 4)
     reader = StepReader(_Lengths(PAIRS), config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
-    for step, share in zip((0, 50, 99), shares, strict=True):
+    for step, share in ((0, 0.8), (50, 0.4), (99, 0.008)):
         batch = reader[step].parts[0]
         assert batch.soft is not None
         said = batch.soft.weights[: len(batch.targets)]  # the words' own share comes first
@@ -215,13 +214,12 @@ def test_a_training_learns_from_them(
         return soft_cross_entropy(logits, targets, soft)
 
     monkeypatch.setattr("chatbot.optimization.soft_cross_entropy", look)
-    for share, end in ((0.6, 0.0), (0.0, 0.6), (0.0, 0.0)):
-        settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share, ngram_smoothing_end=end)
+    for share in (0.6, 0.0):
+        settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share)
         config = dataclasses.replace(tiny, training=settings)
-        train(config, prepared, RunDirectory(tmp_path / f"run{share}{end}"), Group())
-    first, second, third, fourth = seen  # the steps of the first two
+        train(config, prepared, RunDirectory(tmp_path / f"run{share}"), Group())
+    first, second = seen  # the steps of the first
     assert 0.4 < first < second < 0.95
-    assert 0.4 < fourth < third == pytest.approx(1)
 
 
 class _Lengths(list):
@@ -243,6 +241,5 @@ def test_what_is_reported_is_the_plain_likelihood() -> None:
 
 
 def test_smoothing_is_of_the_loss_over_tokens() -> None:
-    for share in ({"ngram_smoothing": 0.5}, {"ngram_smoothing_end": 0.5}):
-        with pytest.raises(ChatbotError, match="--loss tokens"):
-            TrainingConfig(loss="steps", **share)  # type: ignore[arg-type]
+    with pytest.raises(ChatbotError, match="--loss tokens"):
+        TrainingConfig(ngram_smoothing=0.5, loss="steps")
