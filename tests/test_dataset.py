@@ -179,12 +179,7 @@ def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
 @pytest.mark.parametrize("alone", [0.0, 0.5])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int, alone: float) -> None:
-    sizes = [
-        len(batch)
-        for batch in BatchSampler(
-            many, 16, TrainingConfig().seed, bucket_batches=TrainingConfig().bucket_batches
-        ).epoch(0)
-    ]
+    sizes = [len(batch) for batch in reader(many).sampler.epoch(0)]
     for step in (sizes.index(16), sizes.index(11)):  # one of the epoch's batches is a short one
         whole = reader(many, prompts_as_replies=alone)[step]
         shares = [reader(many, rank, 3, accumulate=accumulate, prompts_as_replies=alone)[step] for rank in range(3)]
