@@ -292,11 +292,11 @@ def perplexity(encoder: nn.Module, decoder: nn.Module, pairs: PairDataset, order
     loss, count = 0.0, 0
     for at in range(0, len(order), 128):
         batch = collate([pairs[index] for index in order[at : at + 128]])
-        memory, mask, hidden = encoder(batch.src, batch.src_lengths)
+        memory, source, hidden = encoder(batch.src, batch.src_lengths)
         real = torch.arange(batch.tgt.size(1)) < batch.tgt_lengths.unsqueeze(1)  # (B, T)
         targets = torch.zeros_like(batch.tgt).masked_scatter(real, batch.targets)
         for step in range(batch.tgt.size(1)):
-            logits, hidden, _ = decoder(batch.tgt[:, step : step + 1], hidden, memory, mask)
+            logits, hidden, _ = decoder(batch.tgt[:, step : step + 1], hidden, memory, source)
             losses = nn.functional.cross_entropy(logits[:, 0].float(), targets[:, step], reduction="none")
             loss += float(losses[real[:, step]].double().sum())
         count += len(batch.targets)

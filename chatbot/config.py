@@ -98,6 +98,7 @@ class ModelConfig:
     )
     tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
     scale_embeddings: bool = setting(False, "words are read times the square root of their size (Vaswani et al. 2017)")
+    copy_mechanism: bool = setting(False, "the prompt's words can be copied into the reply (Gu et al. 2016, CopyNet)")
     tutorial_tokens: bool = setting(
         False, "special tokens as the tutorial has them: <eos> read behind every prompt, and none barred from replies"
     )
@@ -345,7 +346,9 @@ class Config:
 PRESETS: dict[str, Config] = {
     # what one would choose today
     "default": Config(
-        model=ModelConfig(encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True),
+        model=ModelConfig(
+            encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True, copy_mechanism=True
+        ),
         training=TrainingConfig(
             steps=3000,
             weight_decay=0.5,

@@ -82,9 +82,9 @@ class OnnxDecoder(nn.Module):
         super().__init__()
         self.session = file.session
 
-    def forward(self, tokens: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, tokens: Tensor, hidden: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         """As `model.Decoder.forward`, T being 1."""
-        return _run(self.session, tokens, hidden, memory, mask)
+        return _run(self.session, tokens, hidden, memory, source)
 
 
 def _run(session: Any, *inputs: Tensor) -> tuple[Tensor, ...]:

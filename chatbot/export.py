@@ -128,9 +128,9 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
-    memory, mask, hidden = model.encoder(src, src_lengths)
+    memory, source, hidden = model.encoder(src, src_lengths)
     encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
-    decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False)
+    decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
     module = BundleModule(
         encoder,
         decoder,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .config import ModelConfig
+from .copying import CopyMechanism
 from .gru import GRU, rounded
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
@@ -109,7 +110,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         self.dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
-        self.masks_padding = config.attention_mask
         self.reads_eos = config.tutorial_tokens
         self.gru = GRU(
             embedding.embedding_dim,
@@ -135,14 +135,15 @@ class Encoder(nn.Module):
 
         Returns:
             memory (B, S, H): both directions' outputs of the top layer, added up; zero at padding.
-            mask (B, S): True at real tokens (in training without `attention_mask`: everywhere).
+            source (B, S): the words that were read, PAD at padding.
             hidden (L, B, H): the decoder's first state.
 
-        With `tutorial_tokens` the EOS behind each prompt is one more place to attend to: S + 1 in memory and mask.
+        With `tutorial_tokens` the EOS behind each prompt is one more place to attend to: S + 1 in memory and source.
         """
         src, src_lengths = self.ended(src, src_lengths)
         packed = pack_padded_sequence(src, src_lengths, batch_first=True)
-        return self.read(packed._replace(data=self.embedding(packed.data)), src != PAD_ID)
+        memory, hidden = self.read(packed._replace(data=self.embedding(packed.data)), src.size(0))
+        return memory, src, hidden
 
     def ended(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Prompts as they are read: with `tutorial_tokens`, EOS stands behind each, (B, S + 1), else as they are."""
@@ -152,17 +153,15 @@ class Encoder(nn.Module):
         # by counting, for the lengths are on the CPU, and a move to the prompts' device would fix that in a trace
         return src.scatter(1, (src != PAD_ID).sum(dim=1, keepdim=True), EOS_ID), src_lengths + 1
 
-    def read(self, embedded: PackedSequence, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`forward` from the embedded prompts (real tokens, E) on."""
+    def read(self, embedded: PackedSequence, batch: int) -> tuple[Tensor, Tensor]:
+        """Memory and hidden from the embedded prompts (real tokens, E), of which there are `batch`."""
         data = self.dropout(embedded.data)
         # given, for the default would be made on a device that a trace then holds as a constant
-        first = data.new_zeros(2 * self.gru.num_layers, mask.size(0), self.gru.hidden_size)
+        first = data.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
         outputs, hidden = self.gru(embedded._replace(data=data), first)
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
         forward, backward = outputs.chunk(2, dim=-1)
-        if self.training and not self.masks_padding:
-            mask = torch.ones_like(mask)
-        return forward + backward, mask, self.bridge(hidden)
+        return forward + backward, self.bridge(hidden)
 
 
 class Decoder(nn.Module):
@@ -171,6 +170,7 @@ class Decoder(nn.Module):
     def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
+        self.masks_padding = config.attention_mask
         self.dropout = nn.Dropout(config.dropout)
         self.output_dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
         self.gru = GRU(
@@ -190,22 +190,23 @@ class Decoder(nn.Module):
         self.out = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
         if config.tie_embeddings:
             self.out.weight = embedding.weight
+        self.copying = CopyMechanism(config.hidden_size, embedding.embedding_dim) if config.copy_mechanism else None
 
-    def forward(self, tokens: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, tokens: Tensor, hidden: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Say what may follow each of `tokens`.
 
         Args:
-            tokens: (B, T). hidden: (L, B, H). memory: (B, S, H). mask: (B, S).
+            tokens: (B, T). hidden: (L, B, H). memory: (B, S, H). source: (B, S) the words that the memory is of.
 
         Returns:
             logits (B, T, V), hidden (L, B, H) after the last token, attention weights (B, T, S).
         """
         states, hidden = self.gru(self.dropout(self.embedding(tokens)), hidden)  # (B, T, H)
-        context, weights = self._attend(states, memory, mask)
-        return self._logits(states, context), hidden, weights
+        context, weights = self._attend(states, memory, source)
+        return self._logits(states, context, memory, source), hidden, weights
 
     def teacher_forced(
-        self, embedded: PackedSequence, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor
+        self, embedded: PackedSequence, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, source: Tensor
     ) -> Tensor:
         """From embedded replies (N, E), each behind SOS, to logits (N, V) at their real positions, row by row.
 
@@ -213,25 +214,32 @@ class Decoder(nn.Module):
         """
         packed, _ = self.gru(embedded._replace(data=self.dropout(embedded.data)), hidden)
         states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, H)
-        context, _ = self._attend(states, memory, mask)
+        context, _ = self._attend(states, memory, source)
         real = real_positions(tgt_lengths, states.size(1)).to(states.device)
         count = len(real)
         if torch.is_autocast_enabled("cpu"):  # few shapes of products: see `gru`
             real = nn.functional.pad(real, (0, rounded(count) - count))
-        states, context = (part.flatten(0, 1).index_select(0, real) for part in (states, context))
-        return self._logits(states, context)[:count]
+        rows = real // states.size(1)
+        states, context = (part.flatten(0, 1).index_select(0, real).unsqueeze(1) for part in (states, context))
+        memory, source = (part.index_select(0, rows) for part in (memory, source))
+        return self._logits(states, context, memory, source).squeeze(1)[:count]
 
-    def _attend(self, states: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(self, states: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """states (B, T, H), memory (B, S, H) -> context (B, T, H), weights (B, T, S), always in float32."""
         if torch.is_autocast_enabled(states.device.type):
             with torch.autocast(states.device.type, enabled=False):
-                return self._attend(states.float(), memory.float(), mask)
+                return self._attend(states.float(), memory.float(), source)
+        mask = source != PAD_ID
+        if self.training and not self.masks_padding:
+            mask = torch.ones_like(mask)
         weights = self.attention(states, memory, mask)
         return weights @ memory, weights
 
-    def _logits(self, states: Tensor, context: Tensor) -> Tensor:
-        """states (..., H), context (..., H) -> logits (..., V), by Luong's attentional state (equation 5)."""
-        return self.out(self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1)))))
+    def _logits(self, states: Tensor, context: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """states (B, T, H), context (B, T, H) -> logits (B, T, V), by Luong's attentional state (equation 5)."""
+        attentional = self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
+        logits = self.out(attentional)
+        return logits if self.copying is None else self.copying(logits, attentional, memory, source)
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:
@@ -279,20 +287,20 @@ class Seq2Seq(nn.Module):
         # one look-up for both: each would fill a gradient of the whole embedding's size
         embedded = self.encoder.embedding(torch.cat((prompts.data, replies.data)))
         for_encoder, for_decoder = embedded.split((len(prompts.data), len(replies.data)))
-        memory, mask, hidden = self.encoder.read(prompts._replace(data=for_encoder), src != PAD_ID)
-        return self.decoder.teacher_forced(replies._replace(data=for_decoder), tgt_lengths, hidden, memory, mask)
+        memory, hidden = self.encoder.read(prompts._replace(data=for_encoder), src.size(0))
+        return self.decoder.teacher_forced(replies._replace(data=for_decoder), tgt_lengths, hidden, memory, src)
 
     def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.
 
         This one needs a loop over steps, so it is several times slower.
         """
-        memory, mask, hidden = self.encoder(src, src_lengths)
+        memory, source, hidden = self.encoder(src, src_lengths)
         tokens = src.new_full((src.size(0), 1), SOS_ID)
         steps = []
         with self.decoder.gru.one_draw():
             for _ in range(int(tgt_lengths.max())):
-                logits, hidden, _ = self.decoder(tokens, hidden, memory, mask)  # (B, 1, V)
+                logits, hidden, _ = self.decoder(tokens, hidden, memory, source)  # (B, 1, V)
                 steps.append(logits)
                 tokens = logits.detach().argmax(dim=-1)
         real = real_positions(tgt_lengths, len(steps)).to(src.device)

@@ -6,6 +6,7 @@ of the B prompts those whose reply has not ended. Within the encoder time comes 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,21 @@ from .graph import Bytes, End, Graph, Weights
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 EMBEDDING = "encoder.embedding.weight"
+
+
+class Prompts(NamedTuple):
+    """Names of what a step reads of B prompts; the last three with a copy mechanism only.
+
+    memory (B, S, H); keys (B, S, H), what queries are compared with; mask (B, S) bool, False at padding; source (B, S)
+    int64; same (B, S, S) bool, which places hold one word; words (B, S) bool, which can be copied.
+    """
+
+    memory: str
+    keys: str
+    mask: str
+    source: str = ""
+    same: str = ""
+    words: str = ""
 
 
 class Network:
@@ -56,7 +72,7 @@ class Network:
         return graph.model("greedy", inputs, outputs, metadata)
 
     def encoder_model(self, metadata: Mapping[str, str]) -> bytes:
-        """src (B, S), src_lengths (B,) -> memory (B, S, H), mask (B, S) bool, hidden (L, B, H), rows in any order:
+        """src (B, S), src_lengths (B,) -> memory (B, S, H), source (B, S) int64, hidden (L, B, H), rows in any order:
         otherwise as `model.Encoder.forward`.
         """
         graph = Graph(self.weights)
@@ -65,17 +81,17 @@ class Network:
         return graph.model("encoder", _prompts(), self._read(), metadata)
 
     def decoder_model(self, metadata: Mapping[str, str]) -> bytes:
-        """tokens (B, 1) int64, hidden, memory, mask -> logits (B, 1, V), new_hidden (L, B, H), attention (B, 1, S):
+        """tokens (B, 1) int64, hidden, memory, source -> logits (B, 1, V), new_hidden (L, B, H), attention (B, 1, S):
         `model.Decoder.forward` for one token.
         """
         graph = Graph(self.weights)
         token = graph.add("Squeeze", "tokens", graph.ints(1))
-        logits, hidden, attention = self._step(graph, token, "hidden", "memory", self._keys(graph, "memory"), "mask")
+        logits, hidden, attention = self._step(graph, token, "hidden", self._of_prompts(graph, "memory", "source"))
         graph.output(graph.add("Unsqueeze", logits, graph.ints(1)), "logits")
         graph.output(hidden, "new_hidden")
         graph.output(graph.add("Unsqueeze", attention, graph.ints(1)), "attention")
-        memory, mask, state = self._read()
-        inputs: list[End] = [("tokens", "INT64", ["B", 1]), state, memory, mask]
+        memory, source, state = self._read()
+        inputs: list[End] = [("tokens", "INT64", ["B", 1]), state, memory, source]
         outputs: list[End] = [
             ("logits", "FLOAT", ["B", 1, self.vocabulary_size]),
             ("new_hidden", *state[1:]),
@@ -87,18 +103,17 @@ class Network:
         size, layers = self.config.hidden_size, self.config.decoder_layers
         return [
             ("memory", "FLOAT", ["B", "read", size]),
-            ("mask", "BOOL", ["B", "read"]),
+            ("source", "INT64", ["B", "read"]),
             ("hidden", "FLOAT", [layers, "B", size]),
         ]
 
     def _greedy(self, graph: Graph, src: str, src_lengths: str, max_length: str) -> list[str]:
-        memory, mask, hidden = self._encoder(graph, src, src_lengths)
-        keys = self._keys(graph, memory)
+        memory, source, hidden = self._encoder(graph, src, src_lengths)
         count = graph.add("Gather", graph.add("Shape", src), graph.ints(0))  # [B]
         rows = graph.add("Range", *(graph.constant(0, np.int64), _scalar(graph, count), graph.constant(1, np.int64)))
         first = graph.add("Expand", graph.constant(SOS_ID, np.int64), count)
         truth = graph.constant(True, np.bool_)
-        step = self._greedy_step(graph, memory, keys, mask, count)
+        step = self._greedy_step(graph, self._of_prompts(graph, memory, source), count)
         *_, tokens, scores, attention = graph.add_many(
             6, "Loop", max_length, truth, rows, first, hidden, body=step
         )  # (T, B), (T, B), (T, B, S)
@@ -108,12 +123,12 @@ class Network:
             graph.add("Transpose", attention, perm=[1, 0, 2]),
         ]
 
-    def _greedy_step(self, outer: Graph, memory: str, keys: str, mask: str, count: str):  # type: ignore[no-untyped-def]
+    def _greedy_step(self, outer: Graph, prompts: Prompts, count: str):  # type: ignore[no-untyped-def]
         """From the R rows that go on, (R,), what each said last, (R,), and hidden (L, R, H) to the next such three."""
         graph = Graph(self.weights, outer)
         step, go, rows, token, hidden = (graph.name(name) for name in ("step", "go", "rows", "token", "hidden"))
-        here = {value: graph.add("Gather", value, rows) for value in (memory, keys, mask)}
-        logits, after, attention = self._step(graph, token, hidden, here[memory], here[keys], here[mask])
+        here = Prompts(*(graph.add("Gather", value, rows) if value else "" for value in prompts))
+        logits, after, attention = self._step(graph, token, hidden, here)
         log_probs = graph.add("LogSoftmax", logits, axis=1)
         never = np.zeros(self.vocabulary_size)
         never[self.never_replied] = -np.inf
@@ -125,7 +140,7 @@ class Network:
         place = graph.add("Unsqueeze", rows, graph.ints(1))
         padding = graph.add("Expand", graph.constant(PAD_ID, np.int64), count)
         nothing = graph.add("Expand", graph.constant(0, np.float32), count)
-        width = graph.add("Shape", mask)
+        width = graph.add("Shape", prompts.mask)
         unseen = graph.add("Expand", graph.constant(0, np.float32), width)
         told = [
             graph.add("ScatterND", padding, place, said),
@@ -149,7 +164,7 @@ class Network:
         return graph.body("step", inputs, outputs)
 
     def _encoder(self, graph: Graph, src: str, src_lengths: str) -> list[str]:
-        """memory (B, S, H), mask (B, S), hidden (L, B, H)."""
+        """memory (B, S, H), source (B, S), hidden (L, B, H)."""
         size, pad = self.config.hidden_size, graph.constant(PAD_ID, np.int64)
         if self.reads_eos:
             real = graph.cast(graph.add("Not", graph.add("Equal", src, pad)), "INT64")
@@ -185,7 +200,7 @@ class Network:
                 both = graph.add("Concat", forward, backward, axis=2)
                 x = graph.add("Reshape", both, graph.ints(-1, 2 * size))
         memory = graph.add("Transpose", graph.add("Add", forward, backward), perm=[1, 0, 2])
-        return [memory, graph.add("Not", graph.add("Equal", src, pad)), self._bridge(graph, hidden)]
+        return [memory, graph.add("Identity", src), self._bridge(graph, hidden)]
 
     def _both_cells(self, outer: Graph, names: Sequence[str]):  # type: ignore[no-untyped-def]
         """One word further in each direction; at padding (the reverse direction begins with it) a state stays."""
@@ -227,10 +242,8 @@ class Network:
                 states.append(graph.add("Tanh", graph.product(both, f"{name}.weight", f"{name}.bias")))
         return _stacked(graph, states)
 
-    def _step(self, graph: Graph, token: str, hidden: str, memory: str, keys: str, mask: str) -> tuple[str, str, str]:
-        """token (B,), hidden (L, B, H), memory (B, S, H) and its keys, mask (B, S) -> logits (B, V), hidden, attention
-        (B, S).
-        """
+    def _step(self, graph: Graph, token: str, hidden: str, prompts: Prompts) -> tuple[str, str, str]:
+        """token (B,), hidden (L, B, H) -> logits (B, V), hidden, attention (B, S)."""
         layers, x = self.config.decoder_layers, graph.embedding(EMBEDDING, token, self.times)
         states = []
         for layer, state in enumerate(graph.split(hidden, layers, axis=0)):
@@ -239,12 +252,42 @@ class Network:
             x = self._cell(graph, gates, graph.add("Squeeze", state, graph.ints(0)), name)
             states.append(x)
         assert isinstance(x, str)
-        scores = graph.add("Where", mask, self._scores(graph, x, keys), graph.constant(-np.inf, np.float32))
+        nowhere = graph.constant(-np.inf, np.float32)
+        scores = graph.add("Where", prompts.mask, self._scores(graph, x, prompts.keys), nowhere)
         attention = graph.add("Softmax", scores, axis=1)
-        context = graph.add("MatMul", graph.add("Unsqueeze", attention, graph.ints(1)), memory)  # (B, 1, H)
+        context = graph.add("MatMul", graph.add("Unsqueeze", attention, graph.ints(1)), prompts.memory)  # (B, 1, H)
         both = graph.add("Concat", x, graph.add("Squeeze", context, graph.ints(1)), axis=1)
         attended = graph.add("Tanh", graph.product(both, "decoder.concat.weight", "decoder.concat.bias"))
-        return graph.product(attended, self.output, "decoder.out.bias"), _stacked(graph, states), attention
+        logits = graph.product(attended, self.output, "decoder.out.bias")
+        if self.config.copy_mechanism:
+            logits = self._with_copies(graph, logits, attended, prompts)
+        return logits, _stacked(graph, states), attention
+
+    def _with_copies(self, graph: Graph, logits: str, attended: str, prompts: Prompts) -> str:
+        """logits (B, V), attended (B, E) -> logits (B, V), as `copying.CopyMechanism` has them."""
+        name = "decoder.copying.projection.{}"
+        query = graph.product(attended, name.format("weight"), name.format("bias"))  # (B, H)
+        query = graph.add("Mul", query, graph.constant(self.config.hidden_size**-0.5, np.float32))
+        scores = graph.add("MatMul", prompts.memory, graph.add("Unsqueeze", query, graph.ints(2)))  # (B, S, 1)
+        scores = graph.add("Add", graph.add("Squeeze", scores, graph.ints(2)), graph.weight("decoder.copying.bias"))
+        scores = graph.add("Unsqueeze", scores, graph.ints(1))
+        scores = graph.add("Where", prompts.same, scores, graph.constant(-np.inf, np.float32))  # (B, S, S)
+        copied = graph.add("ReduceLogSumExp", scores, axes=[2], keepdims=0)
+        generated = graph.add("GatherElements", logits, prompts.source, axis=1)
+        gain = graph.add("Softplus", graph.add("Sub", copied, generated))
+        gain = graph.add("Where", prompts.words, gain, graph.constant(0, np.float32))
+        # a word that stands there twice is written twice, both times the same
+        return graph.add("ScatterElements", logits, prompts.source, graph.add("Add", generated, gain), axis=1)
+
+    def _of_prompts(self, graph: Graph, memory: str, source: str) -> Prompts:
+        """From memory (B, S, H) and source (B, S)."""
+        mask = graph.add("Not", graph.add("Equal", source, graph.constant(PAD_ID, np.int64)))
+        keys = self._keys(graph, memory)
+        if not self.config.copy_mechanism:
+            return Prompts(memory, keys, mask)
+        same = graph.add("Equal", *(graph.add("Unsqueeze", source, graph.ints(axis)) for axis in (1, 2)))
+        words = graph.add("Greater", source, graph.constant(EOS_ID, np.int64))
+        return Prompts(memory, keys, mask, source, same, words)
 
     def _keys(self, graph: Graph, memory: str) -> str:
         """What queries are compared with, (B, S, H): all of an attention's work that does not depend on the query."""

@@ -4,8 +4,8 @@ Shapes as in `model`: B batch, S source length, T reply length, V vocabulary; R 
 or several for each prompt), t tokens said so far. The modules know the network by its two calls only, so they run on
 the eager parts and on the traced ones:
 
-    encoder(src (B, S), src_lengths (B,)) -> memory (B, S, H), mask (B, S), hidden (L, B, H)
-    decoder(tokens (B, 1), hidden, memory, mask) -> logits (B, 1, V), hidden, weights (B, 1, S)
+    encoder(src (B, S), src_lengths (B,)) -> memory (B, S, H), source (B, S), hidden (L, B, H)
+    decoder(tokens (B, 1), hidden, memory, source) -> logits (B, 1, V), hidden, weights (B, 1, S)
 
 A word has two figures. Its *score* is log p(word | prompt, words before), as the network says; results report it. Its
 *rank* is what the search goes by: the score, changed by what `Limits` asks for, minus infinity where the word must not
@@ -71,16 +71,16 @@ class Hypotheses(NamedTuple):
 class State(NamedTuple):
     """Where R rows stand: what the decoder goes on from, behind the prompt and (`blank_`) behind the empty prompt.
 
-    hidden (L, R, H), memory (R, S, H), mask (R, S). Of the empty prompt S is 1; where nobody asks it, nothing is kept
+    hidden (L, R, H), memory (R, S, H), source (R, S). Of the empty prompt S is 1; where nobody asks it, nothing is kept
     of it: (L, R, 0), (R, 0, H), (R, 0).
     """
 
     hidden: Tensor
     memory: Tensor
-    mask: Tensor
+    source: Tensor
     blank_hidden: Tensor
     blank_memory: Tensor
-    blank_mask: Tensor
+    blank_source: Tensor
 
 
 class SearchDecoder(nn.Module):
@@ -108,20 +108,21 @@ class SearchDecoder(nn.Module):
         # the packed encoder wants the longest prompt first and no column of padding only
         lengths, order = src_lengths.cpu().sort(descending=True, stable=True)
         rows, back = order.to(src.device), order.argsort().to(src.device)
-        memory, mask, hidden = self.encoder(src.index_select(0, rows)[:, : int(lengths[0])], lengths)
-        memory, mask, hidden = memory.index_select(0, back), mask.index_select(0, back), hidden.index_select(1, back)
+        memory, source, hidden = self.encoder(src.index_select(0, rows)[:, : int(lengths[0])], lengths)
+        memory, source = memory.index_select(0, back), source.index_select(0, back)
+        hidden = hidden.index_select(1, back)
         if limits.anti_lm == 0.0 or limits.anti_lm_tokens <= 0:
-            return State(hidden, memory, mask, hidden[:, :, :0], memory[:, :0], mask[:, :0])
+            return State(hidden, memory, source, hidden[:, :, :0], memory[:, :0], source[:, :0])
         nothing = torch.full((1, 1), self.eos_id, dtype=torch.int64, device=src.device)
-        blank, blank_mask, blank_hidden = self.encoder(nothing, torch.ones(1, dtype=torch.int64))
+        blank, blank_source, blank_hidden = self.encoder(nothing, torch.ones(1, dtype=torch.int64))
         row = torch.zeros_like(rows)
         return State(
             hidden,
             memory,
-            mask,
+            source,
             blank_hidden.index_select(1, row),
             blank.index_select(0, row),
-            blank_mask.index_select(0, row),
+            blank_source.index_select(0, row),
         )
 
     def pick(self, state: State, rows: Tensor) -> State:
@@ -129,10 +130,10 @@ class SearchDecoder(nn.Module):
         return State(
             state.hidden.index_select(1, rows),
             state.memory.index_select(0, rows),
-            state.mask.index_select(0, rows),
+            state.source.index_select(0, rows),
             state.blank_hidden.index_select(1, rows),
             state.blank_memory.index_select(0, rows),
-            state.blank_mask.index_select(0, rows),
+            state.blank_source.index_select(0, rows),
         )
 
     def step(self, token: Tensor, said: Tensor, state: State, limits: Limits) -> tuple[Tensor, Tensor, Tensor, State]:
@@ -143,7 +144,7 @@ class SearchDecoder(nn.Module):
             ranked (R, V) what to choose by, minus infinity where a word must not come;
             weights (R, S) over the prompt; the state after `token`.
         """
-        logits, hidden, weights = self.decoder(token, state.hidden, state.memory, state.mask)
+        logits, hidden, weights = self.decoder(token, state.hidden, state.memory, state.source)
         logits = logits[:, 0].float()
         log_probs = torch.log_softmax(logits, dim=-1)
         ranked = log_probs
@@ -153,10 +154,10 @@ class SearchDecoder(nn.Module):
             ranked = torch.log_softmax(logits.scatter(1, said, after), dim=-1)
         blank_hidden = state.blank_hidden
         if limits.anti_lm != 0.0 and said.size(1) < limits.anti_lm_tokens:
-            blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_mask)
+            blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_source)
             ranked = ranked - limits.anti_lm * torch.log_softmax(blank[:, 0].float(), dim=-1)
         self.forbid(ranked, said, limits)
-        state = State(hidden, state.memory, state.mask, blank_hidden, state.blank_memory, state.blank_mask)
+        state = State(hidden, state.memory, state.source, blank_hidden, state.blank_memory, state.blank_source)
         return log_probs, ranked, weights[:, 0], state
 
     def forbid(self, ranked: Tensor, said: Tensor, limits: Limits) -> None:

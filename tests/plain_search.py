@@ -50,10 +50,11 @@ class Table(nn.Module):
         self.register_buffer("logits", logits)
 
     def encoder(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.zeros(*src.shape, 1), src != PAD_ID, torch.zeros(1, len(src), 1)
+        return torch.zeros(*src.shape, 1), src, torch.zeros(1, len(src), 1)
 
-    def decoder(self, tokens: Tensor, hidden: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.logits[tokens], hidden, mask.unsqueeze(1) / mask.sum(1)[:, None, None]
+    def decoder(self, tokens: Tensor, hidden: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        real = source != PAD_ID
+        return self.logits[tokens], hidden, real.unsqueeze(1) / real.sum(1)[:, None, None]
 
     def parts(self) -> tuple["Call", "Call"]:
         return Call(self.encoder), Call(self.decoder)
@@ -82,9 +83,9 @@ class PlainSearch:
 
     def logits(self, said: Said, blank: bool = False) -> list[float]:
         if (said, blank) not in self.known:
-            memory, mask, hidden = self.read_nothing if blank else self.read
+            memory, source, hidden = self.read_nothing if blank else self.read
             with torch.no_grad():
-                found = self.decoder(torch.tensor([[SOS_ID, *said]]), hidden, memory, mask)[0][0, -1]
+                found = self.decoder(torch.tensor([[SOS_ID, *said]]), hidden, memory, source)[0][0, -1]
             self.known[said, blank] = found.tolist()
         return self.known[said, blank]
 
@@ -171,6 +172,6 @@ def scripted(search: type[nn.Module], model: Seq2Seq) -> torch.jit.ScriptModule:
         warnings.simplefilter("ignore")
         src, lengths = torch.tensor([[5, 6, 7]]), torch.tensor([3])
         encoder = torch.jit.trace(model.encoder, (src, lengths), check_trace=False)
-        memory, mask, hidden = model.encoder(src, lengths)
-        decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, mask), check_trace=False)
+        memory, source, hidden = model.encoder(src, lengths)
+        decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
         return torch.jit.script(search(encoder, decoder, NEVER).eval())

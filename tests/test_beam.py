@@ -44,9 +44,9 @@ def check_figures(found: Hypotheses, row: int, plain: PlainSearch, prompt: list[
         assert torch.all(found.scores[row, n, length:] == 0)
         attention = found.attention[row, n]
         with torch.no_grad():
-            memory, mask, hidden = plain.read
+            memory, source, hidden = plain.read
             words = torch.tensor([[1, *said[:-1]]])
-            expected = plain.decoder(words, hidden, memory, mask)[2][0]  # (T, S) in one call
+            expected = plain.decoder(words, hidden, memory, source)[2][0]  # (T, S) in one call
         torch.testing.assert_close(attention[:length, : len(prompt)], expected)
         assert torch.all(attention[:, len(prompt) :] == 0)
         assert torch.all(attention[length:] == 0)

@@ -169,15 +169,15 @@ def test_the_language_model_makes_what_is_said_to_everything_less_likely() -> No
     asked, decoder = Table(prompted), Table(blank)
 
     class Both(torch.nn.Module):
-        def forward(self, tokens, hidden, memory, mask):  # type: ignore[no-untyped-def]
+        def forward(self, tokens, hidden, memory, source):  # type: ignore[no-untyped-def]
             # an empty prompt is one EOS, which the encoder below marks
             table = decoder if bool(memory[0, 0, 0] == EOS_ID) else asked
-            return table.decoder(tokens, hidden, memory, mask)
+            return table.decoder(tokens, hidden, memory, source)
 
     class Marks(torch.nn.Module):
         def forward(self, src, src_lengths):  # type: ignore[no-untyped-def]
-            _, mask, hidden = asked.encoder(src, src_lengths)
-            return src.unsqueeze(2).float(), mask, hidden
+            _, source, hidden = asked.encoder(src, src_lengths)
+            return src.unsqueeze(2).float(), source, hidden
 
     decode = Decoding(Marks(), Both(), NEVER, CPU)
     for method in ("greedy", "beam"):

@@ -21,7 +21,7 @@ from chatbot.model import (
 from chatbot.vocabulary import EOS_ID
 
 V = 23
-PAIRS = [([5, 6, 7, 8, 9], [4, 5]), ([10], [6, 7, 8, 9]), ([11, 12, 13], []), ([14, 15, 4], [22])]
+PAIRS = [([5, 6, 7, 5, 5], [4, 5]), ([10], [6, 7, 8, 9]), ([11, 12, 13], []), ([14, 15, 4], [22])]
 
 
 def network(**settings: object) -> Seq2Seq:
@@ -61,9 +61,9 @@ def test_attention_is_the_softmax_of_luongs_score_over_real_positions(kind: str)
 
 
 @pytest.mark.parametrize("kind", ["dot", "general", "concat"])
-@pytest.mark.parametrize("bridge", ["linear", "tutorial"])
-def test_a_batch_says_what_each_pair_says_alone(kind: str, bridge: str) -> None:
-    model = network(attention=kind, bridge=bridge)
+@pytest.mark.parametrize(("bridge", "copies"), [("linear", False), ("linear", True), ("tutorial", False)])
+def test_a_batch_says_what_each_pair_says_alone(kind: str, bridge: str, copies: bool) -> None:
+    model = network(attention=kind, bridge=bridge, copy_mechanism=copies)
     batch = collate(PAIRS)
     together = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
     rows = sorted(PAIRS, key=lambda pair: -len(pair[0]))
@@ -74,14 +74,15 @@ def test_a_batch_says_what_each_pair_says_alone(kind: str, bridge: str) -> None:
     torch.testing.assert_close(together, torch.cat(alone))
 
 
-def test_teacher_forcing_in_one_call_equals_one_word_at_a_time() -> None:
-    model = network()
+@pytest.mark.parametrize("copies", [False, True])
+def test_teacher_forcing_in_one_call_equals_one_word_at_a_time(copies: bool) -> None:
+    model = network(copy_mechanism=copies)
     batch = collate(PAIRS)
     at_once = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
-    memory, mask, hidden = model.encoder(batch.src, batch.src_lengths)
+    memory, source, hidden = model.encoder(batch.src, batch.src_lengths)
     steps = []
     for t in range(batch.tgt.size(1)):
-        logits, hidden, weights = model.decoder(batch.tgt[:, t : t + 1], hidden, memory, mask)
+        logits, hidden, weights = model.decoder(batch.tgt[:, t : t + 1], hidden, memory, source)
         torch.testing.assert_close(weights.sum(-1), torch.ones(len(PAIRS), 1))
         steps.append(logits)
     real = real_positions(batch.tgt_lengths, batch.tgt.size(1))
@@ -89,7 +90,7 @@ def test_teacher_forcing_in_one_call_equals_one_word_at_a_time() -> None:
 
 
 def test_free_running_equals_teacher_forcing_on_the_models_own_words() -> None:
-    model = network()
+    model = network(copy_mechanism=True)
     batch = collate([([5, 6, 7], [4] * 5), ([8, 9], [4] * 5)])
     logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)  # (2 * 6, V)
     own = logits.argmax(-1).view(2, 6)

@@ -27,7 +27,8 @@ KINDS: list[dict[str, Any]] = [
     {},
     {"attention": "general", "encoder_layers": 1, "decoder_layers": 2},
     {"attention": "concat", "encoder_layers": 3, "decoder_layers": 1, "tie_embeddings": False},
-    {"scale_embeddings": True},
+    {"scale_embeddings": True, "copy_mechanism": True},
+    {"attention": "general", "copy_mechanism": True, "embedding_size": 4, "tutorial_tokens": True},
     {"bridge": "tutorial", "tie_embeddings": False, "tutorial_tokens": True},
     {"bridge": "tutorial", "attention": "concat", "encoder_layers": 1, "decoder_layers": 1, "embedding_size": 9},
 ]
@@ -90,6 +91,7 @@ def test_greedy_search_finds_what_the_eager_search_finds(kind: dict[str, Any]) -
             "bridge": st.sampled_from(["linear", "tutorial"]),
             "tie_embeddings": st.booleans(),
             "scale_embeddings": st.booleans(),
+            "copy_mechanism": st.booleans(),
             "tutorial_tokens": st.booleans(),
         }
     ),
@@ -101,12 +103,12 @@ def test_any_sizes_give_the_states_and_logits_of_the_eager_parts(kind: dict[str,
     src, src_lengths = pad_prompts(texts)
     token = src[:, :1]
     with torch.inference_mode():
-        memory, mask, hidden = model.encoder(src, src_lengths)
+        memory, source, hidden = model.encoder(src, src_lengths)
         got = runner(network.encoder_model({}))(src, src_lengths)
-        for ours, theirs in zip((memory, mask, hidden), got, strict=True):
+        for ours, theirs in zip((memory, source, hidden), got, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
-        expected = model.decoder(token, hidden, memory, mask)
-        got = runner(network.decoder_model({}))(token, hidden, memory, mask)
+        expected = model.decoder(token, hidden, memory, source)
+        got = runner(network.decoder_model({}))(token, hidden, memory, source)
         for ours, theirs in zip(expected, got, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -171,12 +173,12 @@ def test_in_bytes_it_computes_nearly_the_same(kind: dict[str, Any]) -> None:
     texts = sorted(prompts(20, 9), key=len, reverse=True)
     src, src_lengths = pad_prompts(texts)
     with torch.inference_mode():
-        memory, mask, hidden = model.encoder(src, src_lengths)
-        logits, _, _ = model.decoder(src[:, :1], hidden, memory, mask)
-    got_memory, got_mask, got_hidden = run_encoder(src, src_lengths)
+        memory, source, hidden = model.encoder(src, src_lengths)
+        logits, _, _ = model.decoder(src[:, :1], hidden, memory, source)
+    got_memory, got_source, got_hidden = run_encoder(src, src_lengths)
     np.testing.assert_allclose(memory, got_memory, atol=0.03)
     np.testing.assert_allclose(hidden, got_hidden, atol=0.03)
-    got = run_decoder(src[:, :1], got_hidden, got_memory, got_mask)[0]
+    got = run_decoder(src[:, :1], got_hidden, got_memory, got_source)[0]
     assert np.abs(got - logits.numpy()).mean() < 0.02 * logits.std()
 
 
@@ -194,7 +196,7 @@ def test_only_operators_of_the_standard_are_used_and_all_data_is_inside() -> Non
 
 @pytest.mark.parametrize("in_bytes", [False, True])
 def test_the_standards_own_evaluator_finds_the_same_as_onnx_runtime(in_bytes: bool) -> None:
-    _, network = model_of(attention="concat")
+    _, network = model_of(attention="concat", copy_mechanism=True)
     weights = quantize(network.weights) if in_bytes else network.weights
     content = Network(network.config, weights, V, NEVER).decoder_model({})  # of the encoder it lacks a reversed Scan
     rng = np.random.default_rng(0)
@@ -202,7 +204,7 @@ def test_the_standards_own_evaluator_finds_the_same_as_onnx_runtime(in_bytes: bo
         "tokens": np.array([[5], [7], [18]]),
         "hidden": rng.uniform(-1, 1, (2, 3, 9)).astype(np.float32),
         "memory": rng.uniform(-2, 2, (3, 4, 9)).astype(np.float32),
-        "mask": np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], bool),
+        "source": np.array([[5, 6, 5, 7], [2, 8, 0, 0], [9, 0, 0, 0]]),
     }
     found = pytest.importorskip("onnx.reference").ReferenceEvaluator(content).run(None, given)
     for theirs, ours in zip(found, runner(content)(*given.values()), strict=True):
