@@ -34,6 +34,7 @@ PARTS: dict[str, list[str]] = {
     "n-grams of at most two words": ["training.ngram_order=2"],
     "a share of 0.3 for n-grams": ["training.ngram_smoothing=0.3"],
     "a share of 0.7 for n-grams": ["training.ngram_smoothing=0.7"],
+    "no copy mechanism": ["model.copy_mechanism=false"],
     "an encoder of two layers": ["model.encoder_layers=2"],
     "no dropout of any kind": ["model.dropout=0", "model.recurrent_dropout=0", "training.prompt_dropout=0"],
     "dropout 0.2": ["model.dropout=0.2"],

@@ -60,14 +60,16 @@ class TutorialSearch(nn.Module):
 
 
 def tutorial_search(model: Seq2Seq) -> torch.jit.ScriptModule:
-    """The tutorial's deployed search around the weights of `model`: its decoder, not its bridge, and any encoder."""
+    """The tutorial's deployed search around the weights of `model`: its decoder without what the tutorial's has not
+    (a bridge, a copy mechanism), and any encoder."""
     embedding, trained = model.encoder.embedding, model.encoder.gru
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         gru = nn.GRU(embedding.embedding_dim, trained.hidden_size, trained.num_layers, bidirectional=True)
         gru.load_state_dict(trained.state_dict())
         decoder = StepDecoder(embedding)
-        decoder.load_state_dict(model.decoder.state_dict())
+        weights = model.decoder.state_dict()
+        decoder.load_state_dict({name: weight for name, weight in weights.items() if not name.startswith("copying.")})
         encoder = PackedEncoder(embedding, gru).eval()
         src, src_lengths = torch.full((4, 1), 3), torch.tensor([4])
         memory, hidden = encoder(src, src_lengths)

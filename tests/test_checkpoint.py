@@ -131,7 +131,7 @@ def test_a_digest_is_of_settings_that_differ_from_their_defaults(
 ) -> None:
     checkpoint = Checkpoint.load(trained.best)
     before = checkpoint.digest()
-    named = {"hidden_size", "dropout", "recurrent_dropout", "scale_embeddings"}
+    named = {"hidden_size", "dropout", "recurrent_dropout", "scale_embeddings", "copy_mechanism"}
     assert set(checkpoint.config.unlike_defaults()["model"]) == named
     everything = checkpoint.config.to_dict()
     everything["model"]["added_later"] = False

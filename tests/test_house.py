@@ -11,6 +11,7 @@ FLOORS = (
     {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption"},
     {
         "gru",
+        "copying",
         "search",
         "metrics",
         "inputs",
