@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from .vocabulary import EOS_ID
 
-FIRST_SCORE = -5.0  # of a copy, before anything is learnt: that of a word said every 150 words
+FIRST_SCORE = -5.0  # of a copy, before anything is learnt: about that of a word said every 150 words
+TINY = 1e-30
 
 
 class CopyMechanism(nn.Module):
@@ -32,27 +33,33 @@ class CopyMechanism(nn.Module):
         super().__init__()
         self.projection = nn.Linear(embedding_size, hidden_size)
         self.bias = nn.Parameter(torch.tensor([FIRST_SCORE]))
+        self.scale = hidden_size**-0.5
 
-    def forward(self, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
-        """Give the words of the prompts what they gain by being there.
+    def forward(self, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """How much speaks for copying each word of the prompts.
 
         Args:
-            logits: (B, T, V).
-            states: (B, T, E), what the output layer made them from.
-            memory: (B, S, H). source: (B, S), the words that it is of; PAD, SOS and EOS are not copied.
+            states: (B, T, E) the attentional states.
+            memory: (B, S, H). source: (B, S), the words that it is of.
 
         Returns:
-            logits (B, T, V)
+            (B, T, S) float32, the logarithm of the sum of exp(psi) over all places of a word, at the first of them.
+            Minus infinity at the others, and of PAD, SOS and EOS; what else no reply holds (`<unk>`) is learnt.
         """
-        if torch.is_autocast_enabled(logits.device.type):  # small products: float32, as attention's
-            with torch.autocast(logits.device.type, enabled=False):
-                return self.forward(logits, states.float(), memory.float(), source)
-        query = self.projection(states) * memory.size(2) ** -0.5  # (B, T, H)
+        if torch.is_autocast_enabled(states.device.type):  # small products: float32, as attention's
+            with torch.autocast(states.device.type, enabled=False):
+                return self.forward(states.float(), memory.float(), source)
+        query = self.projection(states) * self.scale  # (B, T, H)
         scores = query @ memory.transpose(1, 2) + self.bias  # (B, T, S)
         same = source.unsqueeze(1) == source.unsqueeze(2)  # (B, S, S)
-        copied = scores.unsqueeze(2).masked_fill(~same.unsqueeze(1), float("-inf")).logsumexp(dim=3)  # (B, T, S)
-        at = source.unsqueeze(1).expand_as(copied)
-        gain = nn.functional.softplus(copied - logits.gather(2, at))  # log((e^logit + e^copied) / e^logit)
-        # a word that stands there n times is found at n places: a gain is made of n parts
-        parts = gain * ((source > EOS_ID) / same.sum(dim=2)).unsqueeze(1)
-        return logits.scatter_add(2, at, parts.to(logits.dtype))
+        largest = scores.detach().amax(dim=2, keepdim=True)
+        summed = (scores - largest).exp() @ same.to(scores.dtype)
+        copied = summed.clamp_min(TINY).log() + largest
+        once = (source > EOS_ID) & ~same.tril(-1).any(dim=2)  # a word's first place
+        return copied.masked_fill(~once.unsqueeze(1), float("-inf"))
+
+
+def with_copies(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
+    """logits (..., V), raised for the words `source` (..., S) by what `copied` (..., S), a `CopyMechanism`'s, says."""
+    gain = nn.functional.softplus(copied - logits.gather(-1, source))  # log((e^logit + e^copied) / e^logit)
+    return logits.scatter_add(-1, source, gain.to(logits.dtype))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .config import ModelConfig
-from .copying import CopyMechanism
+from .copying import CopyMechanism, with_copies
 from .gru import GRU, rounded
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
@@ -203,7 +203,12 @@ class Decoder(nn.Module):
         """
         states, hidden = self.gru(self.dropout(self.embedding(tokens)), hidden)  # (B, T, H)
         context, weights = self._attend(states, memory, source)
-        return self._logits(states, context, memory, source), hidden, weights
+        attentional = self._attentional(states, context)
+        logits = self.out(attentional)
+        if self.copying is not None:
+            copied = self.copying(attentional, memory, source)
+            logits = with_copies(logits, copied, source.unsqueeze(1).expand_as(copied))
+        return logits, hidden, weights
 
     def teacher_forced(
         self, embedded: PackedSequence, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, source: Tensor
@@ -219,10 +224,16 @@ class Decoder(nn.Module):
         count = len(real)
         if torch.is_autocast_enabled("cpu"):  # few shapes of products: see `gru`
             real = nn.functional.pad(real, (0, rounded(count) - count))
-        rows = real // states.size(1)
-        states, context = (part.flatten(0, 1).index_select(0, real).unsqueeze(1) for part in (states, context))
-        memory, source = (part.index_select(0, rows) for part in (memory, source))
-        return self._logits(states, context, memory, source).squeeze(1)[:count]
+        rows, context = (part.flatten(0, 1).index_select(0, real) for part in (states, context))
+        attentional = self._attentional(rows, context)
+        logits = self.out(attentional)[:count]
+        if self.copying is not None:
+            real, batch, width = real[:count], states.size(0), states.size(1)
+            padded = attentional.new_zeros(batch * width, attentional.size(1)).index_copy(0, real, attentional[:count])
+            copied = self.copying(padded.view(batch, width, -1), memory, source)  # (B, T, S)
+            copied = copied.flatten(0, 1).index_select(0, real)
+            logits = with_copies(logits, copied, source.index_select(0, real // width))
+        return logits
 
     def _attend(self, states: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """states (B, T, H), memory (B, S, H) -> context (B, T, H), weights (B, T, S), always in float32."""
@@ -235,11 +246,9 @@ class Decoder(nn.Module):
         weights = self.attention(states, memory, mask)
         return weights @ memory, weights
 
-    def _logits(self, states: Tensor, context: Tensor, memory: Tensor, source: Tensor) -> Tensor:
-        """states (B, T, H), context (B, T, H) -> logits (B, T, V), by Luong's attentional state (equation 5)."""
-        attentional = self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
-        logits = self.out(attentional)
-        return logits if self.copying is None else self.copying(logits, attentional, memory, source)
+    def _attentional(self, states: Tensor, context: Tensor) -> Tensor:
+        """states (..., H), context (..., H) -> Luong's attentional state h~ (..., E), equation 5."""
+        return self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:

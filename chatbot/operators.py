@@ -11,17 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 from .config import ModelConfig
+from .copying import TINY
 from .graph import Bytes, End, Graph, Weights
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 EMBEDDING = "encoder.embedding.weight"
 
 
-class Prompts(NamedTuple):
-    """Names of what a step reads of B prompts; the last three with a copy mechanism only.
+class Given(NamedTuple):
+    """Names of what a step is given of B prompts; the last three with a copy mechanism only.
 
     memory (B, S, H); keys (B, S, H), what queries are compared with; mask (B, S) bool, False at padding; source (B, S)
-    int64; same (B, S, S) bool, which places hold one word; words (B, S) bool, which can be copied.
+    int64; same (B, S, S) float32, 1 where two places hold one word; once (B, S) bool, a word's first place.
     """
 
     memory: str
@@ -29,7 +30,7 @@ class Prompts(NamedTuple):
     mask: str
     source: str = ""
     same: str = ""
-    words: str = ""
+    once: str = ""
 
 
 class Network:
@@ -86,7 +87,7 @@ class Network:
         """
         graph = Graph(self.weights)
         token = graph.add("Squeeze", "tokens", graph.ints(1))
-        logits, hidden, attention = self._step(graph, token, "hidden", self._of_prompts(graph, "memory", "source"))
+        logits, hidden, attention = self._step(graph, token, "hidden", self._given(graph, "memory", "source"))
         graph.output(graph.add("Unsqueeze", logits, graph.ints(1)), "logits")
         graph.output(hidden, "new_hidden")
         graph.output(graph.add("Unsqueeze", attention, graph.ints(1)), "attention")
@@ -113,7 +114,7 @@ class Network:
         rows = graph.add("Range", *(graph.constant(0, np.int64), _scalar(graph, count), graph.constant(1, np.int64)))
         first = graph.add("Expand", graph.constant(SOS_ID, np.int64), count)
         truth = graph.constant(True, np.bool_)
-        step = self._greedy_step(graph, self._of_prompts(graph, memory, source), count)
+        step = self._greedy_step(graph, self._given(graph, memory, source), count)
         *_, tokens, scores, attention = graph.add_many(
             6, "Loop", max_length, truth, rows, first, hidden, body=step
         )  # (T, B), (T, B), (T, B, S)
@@ -123,11 +124,11 @@ class Network:
             graph.add("Transpose", attention, perm=[1, 0, 2]),
         ]
 
-    def _greedy_step(self, outer: Graph, prompts: Prompts, count: str):  # type: ignore[no-untyped-def]
+    def _greedy_step(self, outer: Graph, given: Given, count: str):  # type: ignore[no-untyped-def]
         """From the R rows that go on, (R,), what each said last, (R,), and hidden (L, R, H) to the next such three."""
         graph = Graph(self.weights, outer)
         step, go, rows, token, hidden = (graph.name(name) for name in ("step", "go", "rows", "token", "hidden"))
-        here = Prompts(*(graph.add("Gather", value, rows) if value else "" for value in prompts))
+        here = Given(*(graph.add("Gather", value, rows) if value else "" for value in given))
         logits, after, attention = self._step(graph, token, hidden, here)
         log_probs = graph.add("LogSoftmax", logits, axis=1)
         never = np.zeros(self.vocabulary_size)
@@ -140,7 +141,7 @@ class Network:
         place = graph.add("Unsqueeze", rows, graph.ints(1))
         padding = graph.add("Expand", graph.constant(PAD_ID, np.int64), count)
         nothing = graph.add("Expand", graph.constant(0, np.float32), count)
-        width = graph.add("Shape", prompts.mask)
+        width = graph.add("Shape", given.mask)
         unseen = graph.add("Expand", graph.constant(0, np.float32), width)
         told = [
             graph.add("ScatterND", padding, place, said),
@@ -200,7 +201,7 @@ class Network:
                 both = graph.add("Concat", forward, backward, axis=2)
                 x = graph.add("Reshape", both, graph.ints(-1, 2 * size))
         memory = graph.add("Transpose", graph.add("Add", forward, backward), perm=[1, 0, 2])
-        return [memory, graph.add("Identity", src), self._bridge(graph, hidden)]
+        return [memory, src, self._bridge(graph, hidden)]
 
     def _both_cells(self, outer: Graph, names: Sequence[str]):  # type: ignore[no-untyped-def]
         """One word further in each direction; at padding (the reverse direction begins with it) a state stays."""
@@ -242,7 +243,7 @@ class Network:
                 states.append(graph.add("Tanh", graph.product(both, f"{name}.weight", f"{name}.bias")))
         return _stacked(graph, states)
 
-    def _step(self, graph: Graph, token: str, hidden: str, prompts: Prompts) -> tuple[str, str, str]:
+    def _step(self, graph: Graph, token: str, hidden: str, given: Given) -> tuple[str, str, str]:
         """token (B,), hidden (L, B, H) -> logits (B, V), hidden, attention (B, S)."""
         layers, x = self.config.decoder_layers, graph.embedding(EMBEDDING, token, self.times)
         states = []
@@ -253,41 +254,45 @@ class Network:
             states.append(x)
         assert isinstance(x, str)
         nowhere = graph.constant(-np.inf, np.float32)
-        scores = graph.add("Where", prompts.mask, self._scores(graph, x, prompts.keys), nowhere)
+        scores = graph.add("Where", given.mask, self._scores(graph, x, given.keys), nowhere)
         attention = graph.add("Softmax", scores, axis=1)
-        context = graph.add("MatMul", graph.add("Unsqueeze", attention, graph.ints(1)), prompts.memory)  # (B, 1, H)
+        context = graph.add("MatMul", graph.add("Unsqueeze", attention, graph.ints(1)), given.memory)  # (B, 1, H)
         both = graph.add("Concat", x, graph.add("Squeeze", context, graph.ints(1)), axis=1)
         attended = graph.add("Tanh", graph.product(both, "decoder.concat.weight", "decoder.concat.bias"))
         logits = graph.product(attended, self.output, "decoder.out.bias")
         if self.config.copy_mechanism:
-            logits = self._with_copies(graph, logits, attended, prompts)
+            logits = self._with_copies(graph, logits, attended, given)
         return logits, _stacked(graph, states), attention
 
-    def _with_copies(self, graph: Graph, logits: str, attended: str, prompts: Prompts) -> str:
+    def _with_copies(self, graph: Graph, logits: str, attended: str, given: Given) -> str:
         """logits (B, V), attended (B, E) -> logits (B, V), as `copying.CopyMechanism` has them."""
         name = "decoder.copying.projection.{}"
         query = graph.product(attended, name.format("weight"), name.format("bias"))  # (B, H)
         query = graph.add("Mul", query, graph.constant(self.config.hidden_size**-0.5, np.float32))
-        scores = graph.add("MatMul", prompts.memory, graph.add("Unsqueeze", query, graph.ints(2)))  # (B, S, 1)
+        scores = graph.add("MatMul", given.memory, graph.add("Unsqueeze", query, graph.ints(2)))  # (B, S, 1)
         scores = graph.add("Add", graph.add("Squeeze", scores, graph.ints(2)), graph.weight("decoder.copying.bias"))
-        scores = graph.add("Unsqueeze", scores, graph.ints(1))
-        scores = graph.add("Where", prompts.same, scores, graph.constant(-np.inf, np.float32))  # (B, S, S)
-        copied = graph.add("ReduceLogSumExp", scores, axes=[2], keepdims=0)
-        generated = graph.add("GatherElements", logits, prompts.source, axis=1)
+        largest = graph.add("ReduceMax", scores, axes=[1], keepdims=1)
+        weights = graph.add("Unsqueeze", graph.add("Exp", graph.add("Sub", scores, largest)), graph.ints(1))
+        summed = graph.add("Squeeze", graph.add("MatMul", weights, given.same), graph.ints(1))
+        summed = graph.add("Max", summed, graph.constant(TINY, np.float32))
+        copied = graph.add("Add", graph.add("Log", summed), largest)
+        generated = graph.add("GatherElements", logits, given.source, axis=1)
         gain = graph.add("Softplus", graph.add("Sub", copied, generated))
-        gain = graph.add("Where", prompts.words, gain, graph.constant(0, np.float32))
-        # a word that stands there twice is written twice, both times the same
-        return graph.add("ScatterElements", logits, prompts.source, graph.add("Add", generated, gain), axis=1)
+        gain = graph.add("Where", given.once, gain, graph.constant(0, np.float32))
+        return graph.add("ScatterElements", logits, given.source, gain, axis=1, reduction="add")
 
-    def _of_prompts(self, graph: Graph, memory: str, source: str) -> Prompts:
+    def _given(self, graph: Graph, memory: str, source: str) -> Given:
         """From memory (B, S, H) and source (B, S)."""
         mask = graph.add("Not", graph.add("Equal", source, graph.constant(PAD_ID, np.int64)))
         keys = self._keys(graph, memory)
         if not self.config.copy_mechanism:
-            return Prompts(memory, keys, mask)
+            return Given(memory, keys, mask)
         same = graph.add("Equal", *(graph.add("Unsqueeze", source, graph.ints(axis)) for axis in (1, 2)))
+        same = graph.cast(same, "FLOAT")
+        before = graph.add("Trilu", same, graph.constant(-1, np.int64), upper=0)
+        again = graph.cast(graph.add("ReduceMax", before, axes=[2], keepdims=0), "BOOL")
         words = graph.add("Greater", source, graph.constant(EOS_ID, np.int64))
-        return Prompts(memory, keys, mask, source, same, words)
+        return Given(memory, keys, mask, source, same, graph.add("And", words, graph.add("Not", again)))
 
     def _keys(self, graph: Graph, memory: str) -> str:
         """What queries are compared with, (B, S, H): all of an attention's work that does not depend on the query."""

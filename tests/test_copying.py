@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config import ModelConfig
-from chatbot.copying import CopyMechanism
+from chatbot.copying import CopyMechanism, with_copies
 from chatbot.dataset import collate
 from chatbot.model import Seq2Seq
 from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 V, H, E = 11, 4, 3
 Prompts = list[list[int]]
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def mechanism() -> CopyMechanism:
@@ -26,12 +27,20 @@ def mechanism() -> CopyMechanism:
     return copying.double()
 
 
-def inputs(prompts: Prompts, steps: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def inputs(prompts: Prompts) -> Inputs:
+    """logits (B, 2, V), states (B, 2, E), memory (B, S, H), source (B, S)"""
     width = max(map(len, prompts))
     source = torch.tensor([prompt + [PAD_ID] * (width - len(prompt)) for prompt in prompts])
-    sizes = [(len(prompts), steps, V), (len(prompts), steps, E), (len(prompts), width, H)]
+    sizes = [(len(prompts), 2, V), (len(prompts), 2, E), (len(prompts), width, H)]
     logits, states, memory = (2 * torch.randn(size, dtype=torch.float64) for size in sizes)
     return logits, states, memory, source
+
+
+def raised(
+    copying: CopyMechanism, logits: torch.Tensor, states: torch.Tensor, memory: torch.Tensor, source: torch.Tensor
+) -> torch.Tensor:
+    copied = copying(states, memory, source)
+    return with_copies(logits, copied, source.unsqueeze(1).expand_as(copied))
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,7 +48,7 @@ def inputs(prompts: Prompts, steps: int = 2) -> tuple[torch.Tensor, torch.Tensor
 def test_a_word_is_as_likely_as_its_generation_and_its_copies_from_every_place_together(prompts: Prompts) -> None:
     copying = mechanism()
     logits, states, memory, source = inputs(prompts)
-    found = copying(logits, states, memory, source).softmax(dim=-1)
+    found = raised(copying, logits, states, memory, source).softmax(dim=-1)
     for b, prompt in enumerate(prompts):
         for t in range(2):
             weights = [math.exp(logit) for logit in logits[b, t]]
@@ -56,23 +65,36 @@ def test_the_gradient_is_that_of_the_formula_also_where_a_word_stands_twice() ->
     logits, states, memory, source = inputs([[5, 6, 5, 5], [7, 7]])
     for part in (logits, states, memory):
         part.requires_grad_()
-    assert torch.autograd.gradcheck(lambda *given: copying(*given, source), (logits, states, memory))
+    assert torch.autograd.gradcheck(lambda *given: raised(copying, *given, source), (logits, states, memory))
 
 
 @pytest.mark.parametrize("special", [PAD_ID, SOS_ID, EOS_ID])
 def test_special_tokens_are_not_copied(special: int) -> None:
     logits, states, memory, _ = inputs([[5, 6, 7]])
     source = torch.full((1, 3), special)
-    torch.testing.assert_close(mechanism()(logits, states, memory, source), logits, rtol=0, atol=0)
+    torch.testing.assert_close(raised(mechanism(), logits, states, memory, source), logits, rtol=0, atol=0)
 
 
-def test_what_is_autocast_is_worked_out_in_full_precision() -> None:
+def test_under_autocast_the_scores_are_in_full_precision() -> None:
     copying = mechanism().float()
-    logits, states, memory, source = (part.float() for part in inputs([[5, 6, 7, 5]]))
-    source = source.long()
-    expected = copying(logits, states, memory, source)
+    _, states, memory, source = inputs([[5, 6, 7, 5]])
+    states, memory = states.bfloat16().float(), memory.bfloat16().float()
+    expected = copying(states, memory, source)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(copying(logits, states, memory, source), expected)
+        found = copying(states.bfloat16(), memory.bfloat16(), source)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_scores_that_are_far_apart_give_neither_nan_nor_infinity_to_a_gradient() -> None:
+    copying = mechanism()
+    logits, states, memory, source = inputs([[5, 6, 7, 5]])
+    for part in (logits, states, memory):
+        part.requires_grad_()
+    found = raised(copying, logits, states, memory * 1e4, source)
+    torch.log_softmax(found, dim=-1)[..., 5].sum().backward()
+    for part in (found, logits.grad, states.grad, memory.grad):
+        assert part is not None
+        assert torch.isfinite(part).all()
 
 
 def test_a_network_says_names_again_that_it_never_heard_in_training() -> None:

@@ -41,6 +41,9 @@ def model_of(**kind: Any) -> tuple[Seq2Seq, Network]:
     with torch.no_grad():  # far from uniform, and EOS likely enough to end some rows early
         model.decoder.out.weight.mul_(8)
         model.decoder.out.bias[EOS_ID] += 1.5
+        if model.decoder.copying is not None:  # or copies would hardly show
+            model.decoder.copying.bias.fill_(1)
+            model.decoder.copying.projection.weight.mul_(20)
     weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
     return model, Network(config, weights, V, NEVER)
 
@@ -180,6 +183,11 @@ def test_in_bytes_it_computes_nearly_the_same(kind: dict[str, Any]) -> None:
     np.testing.assert_allclose(hidden, got_hidden, atol=0.03)
     got = run_decoder(src[:, :1], got_hidden, got_memory, got_source)[0]
     assert np.abs(got - logits.numpy()).mean() < 0.02 * logits.std()
+    if model.decoder.copying is not None:
+        of_prompts = src.unsqueeze(1)
+        np.testing.assert_allclose(
+            logits.gather(2, of_prompts), np.take_along_axis(got, of_prompts.numpy(), 2), atol=0.05
+        )
 
 
 def test_only_operators_of_the_standard_are_used_and_all_data_is_inside() -> None:
