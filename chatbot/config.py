@@ -220,6 +220,12 @@ class DecodingConfig:
         high=10,
     )
     anti_lm_tokens: int = setting(5, "gamma of MMI-antiLM: it acts on so many first words", low=0, high=1000)
+    anti_lm_bound: float = setting(
+        0.0,
+        "MMI-antiLM counts a word as likelier with the prompt by at most so many nats; 0 is no bound",
+        low=0,
+        high=100,
+    )
     mmi_weight: float = setting(
         0.5, "lambda of MMI-bidi (Li et al. 2016): weight of log p(prompt | reply) in reranking", low=0, high=100
     )

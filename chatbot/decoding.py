@@ -90,6 +90,7 @@ class Decoding:
             settings.repetition_penalty,
             settings.anti_lm,
             settings.anti_lm_tokens,
+            settings.anti_lm_bound,
         )
         if settings.method == "beam":
             width = settings.beam_width

@@ -32,6 +32,9 @@ class Limits(NamedTuple):
     anti_lm, anti_lm_tokens: lambda and gamma of Li et al. 2016, MMI-antiLM: the search maximises
         log p(T | S) - lambda * sum over the first gamma tokens t_k of T, EOS counted, of log p(t_k | t_1 ... t_{k-1}).
         That language model is the same network behind an empty prompt (a single EOS). 0 in either asks for none.
+    anti_lm_bound: in nats, if it is above 0: a word that the prompt makes likelier by more counts as if by so much, for
+        log p(t_k | t_1 ... t_{k-1}) is taken to be at least log p(t_k | S, t_1 ... t_{k-1}) less the bound. (Rare words
+        of the prompt, which a copy mechanism makes likely, have hardly a chance without it, and would be said at once.)
     """
 
     max_length: int
@@ -40,6 +43,7 @@ class Limits(NamedTuple):
     repetition_penalty: float = 1.0
     anti_lm: float = 0.0
     anti_lm_tokens: int = 0
+    anti_lm_bound: float = 0.0
 
 
 class SearchResult(NamedTuple):
@@ -155,7 +159,10 @@ class SearchDecoder(nn.Module):
         blank_hidden = state.blank_hidden
         if limits.anti_lm != 0.0 and said.size(1) < limits.anti_lm_tokens:
             blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_source)
-            ranked = ranked - limits.anti_lm * torch.log_softmax(blank[:, 0].float(), dim=-1)
+            anyway = torch.log_softmax(blank[:, 0].float(), dim=-1)
+            if limits.anti_lm_bound > 0.0:
+                anyway = torch.maximum(anyway, log_probs - limits.anti_lm_bound)
+            ranked = ranked - limits.anti_lm * anyway
         self.forbid(ranked, said, limits)
         state = State(hidden, state.memory, state.source, blank_hidden, state.blank_memory, state.blank_source)
         return log_probs, ranked, weights[:, 0], state

@@ -24,7 +24,8 @@ LIMITS = {
     "trigrams": Limits(7, no_repeat_ngram=3),
     "repetition": Limits(7, repetition_penalty=1.4),
     "anti_lm": Limits(7, anti_lm=0.6, anti_lm_tokens=3),
-    "everything": Limits(7, 2, 2, 1.2, 0.4, 20),
+    "anti_lm_bound": Limits(7, anti_lm=0.9, anti_lm_tokens=3, anti_lm_bound=0.4),
+    "everything": Limits(7, 2, 2, 1.2, 0.4, 20, 0.7),
 }
 
 
@@ -102,6 +103,9 @@ class PlainSearch:
         ranks = dict(enumerate(log_softmax(logits)))
         if limits.anti_lm and len(said) < limits.anti_lm_tokens:
             without = log_softmax(self.logits(said, blank=True))
+            if limits.anti_lm_bound:
+                least = [log_prob - limits.anti_lm_bound for log_prob in self.log_probs(said)]
+                without = [max(pair) for pair in zip(without, least, strict=True)]
             ranks = {word: rank - limits.anti_lm * without[word] for word, rank in ranks.items()}
         ranks = {
             word: rank

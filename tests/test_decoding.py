@@ -28,6 +28,7 @@ LIMITED = {
     "repetition_penalty": 1.2,
     "anti_lm": 0.4,
     "anti_lm_tokens": 20,
+    "anti_lm_bound": 0.5,
 }
 WAYS = {
     "greedy": DecodingConfig(),
@@ -164,7 +165,7 @@ def test_reranking_is_by_both_directions_and_the_length(
 def test_the_language_model_makes_what_is_said_to_everything_less_likely() -> None:
     # 4 is said to every prompt; 5 belongs to this one
     prompted, blank = torch.full((6, 6), -9.0), torch.full((6, 6), -9.0)
-    prompted[:, 4], prompted[:, 5], blank[:, 4] = 1.0, 0.9, 1.0
+    prompted[:, 4], prompted[:, 5], blank[:, 4] = 1.0, 0.3, 1.0
     prompted[4:, EOS_ID] = blank[4:, EOS_ID] = 5.0
     asked, decoder = Table(prompted), Table(blank)
 
@@ -183,4 +184,8 @@ def test_the_language_model_makes_what_is_said_to_everything_less_likely() -> No
     for method in ("greedy", "beam"):
         way = DecodingConfig(method=method, beam_width=2, anti_lm_tokens=1)
         assert decode([[4, 5]], way, 5)[0][0].ids == [4]
-        assert decode([[4, 5]], dataclasses.replace(way, anti_lm=0.5), 5)[0][0].ids == [5]
+        way = dataclasses.replace(way, anti_lm=0.5)
+        assert decode([[4, 5]], way, 5)[0][0].ids == [5]
+        # 5 is 9 nats likelier with this prompt than without, and 0.7 less likely than 4: counted in full, in part
+        assert decode([[4, 5]], dataclasses.replace(way, anti_lm_bound=1.0), 5)[0][0].ids == [5]
+        assert decode([[4, 5]], dataclasses.replace(way, anti_lm_bound=0.1), 5)[0][0].ids == [4]
