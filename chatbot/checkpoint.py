@@ -10,7 +10,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from .config import Config, DecodingConfig
+from .config import Config
 from .errors import ChatbotError, first_line, shown
 from .files import atomic_file
 from .model import Seq2Seq
@@ -133,7 +133,7 @@ class Checkpoint:
             if sum(map(len, prompts)) > MAX_PROMPTS or not all(0 <= id < len(vocabulary) for p in prompts for id in p):
                 raise ValueError("its prompts have words that its vocabulary has not, or there are too many")
             return cls(
-                Config.from_dict({"decoding": {}, **data["config"]}, over=Config(decoding=DecodingConfig())),
+                Config.from_dict(data["config"]),
                 vocabulary,
                 _weights(data["model"]),
                 step,

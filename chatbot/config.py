@@ -309,7 +309,7 @@ class Config:
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
-    decoding: DecodingConfig = CHOSEN  # unless who chats asks for another
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)  # unless who chats asks for another
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain sections of plain values, as `config.json` holds them."""
@@ -370,6 +370,7 @@ PRESETS: dict[str, Config] = {
             dropout_warmup_epochs=2.0,
             max_minutes=60.0,
         ),
+        decoding=CHOSEN,
     ),
     # the lineage's preparation and sizes
     "tutorial": Config(
@@ -409,7 +410,6 @@ PRESETS: dict[str, Config] = {
             keep="last",
             max_minutes=0,
         ),
-        decoding=DecodingConfig(),
     ),
     # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
     "sample": Config(
@@ -427,7 +427,6 @@ PRESETS: dict[str, Config] = {
             patience=0,
             keep="last",
         ),
-        decoding=DecodingConfig(),
     ),
 }
 

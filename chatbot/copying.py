@@ -44,7 +44,8 @@ class CopyMechanism(nn.Module):
 
         Returns:
             (B, T, S) float32, the logarithm of the sum of exp(psi) over all places of a word, at the first of them.
-            Minus infinity at the others, and of PAD, SOS and EOS; what else no reply holds (`<unk>`) is learnt.
+            Minus infinity at the others, and of PAD, SOS and EOS. (`<unk>` and `<sep>` have scores as words have, and
+            searches pass over them as always.)
         """
         if torch.is_autocast_enabled(states.device.type):  # small products: float32, as attention's
             with torch.autocast(states.device.type, enabled=False):

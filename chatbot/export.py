@@ -194,7 +194,7 @@ def _prove(model: Seq2Seq, bundle: Bundle, checkpoint: Checkpoint, golden: Seque
     module = bundle.module
     eager = Decoding(model.encoder, model.decoder, checkpoint.never_replied, torch.device("cpu"))
     pairs = [(eager.greedy(*batch, longest), module.greedy_batch(*batch, longest)) for batch in batches]
-    limits = Limits(longest, 1, 2, 1.2)  # a constraint of each kind
+    limits = Limits(longest, 1, 2, 1.2, 0.4, 3, 1.0)  # a constraint of each kind
     for_beam, for_sampling = (limits, 4, 4, 0.6), (limits, 2, 7, 0.9, 40, 0.95)
     others = [
         (eager.beam(*batches[-1], *for_beam), module.beam(*batches[-1], *for_beam)),

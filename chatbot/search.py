@@ -33,8 +33,9 @@ class Limits(NamedTuple):
         log p(T | S) - lambda * sum over the first gamma tokens t_k of T, EOS counted, of log p(t_k | t_1 ... t_{k-1}).
         That language model is the same network behind an empty prompt (a single EOS). 0 in either asks for none.
     anti_lm_bound: in nats, if it is above 0: a word that the prompt makes likelier by more counts as if by so much, for
-        log p(t_k | t_1 ... t_{k-1}) is taken to be at least log p(t_k | S, t_1 ... t_{k-1}) less the bound. (Rare words
-        of the prompt, which a copy mechanism makes likely, have hardly a chance without it, and would be said at once.)
+        log p(t_k | t_1 ... t_{k-1}) is taken to be at least log p(t_k | S, t_1 ... t_{k-1}) less the bound. (A rare
+        word that a copy mechanism takes from the prompt is next to impossible behind an empty one. Without a bound that
+        difference would put it before all others.)
     """
 
     max_length: int

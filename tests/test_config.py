@@ -36,6 +36,11 @@ def test_the_defaults_are_the_tutorials_sizes() -> None:
     assert (model.attention, model.dropout) == ("dot", 0.2)
 
 
+def test_what_a_file_of_settings_does_not_name_is_what_it_was_before_there_was_such_a_setting() -> None:
+    """What is chosen anew is chosen in a preset: a run, a bundle or an ONNX file of before goes on as it was."""
+    assert not any(Config.from_dict({}).unlike_defaults().values())
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_written_is_what_is_read(preset: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"

@@ -89,6 +89,17 @@ def test_teacher_forcing_in_one_call_equals_one_word_at_a_time(copies: bool) -> 
     torch.testing.assert_close(at_once, torch.cat(steps, 1).flatten(0, 1)[real])
 
 
+@pytest.mark.parametrize("copies", [False, True])
+def test_in_bfloat16_the_logits_are_nearly_those_of_float32(copies: bool) -> None:
+    """Though products then have few shapes, which positions are filled up to."""
+    model = network(copy_mechanism=copies, hidden_size=32)
+    batch = collate(PAIRS)
+    expected = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.02 * expected.detach().std().item())
+
+
 def test_free_running_equals_teacher_forcing_on_the_models_own_words() -> None:
     model = network(copy_mechanism=True)
     batch = collate([([5, 6, 7], [4] * 5), ([8, 9], [4] * 5)])
