@@ -80,7 +80,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     sizes = {"steps": arguments.steps, "hidden_size": arguments.hidden_size, "threads": arguments.threads}
-    sizes["recipe"] = json.loads(json.dumps(PRESETS["default"].to_dict()))  # rows of two recipes do not go together
+    # rows of two recipes do not go together; how replies are found is no matter
+    recipe = {name: section for name, section in PRESETS["default"].to_dict().items() if name != "decoding"}
+    sizes["recipe"] = json.loads(json.dumps(recipe))
     found = results.read(arguments.out)
     rows = found.get("rows", [])
     if rows and not arguments.markdown and any(found.get(key) != value for key, value in sizes.items()):

@@ -271,7 +271,7 @@ DECODINGS: dict[str, DecodingConfig] = {
 # chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
 CHOSEN = DecodingConfig(
     method="sample",
-    temperature=0.35,
+    temperature=0.3,
     min_length=4,
     no_repeat_ngram=2,
     anti_lm=0.4,
