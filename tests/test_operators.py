@@ -186,7 +186,7 @@ def test_in_bytes_it_computes_nearly_the_same(kind: dict[str, Any]) -> None:
     if model.decoder.copying is not None:
         of_prompts = src.unsqueeze(1)
         np.testing.assert_allclose(
-            logits.gather(2, of_prompts), np.take_along_axis(got, of_prompts.numpy(), 2), atol=0.05
+            logits.gather(2, of_prompts), np.take_along_axis(got, of_prompts.numpy(), 2), atol=0.1
         )
 
 
