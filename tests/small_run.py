@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 import chatbot.training as training
 from chatbot.__main__ import main
@@ -153,6 +155,7 @@ def in_child(action: Callable[[], object], *, seconds: float | None = None, erro
         try:
             os.close(reading)
             faulthandler.disable()
+            tqdm.set_lock(threading.RLock())  # its own is shared by forks: who is killed with it stops the others
             with (errors or Path(os.devnull)).open("w") as stream:
                 sys.stderr = stream
                 os.dup2(stream.fileno(), 2)
