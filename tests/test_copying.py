@@ -98,7 +98,7 @@ def test_scores_that_are_far_apart_give_neither_nan_nor_infinity_to_a_gradient()
 
 
 def test_a_network_says_names_again_that_it_never_heard_in_training() -> None:
-    """Pairs like "7 ?" - "7 .": of the words from 8 on no reply was ever shown, and no prompt."""
+    """Pairs like "7 3" - "7": of the words from 16 on no reply was ever shown, and no prompt."""
     known, unknown = range(4, 16), range(16, 24)
     perplexities = []
     for copies in (False, True):
