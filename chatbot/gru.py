@@ -27,6 +27,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
+from .dropout import dropout, kept
+from .products import aligned, product
+
 ROUND = 64
 # cuDNN's, about weights that were made a moment ago (`GRU.one_draw`) and so do not lie side by side
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
@@ -50,10 +53,14 @@ class GRU(nn.GRU):
         self.recurrent_dropout = recurrent_dropout
         self._is_drawn = False
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> Any:
-        """As nn.GRU.forward."""
+    def forward(self, input: Any, hx: Tensor | None = None, table: Tensor | None = None) -> Any:
+        """As nn.GRU.forward.
+
+        Args:
+            table: (U, I) the vectors that are read, if `input` is packed int64 rows of it, (N,), and not packed vectors.
+        """
         with self.one_draw():
-            return self._forward(input, hx)
+            return self._forward(input, hx, table)
 
     @contextlib.contextmanager
     def one_draw(self) -> Iterator[None]:
@@ -73,58 +80,50 @@ class GRU(nn.GRU):
         finally:
             self._flat_weights, self._is_drawn = whole, False
 
-    def _forward(self, input: Any, hx: Tensor | None) -> Any:
-        if not self._applies(input):
+    def _forward(self, input: Any, hx: Tensor | None, table: Tensor | None) -> Any:
+        if not self._applies(input, table):
+            if table is not None:
+                input = input._replace(data=table.index_select(0, input.data))
             return super().forward(input, hx)
         self._update_flat_weights()
         directions = 2 if self.bidirectional else 1
-        batch = int(input.batch_sizes[0])
-        if hx is None:
-            hx = input.data.new_zeros(self.num_layers * directions, batch, self.hidden_size)
-        elif input.sorted_indices is not None:
+        if hx is not None and input.sorted_indices is not None:
             hx = hx.index_select(1, input.sorted_indices)
 
-        data, last = input.data, []
+        data, places = (input.data, None) if table is None else (table, input.data)
+        last = []
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(directions):
                 at = 4 * (layer * directions + direction)
                 weights = self._flat_weights[at : at + 4]
-                output, state = _Pass.apply(
-                    data, input.batch_sizes, hx[layer * directions + direction], *weights, direction == 1
-                )
+                first = None if hx is None else hx[layer * directions + direction]
+                output, state = _Pass.apply(data, places, input.batch_sizes, first, *weights, direction == 1)
                 outputs.append(output)
                 last.append(state)
-            data = outputs[0] if directions == 1 else torch.cat(outputs, dim=1)
+            data, places = outputs[0] if directions == 1 else torch.cat(outputs, dim=1), None
             if layer < self.num_layers - 1:
-                data = nn.functional.dropout(data, self.dropout, self.training)
+                data = dropout(data, self.dropout, self.training)
         hidden = torch.stack(last)
         if input.unsorted_indices is not None:
             hidden = hidden.index_select(1, input.unsorted_indices)
         return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), hidden
 
-    def _applies(self, input: Any) -> bool:
-        return (
-            self.training
-            and torch.is_grad_enabled()
-            and isinstance(input, PackedSequence)
-            and input.data.device.type == "cpu"
-            and input.data.dtype == torch.float32
-            and self.bias
-        )
+    def _applies(self, input: Any, table: Tensor | None) -> bool:
+        if not (self.training and torch.is_grad_enabled() and isinstance(input, PackedSequence) and self.bias):
+            return False
+        data = input.data if table is None else table
+        return data.device.type == "cpu" and data.dtype == torch.float32
 
 
 def without_some(weight: Tensor, share: float) -> Tensor:
     """W_h (3H, H), for r, z and n, without a share of its connections between two units; the others grow to make up.
 
-    A connection is kept or left out in all three parts. One random byte decides on it, which is quicker than drawing
-    floats, so `share` is rounded to 256ths.
+    A connection is kept or left out in all three parts.
     """
     size = weight.size(1)
-    threshold = round(256 * share)
-    words = torch.empty(-(-size * size // 8), dtype=torch.int64, device=weight.device).random_(-(1 << 63), None)
-    kept = words.view(torch.uint8)[: size * size].view(size, size) >= threshold
-    return (weight.view(3, size, size) * (kept * (256 / (256 - threshold)))).view(3 * size, size)
+    stay, growth = kept(size * size, share, weight.device)
+    return (weight.view(3, size, size) * (stay.view(size, size) * growth)).view(3 * size, size)
 
 
 class _Pass(torch.autograd.Function):
@@ -134,76 +133,91 @@ class _Pass(torch.autograd.Function):
     def forward(
         ctx: Any,
         data: Tensor,  # (N, I), step after step, in each the sequences that are still going on, longest first
+        places: Tensor | None,  # (N,) rows of `data`, which is (U, I) then
         batch_sizes: Tensor,  # how many those are
-        first: Tensor,  # (B, H)
+        first: Tensor | None,  # (B, H), or none for zeros, which are not multiplied then
         w_ih: Tensor,  # (3H, I), the parts r, z, n
         w_hh: Tensor,  # (3H, H)
         b_ih: Tensor,
         b_hh: Tensor,
         backward: bool,  # whether the sequences are read from their end
     ) -> tuple[Tensor, Tensor]:
-        """Returns every state (N, H) in the order of `data`, and the last of each sequence (B, H)."""
-        size = first.size(1)
-        steps = _steps(batch_sizes, backward)
+        """Returns every state (N, H) in the order of the steps, and the last of each sequence (B, H)."""
+        size, batch, real, rows_read = w_hh.size(1), int(batch_sizes[0]), int(batch_sizes.sum()), len(data)
+        steps = _steps(batch_sizes, backward, zero=first is None)
         narrow = torch.is_autocast_enabled("cpu")
         if narrow:
             data = nn.functional.pad(data, (0, 0, 0, rounded(len(data)) - len(data)))
             data, w_ih, w_hh, b_ih, b_hh = (part.bfloat16() for part in (data, w_ih, w_hh, b_ih, b_hh))
-        gates = torch.addmm(b_ih, data, w_ih.t()).float()  # (N, 3H), of the input yet; the state's share is added below
+            if places is not None:
+                places = nn.functional.pad(places, (0, rounded(real) - real))
+        gates = product(data, w_ih.t(), b_ih).float()  # (N, 3H), of the input yet; the state's share is added below
+        if places is not None:
+            gates = gates.index_select(0, places)
         rz, n = gates[:, : 2 * size], gates[:, 2 * size :]
-        real = int(batch_sizes.sum())
         before = _empty_but_zero_from(real, n)  # h of every step
         from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
         states = before.new_empty(real, size)
-        state = first.clone()
+        state = before.new_zeros(batch, size) if first is None else first.clone()
         recurrent = w_hh.t()
-        for start, end in steps:
+        added = aligned(batch, 3 * size, b_hh).copy_(b_hh)  # W_h h + b_h, where h is not zero
+        for start, end, known in steps:
             # sequences are sorted: those that go on at a step are the first rows
             rows = end - start
             h = before[start:end].copy_(state[:rows])
-            product = torch.addmm(b_hh, state.bfloat16() if narrow else h, recurrent)[:rows]  # (rows, 3H)
-            rz[start:end].add_(product[:, : 2 * size]).sigmoid_()
-            from_state[start:end] = product[:, 2 * size :]
+            if narrow:
+                added = torch.addmm(b_hh, state.bfloat16(), recurrent)
+            elif known:
+                torch.addmm(b_hh, h[:known], recurrent, out=added[:known])
+            rz[start:end].add_(added[:rows, : 2 * size]).sigmoid_()
+            from_state[start:end] = added[:rows, 2 * size :]
             n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).tanh_()
             torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])
             state[:rows] = states[start:end]
-        ctx.save_for_backward(data, w_ih, w_hh, gates, from_state, before)
-        ctx.steps, ctx.narrow = steps, narrow
+        ctx.save_for_backward(data, places, w_ih, w_hh, gates, from_state, before)
+        ctx.steps, ctx.rows, ctx.narrow, ctx.begins = steps, rows_read, narrow, first is not None
         return states, state
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_states: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of data, first, w_ih, w_hh, b_ih, b_hh."""
-        data, w_ih, w_hh, gates, from_state, before = ctx.saved_tensors
+        data, places, w_ih, w_hh, gates, from_state, before = ctx.saved_tensors
         real, (batch, size) = len(d_states), d_last.shape
-        r, z, n = gates[:real].view(real, 3, size).unbind(1)
+        r, z, n = gates[:real].unflatten(1, (3, size)).unbind(1)
         h = before[:real]
         # what a step's gates get of the gradient of its h', as far as the recurrence has no say in it
         d_n = torch.addcmul(n.new_ones(()), n, n, value=-1).mul_(1 - z)  # before tanh
-        share = torch.empty_like(gates[:real]).view(real, 3, size)
+        share = n.new_empty(real, 3, size)
         torch.mul(d_n, r, out=share[:, 2])
         torch.mul(share[:, 2], from_state[:real], out=share[:, 0]).mul_(1 - r)
         torch.sub(h, n, out=share[:, 1]).mul_(z).mul_(1 - z)
-        d_gates = _empty_but_zero_from(real, gates, data.dtype).view(-1, 3, size)  # of W_h h + b_h
+        d_gates = _empty_but_zero_from(real, gates, data.dtype).unflatten(1, (3, size))  # of W_h h + b_h
         d_after = torch.empty_like(d_states)  # of h'
         d_state = d_last.clone()
-        for start, end in reversed(ctx.steps):
+        for start, end, known in reversed(ctx.steps):
             rows = end - start
             d_h = torch.add(d_states[start:end], d_state[:rows], out=d_after[start:end])
             d_step = d_gates[start:end]
             if ctx.narrow:
                 d_step.copy_(d_h.unsqueeze(1) * share[start:end])
-                d_step = nn.functional.pad(d_step, (0, 0, 0, 0, 0, batch - rows))
+                through = nn.functional.pad(d_step.flatten(1), (0, 0, 0, batch - rows)) @ w_hh
             else:
                 torch.mul(d_h.unsqueeze(1), share[start:end], out=d_step)
-            through = (d_step.view(len(d_step), -1) @ w_hh)[:rows]
-            torch.addcmul(through, d_h, z[start:end], out=d_state[:rows])
-        flat = d_gates.view(len(data), -1)  # (N, 3H)
-        d_w_hh, d_b_hh = flat.t() @ before.to(data.dtype), flat.sum(0)
+                through = d_step[:known].flatten(1) @ w_hh
+            torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
+        flat = d_gates.flatten(1)  # (N, 3H)
+        # where all of a step's h are zero it has no part in the gradient of W_h
+        start, end, known = ctx.steps[0]
+        some = slice(None) if known or ctx.narrow else slice(end, None) if start == 0 else slice(start)
+        d_w_hh, d_b_hh = product(flat[some].t(), before[some].to(data.dtype)), flat.sum(0)
         torch.mul(d_after, d_n, out=share[:, 2])
         d_gates[:real, 2] = share[:, 2]  # now of W_i x + b_i, which r does not scale
-        gradients = ((flat @ w_ih)[:real], None, d_state, flat.t() @ data, d_w_hh, flat.sum(0), d_b_hh, None)
+        if places is not None:  # the sum over the places where a row was read, in float32
+            flat = share.new_zeros(len(data), 3 * size).index_add_(0, places, flat.float()).to(data.dtype)
+        d_data, d_w_ih, d_b_ih = product(flat, w_ih)[: ctx.rows], product(flat.t(), data), flat.sum(0)
+        d_first = d_state if ctx.begins else None
+        gradients = (d_data, None, None, d_first, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None)
         return tuple(None if gradient is None else gradient.float() for gradient in gradients)
 
 
@@ -214,8 +228,17 @@ def _empty_but_zero_from(row: int, like: Tensor, dtype: torch.dtype | None = Non
     return made
 
 
-def _steps(batch_sizes: Tensor, backward: bool) -> list[tuple[int, int]]:
-    """First and past-the-last row of each step in the packed data, in the order in which the steps are taken."""
+def _steps(batch_sizes: Tensor, backward: bool, *, zero: bool) -> list[tuple[int, int, int]]:
+    """First and past-the-last row of each step in the packed data, in the order in which the steps are taken.
+
+    And how many of these rows, which are the first, have a state before the step that is not zero, if all begin with
+    `zero`.
+    """
     ends = batch_sizes.cumsum(0).tolist()
-    steps = list(zip([0, *ends[:-1]], ends, strict=True))
-    return steps[::-1] if backward else steps
+    bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+    steps, known = [], 0
+    for start, end in bounds[::-1] if backward else bounds:
+        rows = end - start
+        steps.append((start, end, min(known, rows) if zero else rows))
+        known = rows
+    return steps

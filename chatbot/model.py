@@ -14,7 +14,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from .config import ModelConfig
 from .copying import CopyMechanism, with_copies
+from .dropout import Dropout, dropout
 from .gru import GRU, rounded
+from .products import Linear
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 
@@ -109,7 +111,7 @@ class Encoder(nn.Module):
     def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
+        self.dropout = Dropout(config.dropout if config.dropout_places == "all" else 0.0)
         self.reads_eos = config.tutorial_tokens
         self.gru = GRU(
             embedding.embedding_dim,
@@ -153,12 +155,22 @@ class Encoder(nn.Module):
         # by counting, for the lengths are on the CPU, and a move to the prompts' device would fix that in a trace
         return src.scatter(1, (src != PAD_ID).sum(dim=1, keepdim=True), EOS_ID), src_lengths + 1
 
-    def read(self, embedded: PackedSequence, batch: int) -> tuple[Tensor, Tensor]:
-        """Memory and hidden from the embedded prompts (real tokens, E), of which there are `batch`."""
-        data = self.dropout(embedded.data)
-        # given, for the default would be made on a device that a trace then holds as a constant
-        first = data.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
-        outputs, hidden = self.gru(embedded._replace(data=data), first)
+    def read(self, prompts: PackedSequence, batch: int, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Memory and hidden from the embedded prompts (real tokens, E), of which there are `batch`.
+
+        Args:
+            table: (U, E) embedded words, if what is packed are rows of it (real tokens,) int64. Dropout leaves out the
+                same of a word wherever it stands.
+        """
+        if table is None:
+            embedded = self.dropout(prompts.data)
+            prompts = prompts._replace(data=embedded)
+        else:
+            embedded = table = self.dropout(table)
+        # zeros are given, for the default would be made on a device that a trace then holds as a constant; training
+        # has none, for it need not multiply them
+        first = None if self.training else embedded.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
+        outputs, hidden = self.gru(prompts, first, table)
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
         forward, backward = outputs.chunk(2, dim=-1)
         return forward + backward, self.bridge(hidden)
@@ -171,8 +183,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         self.masks_padding = config.attention_mask
-        self.dropout = nn.Dropout(config.dropout)
-        self.output_dropout = nn.Dropout(config.dropout if config.dropout_places == "all" else 0.0)
+        self.dropout = Dropout(config.dropout)
+        self.drops_words = config.dropout_places == "all"
+        self.output_dropout = Dropout(config.dropout if config.dropout_places == "all" else 0.0)
         self.gru = GRU(
             embedding.embedding_dim,
             config.hidden_size,
@@ -186,8 +199,8 @@ class Decoder(nn.Module):
             "general": lambda: GeneralAttention(config.hidden_size),
             "concat": lambda: ConcatAttention(config.hidden_size),
         }[config.attention]()
-        self.concat = nn.Linear(2 * config.hidden_size, embedding.embedding_dim)
-        self.out = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
+        self.concat = Linear(2 * config.hidden_size, embedding.embedding_dim)
+        self.out = Linear(embedding.embedding_dim, embedding.num_embeddings)
         if config.tie_embeddings:
             self.out.weight = embedding.weight
         self.copying = CopyMechanism(config.hidden_size, embedding.embedding_dim) if config.copy_mechanism else None
@@ -211,13 +224,23 @@ class Decoder(nn.Module):
         return logits, hidden, weights
 
     def teacher_forced(
-        self, embedded: PackedSequence, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, source: Tensor
+        self,
+        replies: PackedSequence,
+        table: Tensor,
+        tgt_lengths: Tensor,
+        hidden: Tensor,
+        memory: Tensor,
+        source: Tensor,
     ) -> Tensor:
-        """From embedded replies (N, E), each behind SOS, to logits (N, V) at their real positions, row by row.
+        """From replies, each behind SOS, as packed rows (N,) of `table` (U, E), to logits (N, V), row by row.
 
-        The same as `forward` says of the padded replies, and nothing padded is worked on.
+        The same as `forward` says of the padded replies, and nothing padded is worked on. Dropout leaves out the same
+        of a word wherever it stands, or as the tutorial has it, other values at each place.
         """
-        packed, _ = self.gru(embedded._replace(data=self.dropout(embedded.data)), hidden)
+        if self.drops_words:
+            packed, _ = self.gru(replies, hidden, self.dropout(table))
+        else:
+            packed, _ = self.gru(replies._replace(data=self.dropout(table.index_select(0, replies.data))), hidden)
         states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, H)
         context, _ = self._attend(states, memory, source)
         real = real_positions(tgt_lengths, states.size(1)).to(states.device)
@@ -293,11 +316,17 @@ class Seq2Seq(nn.Module):
         src, src_lengths = self.encoder.ended(src, src_lengths)
         prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
         replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
-        # one look-up for both: each would fill a gradient of the whole embedding's size
-        embedded = self.encoder.embedding(torch.cat((prompts.data, replies.data)))
-        for_encoder, for_decoder = embedded.split((len(prompts.data), len(replies.data)))
-        memory, hidden = self.encoder.read(prompts._replace(data=for_encoder), src.size(0))
-        return self.decoder.teacher_forced(replies._replace(data=for_decoder), tgt_lengths, hidden, memory, src)
+        tokens = torch.cat((prompts.data, replies.data))
+        if tokens.device.type == "cpu":  # each word of the batch is looked up, and multiplied by the first W_i, once
+            words, places = tokens.unique(return_inverse=True)
+        else:  # how many words there are would have to be waited for
+            words, places = torch.arange(self.encoder.embedding.num_embeddings, device=tokens.device), tokens
+        table = self.encoder.embedding(words)  # (U, E)
+        for_encoder, for_decoder = places.split((len(prompts.data), len(replies.data)))
+        memory, hidden = self.encoder.read(prompts._replace(data=for_encoder), src.size(0), table)
+        return self.decoder.teacher_forced(
+            replies._replace(data=for_decoder), table, tgt_lengths, hidden, memory, src
+        )
 
     def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.

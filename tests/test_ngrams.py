@@ -17,7 +17,7 @@ from chatbot.distributed import Group
 from chatbot.errors import ChatbotError
 from chatbot.model import Seq2Seq
 from chatbot.ngrams import NgramModel
-from chatbot.optimization import batch_loss, soft_cross_entropy
+from chatbot.optimization import batch_loss, cross_entropy
 from chatbot.run import RunDirectory
 from chatbot.training import train
 from chatbot.vocabulary import EOS_ID, SOS_ID
@@ -170,7 +170,7 @@ def test_the_soft_loss_is_the_mean_of_both_by_their_shares() -> None:
     for share in (0.0, 0.3, 0.99):
         soft = smoothed(batch, model, share).soft
         assert soft is not None
-        loss, cost = soft_cross_entropy(logits, batch.targets, model.table().dense(soft))
+        loss, cost = cross_entropy(logits, batch.targets, model.table().dense(soft))
         torch.testing.assert_close(loss, (1 - share) * plain + share * against)
         torch.testing.assert_close(cost, plain.detach())
         assert not cost.requires_grad
@@ -209,11 +209,14 @@ def test_a_training_learns_from_them(
 ) -> None:
     seen: list[float] = []
 
-    def look(logits: torch.Tensor, targets: torch.Tensor, soft: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append(soft.gather(1, targets.unsqueeze(1)).mean().item())
-        return soft_cross_entropy(logits, targets, soft)
+    def look(
+        logits: torch.Tensor, targets: torch.Tensor, soft: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if soft is not None:
+            seen.append(soft.gather(1, targets.unsqueeze(1)).mean().item())
+        return cross_entropy(logits, targets, soft)
 
-    monkeypatch.setattr("chatbot.optimization.soft_cross_entropy", look)
+    monkeypatch.setattr("chatbot.optimization.cross_entropy", look)
     for share in (0.6, 0.0):
         settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share)
         config = dataclasses.replace(tiny, training=settings)
