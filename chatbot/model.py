@@ -316,17 +316,16 @@ class Seq2Seq(nn.Module):
         src, src_lengths = self.encoder.ended(src, src_lengths)
         prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
         replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
-        tokens = torch.cat((prompts.data, replies.data))
-        if tokens.device.type == "cpu":  # each word of the batch is looked up, and multiplied by the first W_i, once
-            words, places = tokens.unique(return_inverse=True)
-        else:  # how many words there are would have to be waited for
-            words, places = torch.arange(self.encoder.embedding.num_embeddings, device=tokens.device), tokens
-        table = self.encoder.embedding(words)  # (U, E)
-        for_encoder, for_decoder = places.split((len(prompts.data), len(replies.data)))
-        memory, hidden = self.encoder.read(prompts._replace(data=for_encoder), src.size(0), table)
-        return self.decoder.teacher_forced(
-            replies._replace(data=for_decoder), table, tgt_lengths, hidden, memory, src
-        )
+        if src.device.type == "cpu":  # each word is looked up, and multiplied by the first W_i, once a batch
+            (asked, places), (said, spots) = (part.data.unique(return_inverse=True) for part in (prompts, replies))
+            prompts, replies = prompts._replace(data=places), replies._replace(data=spots)
+            # one look-up for both: each would fill a gradient of the whole embedding's size
+            for_encoder, for_decoder = self.encoder.embedding(torch.cat((asked, said))).split((len(asked), len(said)))
+        else:  # how many different words there are would have to be waited for
+            every = torch.arange(self.encoder.embedding.num_embeddings, device=src.device)
+            for_encoder = for_decoder = self.encoder.embedding(every)
+        memory, hidden = self.encoder.read(prompts, src.size(0), for_encoder)
+        return self.decoder.teacher_forced(replies, for_decoder, tgt_lengths, hidden, memory, src)
 
     def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.
