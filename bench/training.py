@@ -3,12 +3,15 @@
     python bench/training.py [--corpus FOLDER] [--rounds 8] [--threads 1] [--device cuda]
         [--batch-sizes 256 1024] [--json FILE]
 
-Every variant takes the same batches of 64, and all but one are the tutorial's network: that one is the network that the
-default recipe trains, with a layer less in the encoder and with the copy mechanism. A round times one step of each
-variant in turn, and the table gives the median. Peak memory is that of a process that takes a few steps of the one
-variant (of a GPU's memory: what torch held). bf16 is left out where the processor does not multiply it. Without
-`--corpus` the pairs are random words in lengths as the tutorial's preparation has them. `--batch-sizes` times ours at
-other sizes too: in pairs/s, beside the tutorial's at 64.
+Every variant takes the same batches of 64. "ours" is the tutorial's network with its dropout and plain targets, so the
+same mathematics, tied (output layer and embedding are one matrix) or untied as the tutorial has it. Then come what the
+default recipe asks for besides (soft targets, more dropout, averaged weights), and the default recipe as it is, whose
+network has a layer less in the encoder and copies. A round times one step of each variant in turn, and the table gives
+the median. The product rate is that of one large product, whose time is compared with the products that a step needs:
+ours need fewer, for what words and first states of zero save is not multiplied (`chatbot.gru`). Peak memory is that of
+a process that takes a few steps of the one variant (of a GPU's memory: what torch held). bf16 is left out where the
+processor does not multiply it. Without `--corpus` the pairs are random words in lengths as the tutorial's preparation
+has them. `--batch-sizes` times ours at other sizes too: in pairs/s, beside the tutorial's at 64.
 """
 
 import argparse
@@ -44,7 +47,8 @@ from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 from chatbot.vocabulary import EOS_ID
 
 BATCH = 64
-UNTIED = "ours, fp32, untied"
+SIDE = 1536  # of the large product; a multiple of 8, for others are slower (`chatbot.products`)
+UNTIED, TIED, BF16 = "ours, fp32, untied", "ours, fp32", "ours, bf16"
 RECIPE = "ours, fp32, the default recipe's regularisation"  # more mathematics: soft targets, more dropout, averages
 DEFAULT = "ours, fp32, the default recipe"  # and another network
 COLUMNS = {
@@ -134,10 +138,12 @@ def main() -> None:
     rng = random.Random(0)
     made = {name: (maker(), batch) for name, (maker, batch) in makers.items()}
     times: dict[str, list[float]] = {name: [] for name in made}
-    operations, rates = [], []
+    operations: dict[bool, list[float]] = {True: [], False: []}  # with what ours saves, and without
+    rates = []
     for round in range(arguments.rounds + 1):
         batches = {batch: drawn(pairs, batch, rng) for batch in {batch for _, batch in made.values()}}
-        operations.append(floating_operations(batches[BATCH], size))
+        for saves, counts in operations.items():
+            counts.append(floating_operations(batches[BATCH], size, saves=saves))
         rates.append(product_rate(device))
         for name, (variant, batch) in made.items():
             synchronize(device)
@@ -149,11 +155,14 @@ def main() -> None:
     del made
     memory = {name: memory_in_a_process_of_its_own(name) for name in times}
     sizes = {name: batch for name, (_, batch) in makers.items()}
-    operations_of_a_batch, rate = statistics.mean(operations), statistics.median(rates)
+    rate = statistics.median(rates)
+    whole, saved = (statistics.mean(operations[saves]) for saves in (False, True))
     print(
-        f"{operations_of_a_batch / 1e9:.1f} GFLOP a batch of {BATCH}; products run at {rate / 1e9:.0f} GFLOP/s in fp32"
+        f"{whole / 1e9:.1f} GFLOP a batch of {BATCH}, of which ours does {saved / 1e9:.1f}; "
+        f"products run at {rate / 1e9:.0f} GFLOP/s in fp32"
     )
-    rows = report(times, sizes, memory, BATCH * rate / operations_of_a_batch)
+    same = dict.fromkeys((UNTIED, TIED, BF16), BATCH * rate / saved)
+    rows = report(times, sizes, memory, {"tutorial": BATCH * rate / whole, **same})
     print(results.table(rows, COLUMNS))
     name = (
         torch.cuda.get_device_name(device)
@@ -173,14 +182,14 @@ def variants(pairs: Counted, device: torch.device, more_sizes: list[int]) -> dic
     made: dict[str, tuple[Callable[[], Any], int]] = {
         "tutorial": (lambda: TutorialTraining(pairs.vocabulary_size, device), BATCH),
         UNTIED: (lambda: OurTraining(pairs, device, "fp32", {**same, "tie_embeddings": False}, plain), BATCH),
-        "ours, fp32": (lambda: OurTraining(pairs, device, "fp32", same, plain), BATCH),
+        TIED: (lambda: OurTraining(pairs, device, "fp32", same, plain), BATCH),
         RECIPE: (lambda: OurTraining(pairs, device, "fp32", network), BATCH),
         DEFAULT: (lambda: OurTraining(pairs, device, "fp32"), BATCH),
     }
     fastest = "fp32"
     if pick_precision("auto", device) == "bf16":
         fastest = "bf16"
-        made["ours, bf16"] = (lambda: OurTraining(pairs, device, "bf16", same, plain), BATCH)
+        made[BF16] = (lambda: OurTraining(pairs, device, "bf16", same, plain), BATCH)
     for batch in more_sizes:
         made[f"ours, {fastest}, {batch}"] = (lambda: OurTraining(pairs, device, fastest, same, plain), batch)
     return made
@@ -201,9 +210,9 @@ def memory_in_a_process_of_its_own(name: str) -> int:
 
 
 def report(
-    times: dict[str, list[float]], sizes: dict[str, int], memory: dict[str, int], bound: float
+    times: dict[str, list[float]], sizes: dict[str, int], memory: dict[str, int], bounds: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """A row for each variant; `bound` is the pairs a second that could be taken at the rate of one large product."""
+    """A row for each variant; `bounds` are the pairs a second that could be taken at the rate of one large product."""
     baseline = BATCH / statistics.median(times["tutorial"])
     return [
         {
@@ -212,8 +221,8 @@ def report(
             "milliseconds": 1000 * statistics.median(seconds),
             "pairs_per_second": sizes[name] / statistics.median(seconds),
             "ratio": sizes[name] / statistics.median(seconds) / baseline,
-            "bound": None if name == DEFAULT else bound,
-            "of_product_rate": None if name == DEFAULT else sizes[name] / statistics.median(seconds) / bound,
+            "bound": bounds.get(name),
+            "of_product_rate": sizes[name] / statistics.median(seconds) / bounds[name] if name in bounds else None,
             "peak_memory_mb": memory[name] / 1e6,
         }
         for name, seconds in times.items()
@@ -231,7 +240,7 @@ def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
             tutorial["pairs_per_second"],
             bound=row["bound"],
             memory=row["peak_memory_mb"],
-            note="another network" if row["variant"] == DEFAULT else "",
+            note={RECIPE: "more mathematics", DEFAULT: "another network"}.get(row["variant"], ""),
             baseline_memory=tutorial["peak_memory_mb"],
         )
         for row in others
@@ -260,25 +269,32 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
     return pairs, len(load_vocabulary(folder))
 
 
-def floating_operations(batch: list[Pair], vocabulary_size: int) -> float:
-    """Of the matrix products of one step on real tokens: six for each multiply-add, forward and both gradients."""
+def floating_operations(batch: list[Pair], vocabulary_size: int, *, saves: bool) -> float:
+    """Of the matrix products of one step on real tokens: six for each multiply-add, forward and both gradients.
+
+    Args:
+        saves: whether a word that stands in the prompts several times is multiplied once, and first states of zero not.
+    """
     gates = 3 * HIDDEN * HIDDEN
-    encoder = 2 * (2 * gates) + 2 * (3 * gates)  # two directions; the second layer reads both of the first
-    decoder = 4 * gates + 2 * HIDDEN * HIDDEN + HIDDEN * vocabulary_size
     prompts = sum(len(prompt) for prompt, _ in batch)
     replies = sum(len(reply) + 1 for _, reply in batch)
-    return 6.0 * (prompts * encoder + replies * decoder)
+    words = len({word for prompt, _ in batch for word in prompt}) if saves else prompts
+    states = prompts - len(batch) if saves else prompts
+    # two directions; the second layer reads both of the first
+    encoder = 2 * gates * (words + 2 * prompts + 2 * states)
+    decoder = (4 * gates + 2 * HIDDEN * HIDDEN + HIDDEN * vocabulary_size) * replies
+    return 6.0 * (encoder + decoder)
 
 
 def product_rate(device: torch.device) -> float:
     """Floating-point operations a second of a large fp32 product, now."""
-    a = torch.randn(1500, 1500, device=device)
+    a = torch.randn(SIDE, SIDE, device=device)
     a @ a
     synchronize(device)
     began = time.perf_counter()
     a @ a
     synchronize(device)
-    return 2 * 1500**3 / (time.perf_counter() - began)
+    return 2 * SIDE**3 / (time.perf_counter() - began)
 
 
 def synchronize(device: torch.device) -> None:

@@ -11,7 +11,7 @@ LEVELS = 1 << 16
 
 
 def kept(count: int, share: float, device: torch.device) -> tuple[Tensor, float]:
-    """Which of `count` values stay where a share from 0 to under 1 is left out, (count,) bool, and what they grow by."""
+    """Which of `count` values stay where a share under 1 is left out, (count,) bool, and what they grow by."""
     threshold = min(round(LEVELS * share), LEVELS - 1)
     words = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(1 << 63), None)
     return words.view(torch.int16)[:count] >= threshold - LEVELS // 2, LEVELS / (LEVELS - threshold)
@@ -30,4 +30,4 @@ def dropout(input: Tensor, share: float, training: bool) -> Tensor:
     if not training or not share or input.device.type != "cpu" or share == 1.0:
         return nn.functional.dropout(input, share, training)
     stay, growth = kept(input.numel(), share, input.device)
-    return input * (stay.view(input.shape) * growth)
+    return input * stay.view(input.shape).to(input.dtype).mul_(growth)

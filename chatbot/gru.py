@@ -2,14 +2,16 @@
 
 nn.GRU on a CPU forms the gradients of its weights step by step, a small product and an accumulation each time. Here
 the backward pass keeps what every step contributes and forms each weight's gradient in one product over all steps, and
-everything element-wise that does not depend on the recurrence is done for all steps at once.
+everything element-wise that does not depend on the recurrence is done for all steps at once. A word that stands in a
+batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and results lie where
+they are written fastest (`products`).
 
 Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state before it:
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)      n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
     z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)      h' = (1 - z) * n + z * h
 
-Shapes: N real tokens of a packed batch of B sequences, I input size, H hidden size.
+Shapes: N real tokens of a packed batch of B sequences, U different ones, I input size, H hidden size.
 
 Under `torch.autocast("cpu", torch.bfloat16)` the matrix products take bfloat16 operands (which AMX and AVX512-BF16
 multiply several times faster); states, gates and sums stay in float32. oneDNN, which multiplies them, compiles a kernel
@@ -57,7 +59,7 @@ class GRU(nn.GRU):
         """As nn.GRU.forward.
 
         Args:
-            table: (U, I) the vectors that are read, if `input` is packed int64 rows of it, (N,), and not packed vectors.
+            table: (U, I) the vectors that are read, if `input` holds int64 rows of it, (N,), and not the vectors.
         """
         with self.one_draw():
             return self._forward(input, hx, table)

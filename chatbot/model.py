@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from .config import ModelConfig
 from .copying import CopyMechanism, with_copies
-from .dropout import Dropout, dropout
+from .dropout import Dropout
 from .gru import GRU, rounded
 from .products import Linear
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID

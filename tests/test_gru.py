@@ -48,6 +48,41 @@ def test_outputs_and_gradients_are_those_of_nn_gru(
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("applies", [False, True])
+def test_rows_of_a_table_are_read_as_the_vectors_themselves(bidirectional: bool, applies: bool) -> None:
+    torch.manual_seed(0)
+    gru = GRU(3, 5, 2, bidirectional=bidirectional, batch_first=True)
+    gru.train(applies)
+    found = []
+    for reads_table in (False, True):
+        table = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        rows = pack_padded_sequence(torch.tensor([[0, 3, 0, 2], [3, 3, 2, 0]]), torch.tensor([4, 3]), batch_first=True)
+        if reads_table:
+            outputs, hidden = gru(rows, None, table)
+        else:
+            outputs, hidden = gru(rows._replace(data=table[rows.data]))
+        weights = torch.randn(outputs.data.shape, generator=torch.Generator().manual_seed(2))
+        gradients = torch.autograd.grad((outputs.data * weights).sum() + hidden.sum(), [table, *gru.parameters()])
+        assert not gradients[0][1].any(), "never read"
+        found.append([outputs.data, hidden, *gradients])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_no_first_state_is_one_of_zeros(bidirectional: bool, precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    gru = GRU(3, 5, 2, bidirectional=bidirectional, batch_first=True)
+    data, zeros = torch.randn(3, 4, 3), torch.zeros(2 * (1 + bidirectional), 3, 5)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        without, given_zeros = (results(gru, data, [4, 1, 3], first) for first in (None, zeros))
+    del given_zeros[3]  # the gradient of the zeros
+    for one, other in zip(without, given_zeros, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_it_is_used_in_training_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     apply = room._Pass.apply
@@ -79,7 +114,7 @@ def test_recurrent_dropout_is_the_same_in_both_passes(bidirectional: bool, monke
     data, whole = torch.randn(2, 4, 3), [parameter.clone() for parameter in gru.parameters()]
     found = []
     for applies in (True, False):
-        monkeypatch.setattr(GRU, "_applies", lambda self, input, applies=applies: applies)
+        monkeypatch.setattr(GRU, "_applies", lambda *_, applies=applies: applies)
         torch.manual_seed(1)
         found.append(results(gru, data, [4, 2], None))
     for one, other in zip(*found, strict=True):

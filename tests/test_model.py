@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from chatbot.config import ModelConfig
 from chatbot.dataset import collate
@@ -188,6 +189,40 @@ def test_dropout_that_the_tutorial_does_not_have_stays_off() -> None:
     model.scale_dropout(1.0)
     assert model.encoder.dropout.p == model.encoder.gru.dropout == model.decoder.output_dropout.p == 0
     assert model.decoder.dropout.p == model.decoder.gru.dropout == 0.4
+
+
+@pytest.mark.parametrize("places", ["all", "tutorial"])
+def test_a_word_loses_the_same_wherever_it_stands_but_not_in_the_tutorials_way(places: str) -> None:
+    model = network(embedding_size=50, dropout=0.5, dropout_places=places).train()
+    seen: list[torch.Tensor] = []
+
+    def look(gru: nn.Module, arguments: tuple[PackedSequence, torch.Tensor | None, torch.Tensor | None]) -> None:
+        packed, _, table = (*arguments, None)[:3]
+        seen.append(packed.data if table is None else table.index_select(0, packed.data))
+
+    for part in (model.encoder, model.decoder):
+        part.gru.register_forward_pre_hook(look)
+    prompt, reply = [5, 6, 5, 6, 5], [7, 8, 7, 8, 7]
+    batch = collate([(prompt, reply)])
+    model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    read, said = seen[0], seen[1][1:]  # SOS is read first
+    assert torch.equal(read[0], read[2])
+    assert torch.equal(read[1], read[3])
+    assert (read == 0).any() == (places == "all")
+    assert torch.equal(said[0], said[2]) == (places == "all")
+    assert (said == 0).any()
+
+
+def test_a_table_of_all_words_serves_as_well_as_one_of_the_batchs_words() -> None:
+    model, batch = network(), collate(PAIRS)
+    expected = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    # as on a GPU, where the words of a batch are not counted
+    prompts = pack_padded_sequence(batch.src, batch.src_lengths, batch_first=True)
+    replies = pack_padded_sequence(batch.tgt, batch.tgt_lengths, batch_first=True, enforce_sorted=False)
+    table = model.encoder.embedding(torch.arange(V))
+    memory, hidden = model.encoder.read(prompts, len(PAIRS), table)
+    found = model.decoder.teacher_forced(replies, table, batch.tgt_lengths, hidden, memory, batch.src)
+    torch.testing.assert_close(found, expected)
 
 
 def test_padding_costs_nothing_and_gets_no_gradient() -> None:

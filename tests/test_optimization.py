@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from chatbot.config import PRESETS, ModelConfig, TrainingConfig
 from chatbot.dataset import collate
 from chatbot.errors import ChatbotError
 from chatbot.model import Seq2Seq
-from chatbot.optimization import Optimizer, batch_loss, learning_rate, step_weights
+from chatbot.optimization import Optimizer, batch_loss, cross_entropy, learning_rate, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training
@@ -67,6 +68,20 @@ def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
     parts = [batch_loss(model, collate(pairs), settings, 11) for pairs in (PAIRS[:1], PAIRS[1:])]
     assert sum(part[0].item() for part in parts) == pytest.approx(whole[0].item())
     assert whole[1].item() == pytest.approx(11 * whole[0].item())
+
+
+def test_the_loss_and_its_gradient_are_those_of_torch() -> None:
+    torch.manual_seed(0)
+    logits = (5 * torch.randn(6, 9)).requires_grad_()
+    targets, soft = torch.tensor([0, 8, 3, 3, 1, 5]), torch.rand(6, 9).softmax(dim=1)
+    for given, expected_targets in ((None, targets), (soft, soft)):
+        expected = F.cross_entropy(logits, expected_targets, reduction="sum")
+        loss, cost = cross_entropy(logits, targets, given)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(cost, F.cross_entropy(logits, targets, reduction="sum"))
+        assert not cost.requires_grad
+        ours, theirs = (torch.autograd.grad(0.3 * value, logits)[0] for value in (loss, expected))
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_state_of_another_recipe_is_refused() -> None:

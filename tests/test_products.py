@@ -1,0 +1,59 @@
+"""Products into aligned rows are products: the results, gradients and state dict of torch's own."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import chatbot.products as room
+from chatbot.products import Linear, product
+
+
+@settings(deadline=None, max_examples=30)
+@given(sizes=st.tuples(*[st.integers(1, 20)] * 3), has_bias=st.booleans())
+def test_a_product_is_that_of_torch_in_aligned_rows(sizes: tuple[int, int, int], has_bias: bool) -> None:
+    rows, inner, columns = sizes
+    a, b, bias = torch.randn(rows, inner), torch.randn(columns, inner).t(), torch.randn(columns)
+    found = product(a, b, bias if has_bias else None)
+    torch.testing.assert_close(found, a @ b + bias if has_bias else a @ b)
+    assert found.stride() == (-(-columns // 8) * 8, 1)
+
+
+def test_other_dtypes_are_left_to_torch() -> None:
+    a, b = torch.randn(3, 5).double(), torch.randn(5, 7).double()
+    assert torch.equal(product(a, b), a @ b)
+    assert torch.equal(product(a, b, a[0, 0].expand(7)), torch.addmm(a[0, 0].expand(7), a, b))
+
+
+@settings(deadline=None, max_examples=20)
+@given(sizes=st.tuples(*[st.integers(1, 20)] * 3))
+def test_a_layer_has_the_outputs_and_gradients_of_nn_linear(sizes: tuple[int, int, int]) -> None:
+    rows, inner, columns = sizes
+    expected, fast = nn.Linear(inner, columns), Linear(inner, columns)
+    fast.load_state_dict(expected.state_dict())
+    input, weights = torch.randn(rows, inner), torch.randn(rows, columns)
+    found = []
+    for layer in (expected, fast):
+        leaf = input.clone().requires_grad_()
+        output = layer(leaf)
+        (output * weights).sum().backward()
+        found.append([output, leaf.grad, layer.weight.grad, layer.bias.grad])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one)
+
+
+def test_the_layer_is_faster_in_training_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    apply = room._Linear.apply
+    monkeypatch.setattr(room._Linear, "apply", lambda *arguments: calls.append(1) or apply(*arguments))
+    layer, input = Linear(3, 5), torch.randn(2, 3)
+    layer(input)
+    assert len(calls) == 1
+    with torch.no_grad():
+        layer(input)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(input).dtype == torch.bfloat16
+    layer(torch.randn(2, 4, 3))
+    layer.eval()(input)
+    assert len(calls) == 1
