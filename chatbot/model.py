@@ -16,7 +16,7 @@ from .config import ModelConfig
 from .copying import CopyMechanism, with_copies
 from .dropout import Dropout
 from .gru import GRU, rounded
-from .products import Linear
+from .products import Linear, looked_up
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 
@@ -93,22 +93,39 @@ class TutorialBridge(nn.Module):
         return hidden[: self.decoder_layers]
 
 
-class ScaledEmbedding(nn.Embedding):
+class Embedding(nn.Embedding):
+    """A vector for each word, whose weights the output layer may share."""
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Rows of the weights (..., E) -> what the network reads of these words."""
+        return rows
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (...) -> (..., E)"""
+        return self.read(super().forward(tokens))
+
+    def table(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """words (U,) -> (U, E) as `forward` has it, and the weights (V, E) for an output layer that shares them."""
+        rows, weight = looked_up(self.weight, words)
+        return self.read(rows), weight
+
+
+class ScaledEmbedding(Embedding):
     """Rows times the square root of their size.
 
     An output layer that shares the weights needs them small; what the network reads is of ordinary size again. On
     Cornell that halves the steps to a given perplexity (Vaswani et al. 2017, section 3.4, do the same).
     """
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (...) -> (..., E)"""
-        return super().forward(tokens) * self.embedding_dim**0.5
+    def read(self, rows: Tensor) -> Tensor:
+        """As `Embedding.read`."""
+        return rows * self.embedding_dim**0.5
 
 
 class Encoder(nn.Module):
     """Prompts to a memory to attend to and the decoder's first state."""
 
-    def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
+    def __init__(self, embedding: Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
         self.dropout = Dropout(config.dropout if config.dropout_places == "all" else 0.0)
@@ -179,7 +196,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Words so far to logits of the next, for T >= 1 words in one call: without input feeding nothing needs a loop."""
 
-    def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
+    def __init__(self, embedding: Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
         self.masks_padding = config.attention_mask
@@ -231,11 +248,13 @@ class Decoder(nn.Module):
         hidden: Tensor,
         memory: Tensor,
         source: Tensor,
+        shared: Tensor | None = None,
     ) -> Tensor:
         """From replies, each behind SOS, as packed rows (N,) of `table` (U, E), to logits (N, V), row by row.
 
         The same as `forward` says of the padded replies, and nothing padded is worked on. Dropout leaves out the same
-        of a word wherever it stands, or as the tutorial has it, other values at each place.
+        of a word wherever it stands, or as the tutorial has it, other values at each place. `shared` is what
+        `Embedding.table` gave as the weights, if they are the output layer's too.
         """
         if self.drops_words:
             packed, _ = self.gru(replies, hidden, self.dropout(table))
@@ -249,7 +268,7 @@ class Decoder(nn.Module):
             real = nn.functional.pad(real, (0, rounded(count) - count))
         rows, context = (part.flatten(0, 1).index_select(0, real) for part in (states, context))
         attentional = self._attentional(rows, context)
-        logits = self.out(attentional)[:count]
+        logits = self.out(attentional, shared)[:count]
         if self.copying is not None:
             real, batch, width = real[:count], states.size(0), states.size(1)
             padded = attentional.new_zeros(batch * width, attentional.size(1)).index_copy(0, real, attentional[:count])
@@ -285,7 +304,7 @@ class Seq2Seq(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
-        kind = ScaledEmbedding if config.scale_embeddings else nn.Embedding
+        kind = ScaledEmbedding if config.scale_embeddings else Embedding
         embedding = kind.from_pretrained(torch.empty(vocabulary_size, size), freeze=False)
         if not embedding.weight.is_meta:  # a meta tensor has nothing to draw, and would import torch's compiler for it
             # with tied embeddings unit variance, as nn.Embedding draws it, would give logits of variance `size`
@@ -316,16 +335,19 @@ class Seq2Seq(nn.Module):
         src, src_lengths = self.encoder.ended(src, src_lengths)
         prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
         replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
+        embedding = self.encoder.embedding
         if src.device.type == "cpu":  # each word is looked up, and multiplied by the first W_i, once a batch
             (asked, places), (said, spots) = (part.data.unique(return_inverse=True) for part in (prompts, replies))
             prompts, replies = prompts._replace(data=places), replies._replace(data=spots)
             # one look-up for both: each would fill a gradient of the whole embedding's size
-            for_encoder, for_decoder = self.encoder.embedding(torch.cat((asked, said))).split((len(asked), len(said)))
+            table, weight = embedding.table(torch.cat((asked, said)))
+            for_encoder, for_decoder = table.split((len(asked), len(said)))
         else:  # how many different words there are would have to be waited for
-            every = torch.arange(self.encoder.embedding.num_embeddings, device=src.device)
-            for_encoder = for_decoder = self.encoder.embedding(every)
+            table, weight = embedding.table(torch.arange(embedding.num_embeddings, device=src.device))
+            for_encoder = for_decoder = table
         memory, hidden = self.encoder.read(prompts, src.size(0), for_encoder)
-        return self.decoder.teacher_forced(replies, for_decoder, tgt_lengths, hidden, memory, src)
+        shared = weight if self.decoder.out.weight is embedding.weight else None
+        return self.decoder.teacher_forced(replies, for_decoder, tgt_lengths, hidden, memory, src, shared)
 
     def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.

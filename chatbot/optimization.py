@@ -68,7 +68,7 @@ class Optimizer:
         rate = learning_rate(self.settings, step)
         squares = []
         for parameters in self._clipped:
-            squares.append(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm) ** 2)
+            squares.append(clip(parameters, self.settings.clip_norm) ** 2)
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = rate * group["ratio"]
@@ -99,6 +99,14 @@ class Optimizer:
             )
         for part, state in zip(self._parts, states, strict=True):
             part.load_state_dict(state)
+
+
+def clip(parameters: list[nn.Parameter], most: float) -> Tensor:
+    """As nn.utils.clip_grad_norm_, but on a CPU, which need not wait to know, nothing is multiplied by 1."""
+    norm = nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+    if norm.device.type != "cpu" or not norm <= most:  # not a number: as clip_grad_norm_ has it
+        nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return norm
 
 
 def batch_loss(

@@ -30,12 +30,13 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 class Linear(nn.Linear):
     """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) float32 on a CPU."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """As nn.Linear.forward."""
+    def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
+        """As nn.Linear.forward; `weight` stands in for the layer's own, as `looked_up` gives it."""
+        weight = self.weight if weight is None else weight
         if self._applies(input):
-            result: Tensor = _Linear.apply(input, self.weight, self.bias)
+            result: Tensor = _Linear.apply(input, weight, self.bias)
             return result
-        return super().forward(input)
+        return nn.functional.linear(input, weight, self.bias)
 
     def _applies(self, input: Tensor) -> bool:
         return (
@@ -46,6 +47,29 @@ class Linear(nn.Linear):
             and input.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
         )
+
+
+def looked_up(weight: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """weight (V, E), rows (U,) -> those rows (U, E), and the whole of it, for one more use in the same pass.
+
+    What the parameter itself is used for twice has two gradients of its size, one of them nearly all zeros, which
+    autograd adds up in a third. The gradients of these two add up in place.
+    """
+    found, whole = _LookedUp.apply(weight, rows)
+    return found, whole
+
+
+class _LookedUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(rows)
+        return weight.index_select(0, rows), weight.view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_found: Tensor, d_whole: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        return d_whole.index_add_(0, rows, d_found), None
 
 
 class _Linear(torch.autograd.Function):

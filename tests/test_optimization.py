@@ -12,7 +12,7 @@ from chatbot.config import PRESETS, ModelConfig, TrainingConfig
 from chatbot.dataset import collate
 from chatbot.errors import ChatbotError
 from chatbot.model import Seq2Seq
-from chatbot.optimization import Optimizer, batch_loss, cross_entropy, learning_rate, step_weights
+from chatbot.optimization import Optimizer, batch_loss, clip, cross_entropy, learning_rate, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training
@@ -82,6 +82,18 @@ def test_the_loss_and_its_gradient_are_those_of_torch() -> None:
         assert not cost.requires_grad
         ours, theirs = (torch.autograd.grad(0.3 * value, logits)[0] for value in (loss, expected))
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("size", [0.1, 10.0, float("inf"), float("nan")])
+def test_gradients_are_cut_as_torch_cuts_them(size: float) -> None:
+    found = []
+    for cut in (clip, torch.nn.utils.clip_grad_norm_):
+        parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in "abc"]
+        parameters[0].grad, parameters[1].grad = torch.tensor([0.1, -0.2, size]), torch.tensor([0.3, 0.0, 0.1])
+        norm = cut(parameters, 1.0)
+        assert parameters[2].grad is None
+        found.append([norm, parameters[0].grad, parameters[1].grad])
+    torch.testing.assert_close(*found, equal_nan=True)
 
 
 def test_a_state_of_another_recipe_is_refused() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import chatbot.products as room
-from chatbot.products import Linear, product
+from chatbot.products import Linear, looked_up, product
 
 
 @settings(deadline=None, max_examples=30)
@@ -57,3 +57,17 @@ def test_the_layer_is_faster_in_training_and_only_there(monkeypatch: pytest.Monk
     layer(torch.randn(2, 4, 3))
     layer.eval()(input)
     assert len(calls) == 1
+
+
+def test_what_is_looked_up_has_the_gradient_of_both_uses() -> None:
+    weight, rows = torch.randn(6, 4, requires_grad=True), torch.tensor([5, 0, 2])
+    some, whole = torch.randn(3, 4), torch.randn(6, 4)
+    expected = torch.autograd.grad((weight[rows] * some).sum() + (weight * whole).tanh().sum(), weight)
+    found, again = looked_up(weight, rows)
+    assert torch.equal(found, weight[rows])
+    assert torch.equal(again, weight)
+    total = (found * some).sum() + (again * whole).tanh().sum()
+    torch.testing.assert_close(torch.autograd.grad(total, weight), expected)
+    found, _ = looked_up(weight, rows)
+    (alone,) = torch.autograd.grad((found * some).sum(), weight)
+    torch.testing.assert_close(alone, torch.zeros(6, 4).index_copy(0, rows, some))
