@@ -129,7 +129,7 @@ def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     mask = (np.uint64(1) << half) - np.uint64(1)
     keys = rng.integers(1 << 64, size=6, dtype=np.uint64)
     found = places.astype(np.uint64)
-    beyond = np.ones(len(found), bool)
+    beyond: np.ndarray = np.ones(len(found), bool)
     while beyond.any():
         left, right = found[beyond] >> half, found[beyond] & mask
         for key in keys:
