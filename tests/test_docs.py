@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatbot import __main__ as door
+from chatbot.arguments import parser
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
@@ -63,7 +64,7 @@ def test_no_variable_of_make_reaches_the_commands_of_the_pages() -> None:
 
 
 def verbs() -> set[str]:
-    actions = door._parser()._subparsers._group_actions  # type: ignore[union-attr]
+    actions = parser(door.VERBS)._subparsers._group_actions  # type: ignore[union-attr]
     return set(actions[0].choices)
 
 
@@ -71,8 +72,8 @@ def flags() -> set[str]:
     """Every flag of the program, the benches, the C++ client; those of pip and torchrun that are used."""
     sources = [*ROOT.glob("bench/*.py"), ROOT / "cpp" / "chatbot.cpp"]
     known = {flag for path in sources for flag in re.findall(r'"(--[a-z-]+)', path.read_text())}
-    for parser in door._parser()._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
-        known |= set(parser._option_string_actions)
+    for verb in parser(door.VERBS)._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
+        known |= set(verb._option_string_actions)
     known |= {"--version", "--no-deps"}  # the parser's own; pip's
     return known | {"--nnodes", "--nproc-per-node", "--max-restarts", "--rdzv-backend", "--rdzv-endpoint"}  # torchrun's
 
@@ -94,9 +95,9 @@ def test_every_command_is_one_that_is_understood(command: str) -> None:
             assert set(given) <= set(re.findall(r"\$\((?:if \$\()?([A-Z]+)\)", MAKEFILE))
             if target in verbs():
                 run = {"train": ["--run", "x"], "prepare": []}.get(target, ["x"]) if "RUN" in given else []
-                door._parser().parse_args([target, *run, *shlex.split(given.get("ARGS", ""))])
+                parser(door.VERBS).parse_args([target, *run, *shlex.split(given.get("ARGS", ""))])
         elif words[0].split("/")[-1] == "chatbot" and not words[0].startswith("cpp/") and "--version" not in words:
-            door._parser().parse_args(words[1:])
+            parser(door.VERBS).parse_args(words[1:])
         elif words[0] == "python" and words[1] != "-m":
             assert (ROOT / words[1]).is_file()
 

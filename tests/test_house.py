@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
-    {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption"},
+    {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption", "products", "dropout"},
     {
         "gru",
         "copying",
@@ -25,7 +25,8 @@ FLOORS = (
         "flags",
     }
     | {"spelling", "manifest", "quantization"},
-    {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"},
+    {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"}
+    | {"arguments"},
     {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization", "bundle", "operators"},
     {"run"},
     {"export", "exchange", "journal", "corpus", "lineage"},

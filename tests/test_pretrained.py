@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.__main__ import _parser, main
+from chatbot.__main__ import VERBS, main
+from chatbot.arguments import parser
 from chatbot.bot import Chatbot
 from chatbot.config import DECODINGS, Config, DecodingConfig
 from chatbot.export import export, load_bundle
@@ -42,7 +43,7 @@ def test_its_card_tells_how_it_was_trained() -> None:
     """Today's defaults are not those of then: what differs stands in the command."""
     command = re.search(r"`chatbot (train .*?)`", (BOX.path / "MODEL_CARD.md").read_text())
     assert command
-    told = from_flags(_parser().parse_args(shlex.split(command[1])))
+    told = from_flags(parser(VERBS).parse_args(shlex.split(command[1])))
     assert dataclasses.replace(told, decoding=DecodingConfig()) == dataclasses.replace(
         Config.load(BOX.config, over=Config()), decoding=DecodingConfig()
     )
