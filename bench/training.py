@@ -98,7 +98,8 @@ class OurTraining:
         self.device, self.ngrams = device, pairs.ngrams
         self.table = self.ngrams.table().to(device) if self.config.training.ngram_smoothing else None
         self.model = Seq2Seq(self.config.model, pairs.vocabulary_size).to(device).train()
-        self.averaged, self.steps = copy.deepcopy(self.model), 0
+        self.averaged = copy.deepcopy(self.model) if self.config.training.weight_averaging else None
+        self.steps = 0
         self.optimizer = Optimizer(self.model, self.config.training)
 
     def step(self, pairs: list[Pair]) -> torch.Tensor:
@@ -112,7 +113,7 @@ class OurTraining:
         loss.backward()
         self.optimizer.step(self.steps)
         self.steps += 1
-        if self.config.training.weight_averaging and self.steps % AVERAGE_EVERY == 0:
+        if self.averaged is not None and self.steps % AVERAGE_EVERY == 0:
             average(self.averaged, self.model, self.config.training.weight_averaging, self.steps)
         return loss.detach()
 

@@ -4,7 +4,7 @@ nn.GRU on a CPU forms the gradients of its weights step by step, a small product
 the backward pass keeps what every step contributes and forms each weight's gradient in one product over all steps, and
 everything element-wise that does not depend on the recurrence is done for all steps at once. A word that stands in a
 batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and results lie where
-they are written fastest (`products`).
+they are written fastest (`products`). (In bfloat16, below, first states are multiplied as others are.)
 
 Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state before it:
 
@@ -59,7 +59,7 @@ class GRU(nn.GRU):
         """As nn.GRU.forward.
 
         Args:
-            table: (U, I) the vectors that are read, if `input` holds int64 rows of it, (N,), and not the vectors.
+            table: (U, I) the vectors that are read, if `input`, packed, holds int64 rows of it and not the vectors.
         """
         with self.one_draw():
             return self._forward(input, hx, table)
@@ -160,7 +160,7 @@ class _Pass(torch.autograd.Function):
         before = _empty_but_zero_from(real, n)  # h of every step
         from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
         states = before.new_empty(real, size)
-        state = before.new_zeros(batch, size) if first is None else first.clone()
+        state = before.new_zeros(batch, size) if first is None else first.to(before.dtype, copy=True)
         recurrent = w_hh.t()
         added = aligned(batch, 3 * size, b_hh).copy_(b_hh)  # W_h h + b_h, where h is not zero
         for start, end, known in steps:
@@ -177,7 +177,7 @@ class _Pass(torch.autograd.Function):
             torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])
             state[:rows] = states[start:end]
         ctx.save_for_backward(data, places, w_ih, w_hh, gates, from_state, before)
-        ctx.steps, ctx.rows, ctx.narrow, ctx.begins = steps, rows_read, narrow, first is not None
+        ctx.steps, ctx.rows, ctx.narrow = steps, rows_read, narrow
         return states, state
 
     @staticmethod
@@ -218,7 +218,7 @@ class _Pass(torch.autograd.Function):
         if places is not None:  # the sum over the places where a row was read, in float32
             flat = share.new_zeros(len(data), 3 * size).index_add_(0, places, flat.float()).to(data.dtype)
         d_data, d_w_ih, d_b_ih = product(flat, w_ih)[: ctx.rows], product(flat.t(), data), flat.sum(0)
-        d_first = d_state if ctx.begins else None
+        d_first = d_state if ctx.needs_input_grad[3] else None
         gradients = (d_data, None, None, d_first, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None)
         return tuple(None if gradient is None else gradient.float() for gradient in gradients)
 

@@ -173,21 +173,12 @@ class Encoder(nn.Module):
         return src.scatter(1, (src != PAD_ID).sum(dim=1, keepdim=True), EOS_ID), src_lengths + 1
 
     def read(self, prompts: PackedSequence, batch: int, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Memory and hidden from the embedded prompts (real tokens, E), of which there are `batch`.
-
-        Args:
-            table: (U, E) embedded words, if what is packed are rows of it (real tokens,) int64. Dropout leaves out the
-                same of a word wherever it stands.
-        """
-        if table is None:
-            embedded = self.dropout(prompts.data)
-            prompts = prompts._replace(data=embedded)
-        else:
-            embedded = table = self.dropout(table)
+        """Memory and hidden from `batch` prompts: embedded (real tokens, E), or rows of `table` (`some_left_out`)."""
+        prompts, table = some_left_out(prompts, table, self.dropout)
         # zeros are given, for the default would be made on a device that a trace then holds as a constant; training
         # has none, for it need not multiply them
-        first = None if self.training else embedded.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
-        outputs, hidden = self.gru(prompts, first, table)
+        zeros = None if self.training else prompts.data.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
+        outputs, hidden = self.gru(prompts, zeros, table)
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
         forward, backward = outputs.chunk(2, dim=-1)
         return forward + backward, self.bridge(hidden)
@@ -243,23 +234,23 @@ class Decoder(nn.Module):
     def teacher_forced(
         self,
         replies: PackedSequence,
-        table: Tensor,
         tgt_lengths: Tensor,
         hidden: Tensor,
         memory: Tensor,
         source: Tensor,
+        table: Tensor | None = None,
         shared: Tensor | None = None,
     ) -> Tensor:
-        """From replies, each behind SOS, as packed rows (N,) of `table` (U, E), to logits (N, V), row by row.
+        """From replies, each behind SOS, to logits (N, V) at their real positions, row by row.
 
-        The same as `forward` says of the padded replies, and nothing padded is worked on. Dropout leaves out the same
-        of a word wherever it stands, or as the tutorial has it, other values at each place. `shared` is what
-        `Embedding.table` gave as the weights, if they are the output layer's too.
+        The same as `forward` says of the padded replies, and nothing padded is worked on.
+
+        Args:
+            replies: embedded words (N, E), or rows of `table` (`some_left_out`).
+            shared: the weights that `Embedding.table` gave, if they are the output layer's too.
         """
-        if self.drops_words:
-            packed, _ = self.gru(replies, hidden, self.dropout(table))
-        else:
-            packed, _ = self.gru(replies._replace(data=self.dropout(table.index_select(0, replies.data))), hidden)
+        replies, table = some_left_out(replies, table, self.dropout, by_word=self.drops_words)
+        packed, _ = self.gru(replies, hidden, table)
         states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, H)
         context, _ = self._attend(states, memory, source)
         real = real_positions(tgt_lengths, states.size(1)).to(states.device)
@@ -291,6 +282,21 @@ class Decoder(nn.Module):
     def _attentional(self, states: Tensor, context: Tensor) -> Tensor:
         """states (..., H), context (..., H) -> Luong's attentional state h~ (..., E), equation 5."""
         return self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
+
+
+def some_left_out(
+    words: PackedSequence, table: Tensor | None, dropout: Dropout, *, by_word: bool = True
+) -> tuple[PackedSequence, Tensor | None]:
+    """What a GRU reads of embedded words, (real tokens, E), or of rows (real tokens,) of `table` (U, E).
+
+    Of a table dropout leaves out the same of a word wherever it stands, so that it need be multiplied only once; other
+    values at each place without `by_word`, which is the tutorial's way.
+    """
+    if table is None:
+        return words._replace(data=dropout(words.data)), None
+    if by_word:
+        return words, dropout(table)
+    return words._replace(data=dropout(table.index_select(0, words.data))), None
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:
@@ -336,18 +342,21 @@ class Seq2Seq(nn.Module):
         prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
         replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
         embedding = self.encoder.embedding
-        if src.device.type == "cpu":  # each word is looked up, and multiplied by the first W_i, once a batch
+        shared: Tensor | None = None
+        tables: tuple[Tensor | None, ...] = (None, None)
+        # one look-up for both: each would fill a gradient of the whole embedding's size
+        if self.training and src.device.type == "cpu":
+            # each word is looked up, and multiplied by the first W_i, once; a GPU would wait to know how many there are
             (asked, places), (said, spots) = (part.data.unique(return_inverse=True) for part in (prompts, replies))
-            prompts, replies = prompts._replace(data=places), replies._replace(data=spots)
-            # one look-up for both: each would fill a gradient of the whole embedding's size
-            table, weight = embedding.table(torch.cat((asked, said)))
-            for_encoder, for_decoder = table.split((len(asked), len(said)))
-        else:  # how many different words there are would have to be waited for
-            table, weight = embedding.table(torch.arange(embedding.num_embeddings, device=src.device))
-            for_encoder = for_decoder = table
-        memory, hidden = self.encoder.read(prompts, src.size(0), for_encoder)
-        shared = weight if self.decoder.out.weight is embedding.weight else None
-        return self.decoder.teacher_forced(replies, for_decoder, tgt_lengths, hidden, memory, src, shared)
+            words, weight = embedding.table(torch.cat((asked, said)))
+            tables = words.split((len(asked), len(said)))
+            shared = weight if self.decoder.out.weight is embedding.weight else None
+        else:
+            words = embedding(torch.cat((prompts.data, replies.data)))
+            places, spots = words.split((len(prompts.data), len(replies.data)))
+        prompts, replies = prompts._replace(data=places), replies._replace(data=spots)
+        memory, hidden = self.encoder.read(prompts, src.size(0), tables[0])
+        return self.decoder.teacher_forced(replies, tgt_lengths, hidden, memory, src, tables[1], shared)
 
     def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.

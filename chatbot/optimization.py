@@ -135,8 +135,8 @@ def batch_loss(
             logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
         else:
             logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-    if settings.loss == "tokens" or batch.soft:
-        soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
+    soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
+    if settings.loss == "tokens" or soft is not None:
         loss, cost = cross_entropy(logits.float(), batch.targets, soft)
         return loss / tokens, cost
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
@@ -165,7 +165,7 @@ class _CrossEntropy(torch.autograd.Function):
         cost = -log_probabilities.gather(1, targets.unsqueeze(1)).sum()
         ctx.save_for_backward(log_probabilities, targets, soft)
         ctx.mark_non_differentiable(cost)
-        return (cost.clone() if soft is None else -torch.dot(soft.flatten(), log_probabilities.flatten())), cost
+        return (cost.clone() if soft is None else -torch.linalg.vecdot(soft, log_probabilities).sum()), cost
 
     @staticmethod
     @once_differentiable

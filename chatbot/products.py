@@ -28,7 +28,10 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) float32 on a CPU."""
+    """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) float32 on a CPU.
+
+    What it gives there is a view, which autograd does not let be changed in place.
+    """
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
         """As nn.Linear.forward; `weight` stands in for the layer's own, as `looked_up` gives it."""
@@ -42,6 +45,7 @@ class Linear(nn.Linear):
         return (
             self.training
             and torch.is_grad_enabled()
+            and self.bias is not None
             and input.dim() == 2
             and input.device.type == "cpu"
             and input.dtype == torch.float32
@@ -53,7 +57,8 @@ def looked_up(weight: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """weight (V, E), rows (U,) -> those rows (U, E), and the whole of it, for one more use in the same pass.
 
     What the parameter itself is used for twice has two gradients of its size, one of them nearly all zeros, which
-    autograd adds up in a third. The gradients of these two add up in place.
+    autograd adds up in a third. The gradients of these two add up in place: in that of the whole, which nobody else may
+    hold, as nobody does where its one use is a product.
     """
     found, whole = _LookedUp.apply(weight, rows)
     return found, whole
@@ -80,6 +85,11 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         input, weight = ctx.saved_tensors
-        return product(d_output, weight), product(d_output.t(), input), d_output.sum(0)
+        wanted = ctx.needs_input_grad
+        return (
+            product(d_output, weight) if wanted[0] else None,
+            product(d_output.t(), input) if wanted[1] else None,
+            d_output.sum(0) if wanted[2] else None,
+        )

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from chatbot.config import ModelConfig
 from chatbot.dataset import collate
@@ -213,16 +213,21 @@ def test_a_word_loses_the_same_wherever_it_stands_but_not_in_the_tutorials_way(p
     assert (said == 0).any()
 
 
-def test_a_table_of_all_words_serves_as_well_as_one_of_the_batchs_words() -> None:
-    model, batch = network(), collate(PAIRS)
-    expected = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
-    # as on a GPU, where the words of a batch are not counted
-    prompts = pack_padded_sequence(batch.src, batch.src_lengths, batch_first=True)
-    replies = pack_padded_sequence(batch.tgt, batch.tgt_lengths, batch_first=True, enforce_sorted=False)
-    table = model.encoder.embedding(torch.arange(V))
-    memory, hidden = model.encoder.read(prompts, len(PAIRS), table)
-    found = model.decoder.teacher_forced(replies, table, batch.tgt_lengths, hidden, memory, batch.src)
-    torch.testing.assert_close(found, expected)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("places", ["all", "tutorial"])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_what_is_trained_on_tables_of_words_is_what_is_scored_word_by_word(
+    tied: bool, places: str, scaled: bool
+) -> None:
+    model = network(tie_embeddings=tied, dropout_places=places, scale_embeddings=scaled, dropout=0.0)
+    batch, found = collate(PAIRS), []
+    for trains in (True, False):  # where it does not train it takes the way of a GPU
+        model.train(trains)
+        logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+        weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
+        found.append([logits, *torch.autograd.grad((logits * weights).sum(), list(model.parameters()))])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_padding_costs_nothing_and_gets_no_gradient() -> None:

@@ -43,6 +43,17 @@ def test_a_layer_has_the_outputs_and_gradients_of_nn_linear(sizes: tuple[int, in
         torch.testing.assert_close(other, one)
 
 
+def test_a_layer_without_biases_and_a_frozen_one_train_too() -> None:
+    input = torch.randn(4, 3, requires_grad=True)
+    bare = Linear(3, 5, bias=False)
+    bare(input).sum().backward()
+    assert bare.weight.grad is not None
+    frozen = Linear(3, 5).requires_grad_(False)
+    frozen(input).sum().backward()
+    assert frozen.weight.grad is None
+    assert frozen.bias.grad is None
+
+
 def test_the_layer_is_faster_in_training_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     apply = room._Linear.apply
