@@ -3,8 +3,8 @@
 nn.GRU on a CPU forms the gradients of its weights step by step, a small product and an accumulation each time. Here
 the backward pass keeps what every step contributes and forms each weight's gradient in one product over all steps, and
 everything element-wise that does not depend on the recurrence is done for all steps at once. A word that stands in a
-batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and results lie where
-they are written fastest (`products`). (In bfloat16, below, first states are multiplied as others are.)
+batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and large products are
+made in blocks (`products`). (In bfloat16, below, first states are multiplied as others are.)
 
 Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state before it:
 
@@ -30,7 +30,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 from .dropout import dropout, kept
-from .products import aligned, product
+from .products import product
 
 ROUND = 64
 # cuDNN's, about weights that were made a moment ago (`GRU.one_draw`) and so do not lie side by side
@@ -162,7 +162,7 @@ class _Pass(torch.autograd.Function):
         states = before.new_empty(real, size)
         state = before.new_zeros(batch, size) if first is None else first.to(before.dtype, copy=True)
         recurrent = w_hh.t()
-        added = aligned(batch, 3 * size, b_hh).copy_(b_hh)  # W_h h + b_h, where h is not zero
+        added = b_hh.repeat(batch, 1)  # W_h h + b_h, and b_h where h is zero
         for start, end, known in steps:
             # sequences are sorted: those that go on at a step are the first rows
             rows = end - start
@@ -186,7 +186,7 @@ class _Pass(torch.autograd.Function):
         """Gradients of data, first, w_ih, w_hh, b_ih, b_hh."""
         data, places, w_ih, w_hh, gates, from_state, before = ctx.saved_tensors
         real, (batch, size) = len(d_states), d_last.shape
-        r, z, n = gates[:real].unflatten(1, (3, size)).unbind(1)
+        r, z, n = gates[:real].view(real, 3, size).unbind(1)
         h = before[:real]
         # what a step's gates get of the gradient of its h', as far as the recurrence has no say in it
         d_n = torch.addcmul(n.new_ones(()), n, n, value=-1).mul_(1 - z)  # before tanh

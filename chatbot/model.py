@@ -259,7 +259,9 @@ class Decoder(nn.Module):
             real = nn.functional.pad(real, (0, rounded(count) - count))
         rows, context = (part.flatten(0, 1).index_select(0, real) for part in (states, context))
         attentional = self._attentional(rows, context)
-        logits = self.out(attentional, shared)[:count]
+        logits = self.out(attentional, shared)
+        if len(logits) > count:  # or the slice would cost its gradient two passes
+            logits = logits[:count]
         if self.copying is not None:
             real, batch, width = real[:count], states.size(0), states.size(1)
             padded = attentional.new_zeros(batch * width, attentional.size(1)).index_copy(0, real, attentional[:count])

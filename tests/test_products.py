@@ -1,4 +1,4 @@
-"""Products into aligned rows are products: the results, gradients and state dict of torch's own."""
+"""Products in blocks are products: the results, gradients and state dict of torch's own."""
 
 import pytest
 import torch
@@ -9,15 +9,29 @@ from torch import nn
 import chatbot.products as room
 from chatbot.products import Linear, looked_up, product
 
+SIDES = st.one_of(st.integers(1, 20), st.integers(505, 1100))  # blocks are made from 512 on
 
-@settings(deadline=None, max_examples=30)
-@given(sizes=st.tuples(*[st.integers(1, 20)] * 3), has_bias=st.booleans())
-def test_a_product_is_that_of_torch_in_aligned_rows(sizes: tuple[int, int, int], has_bias: bool) -> None:
-    rows, inner, columns = sizes
-    a, b, bias = torch.randn(rows, inner), torch.randn(columns, inner).t(), torch.randn(columns)
+
+@settings(deadline=None, max_examples=40)
+@given(rows=SIDES, inner=st.integers(0, 20), columns=SIDES, has_bias=st.booleans(), transposed=st.booleans())
+def test_a_product_is_that_of_torch(rows: int, inner: int, columns: int, has_bias: bool, transposed: bool) -> None:
+    a = torch.randn(inner, rows).t() if transposed else torch.randn(rows, inner)
+    b, bias = torch.randn(columns, inner).t(), torch.randn(columns)
     found = product(a, b, bias if has_bias else None)
-    torch.testing.assert_close(found, a @ b + bias if has_bias else a @ b)
-    assert found.stride() == (-(-columns // 8) * 8, 1)
+    torch.testing.assert_close(found, a @ b + bias if has_bias else a @ b, rtol=1e-4, atol=1e-5)
+    assert found.is_contiguous()
+
+
+@pytest.mark.parametrize("shape", [(1500, 500), (400, 1500), (700, 7)])
+def test_large_products_are_made_in_blocks(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    multiply = room.multiply
+    monkeypatch.setattr(room, "multiply", lambda *arguments: calls.append(1) or multiply(*arguments))
+    product(torch.randn(shape[0], 3), torch.randn(3, shape[1]))
+    assert len(calls) == -(-max(shape) // 256)
+    product(torch.randn(1500, 3), torch.randn(3, 504))
+    product(torch.randn(512, 3), torch.randn(3, 500))
+    assert len(calls) == -(-max(shape) // 256), "rows that are aligned, or too few"
 
 
 def test_other_dtypes_are_left_to_torch() -> None:
