@@ -121,9 +121,16 @@ def test_generated_files_are_a_corpus_of_the_cornell_format(tmp_path: Path) -> N
 
 
 def test_the_operations_of_a_step_grow_with_the_words_and_not_with_padding() -> None:
-    one = training.floating_operations([([5], [5, 6])], 100)
-    longer = training.floating_operations([([5], [5, 6]), ([5, 6, 7], [5] * 6)], 100)
-    assert longer == training.floating_operations([([5, 6, 7], [5] * 6)], 100) + one
+    def operations(*batch: tuple[list[int], list[int]], saves: bool = False) -> float:
+        return training.floating_operations(list(batch), 100, saves=saves)
+
+    short, long = ([5], [5, 6]), ([5, 6, 7], [5] * 6)
+    assert operations(short, long) == operations(long) + operations(short)
+    # of words that are all different only the first states are saved, two layers and directions of one a prompt
+    states = 6.0 * 4 * 3 * training.HIDDEN**2
+    assert operations(long, saves=True) == operations(long) - states
+    word = 6.0 * 2 * 3 * training.HIDDEN**2  # two directions of the first layer
+    assert operations(short, long, saves=True) == operations(short, long) - 2 * states - word
 
 
 @pytest.mark.slow
