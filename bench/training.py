@@ -40,7 +40,8 @@ sys.path.insert(0, str(results.ROOT))
 
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate, smoothed
-from chatbot.distributed import peak_memory, pick_precision
+from chatbot.distributed import pick_precision
+from chatbot.memory import peak_memory
 from chatbot.model import Seq2Seq
 from chatbot.ngrams import NgramModel
 from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss

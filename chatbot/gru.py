@@ -3,8 +3,8 @@
 nn.GRU on a CPU forms the gradients of its weights step by step, a small product and an accumulation each time. Here
 the backward pass keeps what every step contributes and forms each weight's gradient in one product over all steps, and
 everything element-wise that does not depend on the recurrence is done for all steps at once. A word that stands in a
-batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and large products are
-made in blocks (`products`). (In bfloat16, below, first states are multiplied as others are.)
+batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and products are
+written where that is fast (`products`). (In bfloat16, below, first states are multiplied as others are.)
 
 Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state before it:
 
@@ -30,7 +30,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 from .dropout import dropout, kept
-from .products import product
+from .products import aligned, product, weight_gradient
 
 ROUND = 64
 # cuDNN's, about weights that were made a moment ago (`GRU.one_draw`) and so do not lie side by side
@@ -197,6 +197,7 @@ class _Pass(torch.autograd.Function):
         d_gates = _empty_but_zero_from(real, gates, data.dtype).unflatten(1, (3, size))  # of W_h h + b_h
         d_after = torch.empty_like(d_states)  # of h'
         d_state = d_last.clone()
+        d_before = aligned(batch, size, d_state)  # of h, by way of the gates
         for start, end, known in reversed(ctx.steps):
             rows = end - start
             d_h = torch.add(d_states[start:end], d_state[:rows], out=d_after[start:end])
@@ -206,18 +207,18 @@ class _Pass(torch.autograd.Function):
                 through = nn.functional.pad(d_step.flatten(1), (0, 0, 0, batch - rows)) @ w_hh
             else:
                 torch.mul(d_h.unsqueeze(1), share[start:end], out=d_step)
-                through = d_step[:known].flatten(1) @ w_hh
+                through = torch.mm(d_step[:known].flatten(1), w_hh, out=d_before[:known])
             torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
         flat = d_gates.flatten(1)  # (N, 3H)
         # where all of a step's h are zero it has no part in the gradient of W_h
         start, end, known = ctx.steps[0]
         some = slice(None) if known or ctx.narrow else slice(end, None) if start == 0 else slice(start)
-        d_w_hh, d_b_hh = product(flat[some].t(), before[some].to(data.dtype)), flat.sum(0)
+        d_w_hh, d_b_hh = weight_gradient(flat[some], before[some].to(data.dtype)), flat.sum(0)
         torch.mul(d_after, d_n, out=share[:, 2])
         d_gates[:real, 2] = share[:, 2]  # now of W_i x + b_i, which r does not scale
         if places is not None:  # the sum over the places where a row was read, in float32
             flat = share.new_zeros(len(data), 3 * size).index_add_(0, places, flat.float()).to(data.dtype)
-        d_data, d_w_ih, d_b_ih = product(flat, w_ih)[: ctx.rows], product(flat.t(), data), flat.sum(0)
+        d_data, d_w_ih, d_b_ih = (flat @ w_ih)[: ctx.rows], weight_gradient(flat, data), flat.sum(0)
         d_first = d_state if ctx.needs_input_grad[3] else None
         gradients = (d_data, None, None, d_first, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None)
         return tuple(None if gradient is None else gradient.float() for gradient in gradients)

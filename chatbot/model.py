@@ -12,53 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from .attention import attention
 from .config import ModelConfig
 from .copying import CopyMechanism, with_copies
 from .dropout import Dropout
 from .gru import GRU, rounded
 from .products import Linear, looked_up
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
-
-
-class DotAttention(nn.Module):
-    """score(query, memory) = query . memory"""
-
-    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """query (B, T, H), memory (B, S, H), mask (B, S) -> weights (B, T, S), each row summing to 1 over real S."""
-        return _masked_softmax(query @ memory.transpose(1, 2), mask)
-
-
-class GeneralAttention(nn.Module):
-    """score(query, memory) = query . (W memory)"""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(hidden_size, hidden_size)
-
-    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """As `DotAttention.forward`."""
-        return _masked_softmax(query @ self.projection(memory).transpose(1, 2), mask)
-
-
-class ConcatAttention(nn.Module):
-    """score(query, memory) = v . tanh(W [query; memory])"""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(2 * hidden_size, hidden_size)
-        self.v = nn.Parameter(torch.empty(hidden_size).uniform_(-(hidden_size**-0.5), hidden_size**-0.5))
-
-    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """As `DotAttention.forward`. W is applied to each half once, and not to every one of the T * S pairs."""
-        for_query, for_memory = self.projection.weight.chunk(2, dim=1)
-        queries = query @ for_query.t() + self.projection.bias  # (B, T, H)
-        memories = memory @ for_memory.t()  # (B, S, H)
-        energy = torch.tanh(queries.unsqueeze(2) + memories.unsqueeze(1))  # (B, T, S, H)
-        return _masked_softmax(energy @ self.v, mask)
-
-
-def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    return torch.softmax(scores.masked_fill(~mask.unsqueeze(1), float("-inf")), dim=-1)  # (B, T, S)
 
 
 class LinearBridge(nn.Module):
@@ -202,11 +162,7 @@ class Decoder(nn.Module):
             recurrent_dropout=config.recurrent_dropout,
             batch_first=True,
         )
-        self.attention = {
-            "dot": lambda: DotAttention(),
-            "general": lambda: GeneralAttention(config.hidden_size),
-            "concat": lambda: ConcatAttention(config.hidden_size),
-        }[config.attention]()
+        self.attention = attention(config.attention, config.hidden_size)
         self.concat = Linear(2 * config.hidden_size, embedding.embedding_dim)
         self.out = Linear(embedding.embedding_dim, embedding.num_embeddings)
         if config.tie_embeddings:

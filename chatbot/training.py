@@ -31,12 +31,13 @@ from .bot import Chatbot
 from .checkpoint import Checkpoint
 from .config import Config, TrainingConfig
 from .dataset import StepData, StepReader, step_seed
-from .distributed import Group, peak_memory
+from .distributed import Group
 from .errors import ChatbotError
 from .evaluation import held_out_sums
 from .frequencies import reply_counts
 from .interruption import leave_signals_alone, stop_on_signal
 from .journal import Journal, spaced
+from .memory import keep_freed, peak_memory
 from .metrics import TokenSums, perplexity
 from .model import Seq2Seq
 from .ngrams import NgramModel, NgramTable
@@ -94,6 +95,8 @@ def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, re
         ChatbotError: nothing to train on, nothing to resume, a vocabulary that does not match, another training in the
             same run, no room or no right to write, or divergence.
     """
+    if group.device.type == "cpu":
+        keep_freed()
     try:
         with contextlib.closing(Trainer(config, prepared, run, group, resume)) as trainer:
             return trainer.train()

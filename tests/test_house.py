@@ -8,7 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
-    {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption", "products", "dropout"},
+    {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption", "products", "dropout"}
+    | {"attention", "memory"},
     {
         "gru",
         "copying",

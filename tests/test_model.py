@@ -7,18 +7,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from chatbot.attention import ConcatAttention, GeneralAttention, attention
 from chatbot.config import ModelConfig
 from chatbot.dataset import collate
 from chatbot.metrics import token_sums
-from chatbot.model import (
-    ConcatAttention,
-    DotAttention,
-    GeneralAttention,
-    LinearBridge,
-    Seq2Seq,
-    TutorialBridge,
-    real_positions,
-)
+from chatbot.model import LinearBridge, Seq2Seq, TutorialBridge, real_positions
 from chatbot.vocabulary import EOS_ID
 
 V = 23
@@ -29,12 +22,6 @@ def network(**settings: object) -> Seq2Seq:
     torch.manual_seed(0)
     sizes = {"hidden_size": 7, "embedding_size": 5, "encoder_layers": 2, "decoder_layers": 2} | settings
     return Seq2Seq(ModelConfig(**sizes), V).eval()  # type: ignore[arg-type]
-
-
-def attention(kind: str, size: int) -> nn.Module:
-    return {"dot": DotAttention, "general": GeneralAttention, "concat": ConcatAttention}[kind](
-        *([] if kind == "dot" else [size])
-    )
 
 
 def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Products in blocks are products: the results, gradients and state dict of torch's own."""
+"""Products written where that is fast are products: the results, gradients and state dict of torch's own."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import chatbot.products as room
-from chatbot.products import Linear, looked_up, product
+from chatbot.products import Linear, aligned, looked_up, product, weight_gradient
 
-SIDES = st.one_of(st.integers(1, 20), st.integers(505, 1100))  # blocks are made from 512 on
+SIDES = st.integers(1, 20)
 
 
 @settings(deadline=None, max_examples=40)
@@ -19,25 +19,33 @@ def test_a_product_is_that_of_torch(rows: int, inner: int, columns: int, has_bia
     b, bias = torch.randn(columns, inner).t(), torch.randn(columns)
     found = product(a, b, bias if has_bias else None)
     torch.testing.assert_close(found, a @ b + bias if has_bias else a @ b, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(rows=st.integers(0, 20), sizes=st.tuples(SIDES, SIDES), block=st.integers(1, 8))
+def test_the_gradient_of_a_weight_is_a_product_and_contiguous(rows: int, sizes: tuple[int, int], block: int) -> None:
+    d_output, input = (torch.randn(rows, size) for size in sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "BLOCK", block)
+        found = weight_gradient(d_output, input)
+    torch.testing.assert_close(found, d_output.t() @ input, rtol=1e-4, atol=1e-5)
     assert found.is_contiguous()
 
 
-@pytest.mark.parametrize("shape", [(1500, 500), (400, 1500), (700, 7)])
-def test_large_products_are_made_in_blocks(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    multiply = room.multiply
-    monkeypatch.setattr(room, "multiply", lambda *arguments: calls.append(1) or multiply(*arguments))
-    product(torch.randn(shape[0], 3), torch.randn(3, shape[1]))
-    assert len(calls) == -(-max(shape) // 256)
-    product(torch.randn(1500, 3), torch.randn(3, 504))
-    product(torch.randn(512, 3), torch.randn(3, 500))
-    assert len(calls) == -(-max(shape) // 256), "rows that are aligned, or too few"
+@pytest.mark.parametrize("columns", [1, 8, 9, 500, 1500])
+def test_rows_begin_at_multiples_of_32_bytes(columns: int) -> None:
+    made = aligned(3, columns, torch.zeros(()))
+    assert made.shape == (3, columns)
+    assert all(row.data_ptr() % 32 == 0 for row in made)
+    assert product(torch.randn(3, 2), torch.randn(2, columns)).stride() == made.stride()
+    assert aligned(3, columns, torch.zeros((), dtype=torch.float64)).is_contiguous()
 
 
 def test_other_dtypes_are_left_to_torch() -> None:
     a, b = torch.randn(3, 5).double(), torch.randn(5, 7).double()
     assert torch.equal(product(a, b), a @ b)
     assert torch.equal(product(a, b, a[0, 0].expand(7)), torch.addmm(a[0, 0].expand(7), a, b))
+    assert torch.equal(weight_gradient(a, a), a.t() @ a)
 
 
 @settings(deadline=None, max_examples=20)

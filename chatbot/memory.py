@@ -1,0 +1,36 @@
+"""The memory of a process that trains: how much it took, and that it keeps what it will need again."""
+
+import ctypes
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+MOST, MOST_OF_OLD = 1 << 30, 1 << 25  # bytes; glibc before 2.35 takes no more than the second as MMAP_THRESHOLD
+
+
+def keep_freed() -> bool:
+    """Have memory that is freed kept for what asks next, in this process from now on; returns whether that works here.
+
+    A training step frees tensors of many megabytes and asks for as much a moment later. glibc gives such memory back
+    to the system, which then has to find it again and to clear it. Only glibc has this switch.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    mapped = any(mallopt(MMAP_THRESHOLD, size) for size in (MOST, MOST_OF_OLD))
+    return bool(mallopt(TRIM_THRESHOLD, MOST)) and mapped
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory in bytes that was in use at once: on a GPU what torch held there, else what the process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would also count what the parent held before it started this process
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
