@@ -163,7 +163,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
         largest = logits.amax(1, keepdim=True)
-        powers = torch.sub(logits, largest, out=aligned(*logits.shape, logits)).exp_()
+        powers = torch.sub(logits, largest, out=aligned(len(logits), logits.size(1), logits)).exp_()
         total = powers.sum(1, keepdim=True)
         log_total = largest.add_(total.log())  # log Z
         cost = (log_total - logits.gather(1, targets.unsqueeze(1))).sum()
