@@ -13,11 +13,8 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import time
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
 
 import results
 import torch

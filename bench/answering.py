@@ -7,20 +7,14 @@ every reply goes on to its longest. The prompts are random words of the vocabula
 """
 
 import argparse
-import os
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
-
 import results
 import torch
-
-sys.path.insert(0, str(results.ROOT))
 
 from chatbot.bot import Chatbot
 from chatbot.config import PRESETS, decoding_named

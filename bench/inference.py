@@ -25,24 +25,18 @@ rate of one large product and two operations for each weight that is read.
 
 import argparse
 import dataclasses
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
-
 import results
 import torch
 from deployed import Client, build_client, first_replies
 from torch import nn
 from tutorial_inference import tutorial_search
-
-sys.path.insert(0, str(results.ROOT))
 
 from chatbot.checkpoint import Checkpoint
 from chatbot.dataset import collate, pad_prompts

@@ -16,22 +16,16 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
-
 import numpy as np
 import results
 import torch
 from tutorial_training import TutorialTraining, drawn
-
-sys.path.insert(0, str(results.ROOT))
 
 from chatbot.config import PRESETS, Config, CorpusConfig
 from chatbot.distributed import Group

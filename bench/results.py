@@ -1,4 +1,7 @@
-"""What every measurement writes: what it found, the lines for the one table, and where, when and of what."""
+"""What every measurement writes: what it found, the lines for the one table, and where, when and of what.
+
+To be imported before torch: it finds the program, and has threads wait as the program has them.
+"""
 
 import datetime
 import json
@@ -11,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from chatbot.threads import wait_briefly
+
+wait_briefly()
+
 FOLDER = ROOT / "bench" / "results"
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 

@@ -19,7 +19,6 @@ import copy
 import dataclasses
 import functools
 import itertools
-import os
 import random
 import statistics
 import subprocess
@@ -29,14 +28,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
-
 import numpy as np
 import results
 import torch
 from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
-
-sys.path.insert(0, str(results.ROOT))
 
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import collate, smoothed

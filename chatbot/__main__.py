@@ -19,6 +19,7 @@ from .arguments import parser
 from .config import Config
 from .errors import ChatbotError, LostProcessError, printable
 from .flags import decoding_from_flags, flags_given, from_flags
+from .threads import wait_briefly
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
@@ -27,8 +28,7 @@ DOORS = Path(__file__).resolve().parent.parent / "Makefile"  # a checkout has it
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    # before torch is loaded: on shared cores, threads that spin while they wait made training 20 times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     given = sys.argv[1:] if arguments is None else arguments
     parsed = parser(VERBS).parse_args(given, argparse.Namespace(given=given))
     for stream in (sys.stdin, sys.stdout, sys.stderr):

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption", "products", "dropout"}
-    | {"attention", "memory"},
+    | {"attention", "memory", "threads"},
     {
         "gru",
         "copying",
