@@ -25,7 +25,6 @@ from typing import Any
 import results
 
 HERE = Path(__file__).resolve()
-sys.path.insert(0, str(results.ROOT))
 FIGURES = ("pairs_read", "pairs_short", "words_counted", "words_kept", "words_total", "pairs_kept")
 
 
