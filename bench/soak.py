@@ -20,8 +20,6 @@ import threading
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded; see chatbot.__main__
-
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -50,6 +50,11 @@ def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
 def attention(score: str, hidden_size: int) -> nn.Module:
     """The module of a score's name, `dot`, `general` or `concat`."""
-    if score == "dot":
-        return DotAttention()
-    return {"general": GeneralAttention, "concat": ConcatAttention}[score](hidden_size)
+    match score:
+        case "dot":
+            return DotAttention()
+        case "general":
+            return GeneralAttention(hidden_size)
+        case "concat":
+            return ConcatAttention(hidden_size)
+    raise ValueError(score)

@@ -1,6 +1,7 @@
 """The memory of a process that trains: how much it took, and that it keeps what it will need again."""
 
 import ctypes
+import os
 import resource
 import sys
 from pathlib import Path
@@ -11,17 +12,17 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MOST, MOST_OF_OLD = 1 << 30, 1 << 25  # bytes; glibc before 2.35 takes no more than the second as MMAP_THRESHOLD
 
 
-def keep_freed() -> bool:
-    """Have memory that is freed kept for what asks next, in this process from now on; returns whether that works here.
+def keep_freed() -> None:
+    """Have memory that is freed kept for what asks next, in this process from now on, unless the environment says else.
 
     A training step frees tensors of many megabytes and asks for as much a moment later. glibc gives such memory back
-    to the system, which then has to find it again and to clear it. Only glibc has this switch.
+    to the system, which then has to find it again and to clear it. Only glibc has this switch; elsewhere, and for
+    pieces of `MOST` bytes and more (before glibc 2.35 of `MOST_OF_OLD`), all is as it was.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    mapped = any(mallopt(MMAP_THRESHOLD, size) for size in (MOST, MOST_OF_OLD))
-    return bool(mallopt(TRIM_THRESHOLD, MOST)) and mapped
+    if mallopt and not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        mallopt(MMAP_THRESHOLD, MOST) or mallopt(MMAP_THRESHOLD, MOST_OF_OLD)
+        mallopt(TRIM_THRESHOLD, MOST)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -158,26 +158,30 @@ def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """log Z - target . logits; its gradient, softmax(logits) - target, is written over exp(logits)."""
+    """log Z - target . logits, for targets that sum to 1.
+
+    The gradient, softmax(logits) - target, is written over exp(logits - their largest), so it can be taken once.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
-        largest = logits.amax(1, keepdim=True)
-        powers = torch.sub(logits, largest, out=aligned(len(logits), logits.size(1), logits)).exp_()
-        total = powers.sum(1, keepdim=True)
-        log_total = largest.add_(total.log())  # log Z
-        cost = (log_total - logits.gather(1, targets.unsqueeze(1))).sum()
+        shifted = aligned(len(logits), logits.size(1), logits)
+        torch.sub(logits, logits.amax(1, keepdim=True), out=shifted)
+        own = shifted.gather(1, targets.unsqueeze(1)).squeeze(1)
+        mean = own if soft is None else torch.linalg.vecdot(soft, shifted)
+        powers = shifted.exp_()
+        total = powers.sum(1)
+        cost = (total.log() - own).sum()
+        loss = (total.log() - mean).sum()
         ctx.save_for_backward(powers, total, targets, soft)
         ctx.mark_non_differentiable(cost)
-        if soft is None:
-            return cost.clone(), cost
-        return (log_total.squeeze(1) - torch.linalg.vecdot(soft, logits)).sum(), cost
+        return loss, cost
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         powers, total, targets, soft = ctx.saved_tensors
-        d_logits = powers.mul_(d_loss / total)
+        d_logits = powers.mul_((d_loss / total).unsqueeze(1))
         if soft is None:
             d_logits.scatter_add_(1, targets.unsqueeze(1), (-d_loss).expand(len(targets), 1))
         else:

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from chatbot.attention import ConcatAttention, GeneralAttention, attention
 from chatbot.config import ModelConfig
 from chatbot.dataset import collate
 from chatbot.metrics import token_sums
@@ -22,30 +21,6 @@ def network(**settings: object) -> Seq2Seq:
     torch.manual_seed(0)
     sizes = {"hidden_size": 7, "embedding_size": 5, "encoder_layers": 2, "decoder_layers": 2} | settings
     return Seq2Seq(ModelConfig(**sizes), V).eval()  # type: ignore[arg-type]
-
-
-def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-    """Luong's three scores for one query and one memory vector, straight from the paper."""
-    if isinstance(module, GeneralAttention):
-        return query.dot(module.projection(memory))
-    if isinstance(module, ConcatAttention):
-        return module.v.dot(torch.tanh(module.projection(torch.cat((query, memory)))))
-    return query.dot(memory)
-
-
-@pytest.mark.parametrize("kind", ["dot", "general", "concat"])
-def test_attention_is_the_softmax_of_luongs_score_over_real_positions(kind: str) -> None:
-    torch.manual_seed(1)
-    module = attention(kind, 5)
-    query, memory = torch.randn(3, 2, 5), torch.randn(3, 4, 5)
-    lengths = [4, 2, 1]
-    mask = torch.arange(4) < torch.tensor(lengths).unsqueeze(1)
-    weights = module(query, memory, mask)
-    for b, length in enumerate(lengths):
-        for t in range(2):
-            scores = torch.stack([score(module, query[b, t], memory[b, s]) for s in range(length)])
-            torch.testing.assert_close(weights[b, t, :length], scores.softmax(0))
-            assert torch.all(weights[b, t, length:] == 0)
 
 
 @pytest.mark.parametrize("kind", ["dot", "general", "concat"])

@@ -70,18 +70,29 @@ def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
     assert whole[1].item() == pytest.approx(11 * whole[0].item())
 
 
-def test_the_loss_and_its_gradient_are_those_of_torch() -> None:
+@pytest.mark.parametrize(("spread", "offset"), [(5, 0), (5, 1e5), (300, -200)])
+def test_the_loss_and_its_gradient_are_those_of_torch(spread: float, offset: float) -> None:
     torch.manual_seed(0)
-    logits = (5 * torch.randn(6, 9)).requires_grad_()
+    logits = (spread * torch.randn(6, 9) + offset).requires_grad_()
     targets, soft = torch.tensor([0, 8, 3, 3, 1, 5]), torch.rand(6, 9).softmax(dim=1)
-    for given, expected_targets in ((None, targets), (soft, soft)):
-        expected = F.cross_entropy(logits, expected_targets, reduction="sum")
+    for given, expected_targets in ((None, targets), (soft, soft.double())):
+        exact = logits.detach().double().requires_grad_()
+        expected = F.cross_entropy(exact, expected_targets, reduction="sum")
         loss, cost = cross_entropy(logits, targets, given)
-        torch.testing.assert_close(loss, expected)
-        torch.testing.assert_close(cost, F.cross_entropy(logits, targets, reduction="sum"))
+        torch.testing.assert_close(loss.double(), expected, rtol=3e-6, atol=1e-6)
+        torch.testing.assert_close(
+            cost.double(), F.cross_entropy(exact, targets, reduction="sum"), rtol=3e-6, atol=1e-6
+        )
         assert not cost.requires_grad
-        ours, theirs = (torch.autograd.grad(0.3 * value, logits)[0] for value in (loss, expected))
-        torch.testing.assert_close(ours, theirs)
+        ours, theirs = (torch.autograd.grad(0.3 * v, of)[0] for v, of in ((loss, logits), (expected, exact)))
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_of_a_word_that_cannot_be_said_is_infinite_and_of_others_not() -> None:
+    logits = torch.tensor([[1.0, float("-inf"), 2.0]])
+    assert cross_entropy(logits, torch.tensor([1]))[1] == float("inf")
+    loss, _ = cross_entropy(logits, torch.tensor([0]))
+    torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([0])))
 
 
 @pytest.mark.parametrize("size", [0.1, 10.0, float("inf"), float("nan")])
