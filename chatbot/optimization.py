@@ -171,8 +171,8 @@ class _CrossEntropy(torch.autograd.Function):
         mean = own if soft is None else torch.linalg.vecdot(soft, shifted)
         powers = shifted.exp_()
         total = powers.sum(1)
-        cost = (total.log() - own).sum()
-        loss = (total.log() - mean).sum()
+        log_total = total.log()
+        cost, loss = (log_total - own).sum(), (log_total - mean).sum()
         ctx.save_for_backward(powers, total, targets, soft)
         ctx.mark_non_differentiable(cost)
         return loss, cost

@@ -41,7 +41,10 @@ def weight_gradient(d_output: Tensor, input: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) float32 on a CPU."""
+    """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) float32 on a CPU.
+
+    What it gives there is a view, which autograd does not let be changed in place.
+    """
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
         """As nn.Linear.forward; `weight` stands in for the layer's own, as `looked_up` gives it."""

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import chatbot.memory as room
+
 COUNTED = """
 import ctypes, resource, sys
 from chatbot.memory import keep_freed
@@ -50,7 +52,5 @@ def test_what_was_freed_is_used_again_unless_the_environment_says_else() -> None
 
 
 def test_where_there_is_no_such_switch_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    import chatbot.memory as room
-
     monkeypatch.setattr(room.ctypes, "CDLL", lambda name: object())
     room.keep_freed()
