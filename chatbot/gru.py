@@ -4,7 +4,7 @@ nn.GRU on a CPU forms the gradients of its weights step by step, a small product
 the backward pass keeps what every step contributes and forms each weight's gradient in one product over all steps, and
 everything element-wise that does not depend on the recurrence is done for all steps at once. A word that stands in a
 batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and products are
-written where that is fast (`products`). (In bfloat16, below, first states are multiplied as others are.)
+written where that is fast (`products`).
 
 Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state before it:
 
@@ -15,8 +15,8 @@ Shapes: N real tokens of a packed batch of B sequences, U different ones, I inpu
 
 Under `torch.autocast("cpu", torch.bfloat16)` the matrix products take bfloat16 operands (which AMX and AVX512-BF16
 multiply several times faster); states, gates and sums stay in float32. oneDNN, which multiplies them, compiles a kernel
-for each new shape, and that takes longer than the product: so there the products come in few shapes, with N rounded up
-to `ROUND` and all B rows at every step. Rows beyond the real ones are zero and count for nothing.
+for each new shape, and keeps it: so there the products come in few shapes, their rows rounded up to multiples of
+`ROUND`. Rows beyond the real ones count for nothing.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 from .dropout import dropout, kept
-from .products import aligned, product, weight_gradient
+from .products import product, weight_gradient
 
-ROUND = 64
+ROUND = 16  # the rows of a tile of AMX
 # cuDNN's, about weights that were made a moment ago (`GRU.one_draw`) and so do not lie side by side
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
@@ -153,7 +153,9 @@ class _Pass(torch.autograd.Function):
             data, w_ih, w_hh, b_ih, b_hh = (part.bfloat16() for part in (data, w_ih, w_hh, b_ih, b_hh))
             if places is not None:
                 places = nn.functional.pad(places, (0, rounded(real) - real))
-        gates = product(data, w_ih.t(), b_ih).float()  # (N, 3H), of the input yet; the state's share is added below
+        # (N, 3H), of the input yet; the state's share is added below, but for what r and z have of b_hh
+        gates = product(data, w_ih.t(), b_ih + nn.functional.pad(b_hh[: 2 * size], (0, size))).float()
+        b_hn = nn.functional.pad(b_hh[2 * size :], (2 * size, 0))  # (3H,)
         if places is not None:
             gates = gates.index_select(0, places)
         rz, n = gates[:, : 2 * size], gates[:, 2 * size :]
@@ -161,19 +163,22 @@ class _Pass(torch.autograd.Function):
         from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
         states = before.new_empty(real, size)
         state = before.new_zeros(batch, size) if first is None else first.to(before.dtype, copy=True)
-        recurrent = w_hh.t()
-        added = b_hh.repeat(batch, 1)  # W_h h + b_h, and b_h where h is zero
+        minus_one = n.new_full((), -1)
         for start, end, known in steps:
             # sequences are sorted: those that go on at a step are the first rows
-            rows = end - start
+            rows, middle = end - start, start + known
             h = before[start:end].copy_(state[:rows])
-            if narrow:
-                added = torch.addmm(b_hh, state.bfloat16(), recurrent)
-            elif known:
-                torch.addmm(b_hh, h[:known], recurrent, out=added[:known])
-            rz[start:end].add_(added[:rows, : 2 * size]).sigmoid_()
-            from_state[start:end] = added[:rows, 2 * size :]
-            n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).tanh_()
+            if known:
+                read = state[: rounded(known)].bfloat16() if narrow else h[:known]
+                added = product(read, w_hh.t(), b_hn)
+                rz[start:middle].add_(added[:known, : 2 * size])
+                from_state[start:middle] = added[:known, 2 * size :]
+            if known < rows:
+                from_state[middle:end] = b_hn[2 * size :]
+            rz[start:end].sigmoid_()
+            # tanh(x) = 2 sigmoid(2x) - 1: torch's sigmoid takes a fraction of the time of its tanh on a CPU
+            twice = n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).mul_(2).sigmoid_()
+            torch.add(minus_one, twice, alpha=2, out=twice)
             torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])
             state[:rows] = states[start:end]
         ctx.save_for_backward(data, places, w_ih, w_hh, gates, from_state, before)
@@ -185,7 +190,7 @@ class _Pass(torch.autograd.Function):
     def backward(ctx: Any, d_states: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of data, first, w_ih, w_hh, b_ih, b_hh."""
         data, places, w_ih, w_hh, gates, from_state, before = ctx.saved_tensors
-        real, (batch, size) = len(d_states), d_last.shape
+        real, size = len(d_states), d_last.size(1)
         r, z, n = gates[:real].view(real, 3, size).unbind(1)
         h = before[:real]
         # what a step's gates get of the gradient of its h', as far as the recurrence has no say in it
@@ -197,20 +202,18 @@ class _Pass(torch.autograd.Function):
         d_gates = _empty_but_zero_from(real, gates, data.dtype).unflatten(1, (3, size))  # of W_h h + b_h
         d_after = torch.empty_like(d_states)  # of h'
         d_state = d_last.clone()
-        d_before = aligned(batch, size, d_state)  # of h, by way of the gates
         for start, end, known in reversed(ctx.steps):
             rows = end - start
             d_h = torch.add(d_states[start:end], d_state[:rows], out=d_after[start:end])
             d_step = d_gates[start:end]
+            torch.mul(d_h.unsqueeze(1), share[start:end], out=d_step)
+            factor = d_step[:known].flatten(1)
             if ctx.narrow:
-                d_step.copy_(d_h.unsqueeze(1) * share[start:end])
-                through = nn.functional.pad(d_step.flatten(1), (0, 0, 0, batch - rows)) @ w_hh
-            else:
-                torch.mul(d_h.unsqueeze(1), share[start:end], out=d_step)
-                through = torch.mm(d_step[:known].flatten(1), w_hh, out=d_before[:known])
+                factor = nn.functional.pad(factor, (0, 0, 0, rounded(known) - known))
+            through = product(factor, w_hh)
             torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
         flat = d_gates.flatten(1)  # (N, 3H)
-        # where all of a step's h are zero it has no part in the gradient of W_h
+        # where all of a step's h are zero it has no part in the gradient of W_h (few shapes are worth more in bfloat16)
         start, end, known = ctx.steps[0]
         some = slice(None) if known or ctx.narrow else slice(end, None) if start == 0 else slice(start)
         d_w_hh, d_b_hh = weight_gradient(flat[some], before[some].to(data.dtype)), flat.sum(0)
@@ -218,7 +221,7 @@ class _Pass(torch.autograd.Function):
         d_gates[:real, 2] = share[:, 2]  # now of W_i x + b_i, which r does not scale
         if places is not None:  # the sum over the places where a row was read, in float32
             flat = share.new_zeros(len(data), 3 * size).index_add_(0, places, flat.float()).to(data.dtype)
-        d_data, d_w_ih, d_b_ih = (flat @ w_ih)[: ctx.rows], weight_gradient(flat, data), flat.sum(0)
+        d_data, d_w_ih, d_b_ih = product(flat, w_ih)[: ctx.rows], weight_gradient(flat, data), flat.sum(0)
         d_first = d_state if ctx.needs_input_grad[3] else None
         gradients = (d_data, None, None, d_first, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None)
         return tuple(None if gradient is None else gradient.float() for gradient in gradients)

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import chatbot.gru as room
 from chatbot.gru import GRU, without_some
+from chatbot.products import product
 
 
 def results(gru: nn.GRU, data: Tensor, lengths: list[int], first: Tensor | None) -> list[Tensor]:
@@ -87,6 +88,29 @@ def test_no_first_state_is_one_of_zeros(bidirectional: bool, precision: torch.dt
     del given_zeros[3]  # the gradient of the zeros
     for one, other in zip(without, given_zeros, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("given_first", [False, True])
+def test_in_bfloat16_results_are_near_those_of_nn_gru_and_products_have_few_shapes(
+    bidirectional: bool, given_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    rows: set[int] = set()
+    monkeypatch.setattr(room, "product", lambda a, *others: rows.add(len(a)) or product(a, *others))
+    expected = nn.GRU(6, 8, 2, bidirectional=bidirectional, batch_first=True)
+    fast = GRU(6, 8, 2, bidirectional=bidirectional, batch_first=True)
+    fast.load_state_dict(expected.state_dict())
+    lengths = torch.randint(1, 8, (40,)).tolist()
+    data = torch.randn(40, max(lengths), 6)
+    first = torch.randn(2 * (1 + bidirectional), 40, 8) if given_first else None
+    with torch.autocast("cpu", torch.bfloat16):
+        found = results(fast, data, lengths, first)
+    for one, other in zip(results(expected, data, lengths, first), found, strict=True):
+        scale = one.abs().max()
+        torch.testing.assert_close(other / scale, one / scale, rtol=0.02, atol=0.02)
+    assert len(rows) > 2
+    assert all(count % room.ROUND == 0 or count == 40 for count in rows)
 
 
 def test_it_is_used_in_training_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
