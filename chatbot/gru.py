@@ -213,9 +213,9 @@ class _Pass(torch.autograd.Function):
             through = product(factor, w_hh)
             torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
         flat = d_gates.flatten(1)  # (N, 3H)
-        # where all of a step's h are zero it has no part in the gradient of W_h (few shapes are worth more in bfloat16)
+        # where all of a step's h are zero it has no part in the gradient of W_h
         start, end, known = ctx.steps[0]
-        some = slice(None) if known or ctx.narrow else slice(end, None) if start == 0 else slice(start)
+        some = slice(None) if known else slice(end, None) if start == 0 else slice(rounded(start))
         d_w_hh, d_b_hh = weight_gradient(flat[some], before[some].to(data.dtype)), flat.sum(0)
         torch.mul(d_after, d_n, out=share[:, 2])
         d_gates[:real, 2] = share[:, 2]  # now of W_i x + b_i, which r does not scale

@@ -138,7 +138,7 @@ def batch_loss(
             logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
     soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
     if settings.loss == "tokens" or soft is not None:
-        loss, cost = cross_entropy(logits.float(), batch.targets, soft)
+        loss, cost = cross_entropy(logits, batch.targets, soft)
         return loss / tokens, cost
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
     return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
@@ -148,7 +148,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -
     """Of the soft targets, or of the plain ones where there are none, and of the plain ones: in nats, over all rows.
 
     Args:
-        logits: (N, V). targets: (N,). soft: (N, V) distributions.
+        logits: (N, V), of any precision; what is made of them has float32. targets: (N,). soft: (N, V) distributions.
 
     Returns:
         two scalars, the second without gradient.
@@ -165,8 +165,9 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
-        shifted = aligned(len(logits), logits.size(1), logits)
-        torch.sub(logits, logits.amax(1, keepdim=True), out=shifted)
+        wide = logits.float()
+        shifted = aligned(len(logits), logits.size(1), logits) if wide is logits else wide  # a copy is nobody's
+        torch.sub(wide, wide.amax(1, keepdim=True), out=shifted)
         own = shifted.gather(1, targets.unsqueeze(1)).squeeze(1)
         mean = own if soft is None else torch.linalg.vecdot(soft, shifted)
         powers = shifted.exp_()
@@ -174,6 +175,7 @@ class _CrossEntropy(torch.autograd.Function):
         log_total = total.log()
         cost, loss = (log_total - own).sum(), (log_total - mean).sum()
         ctx.save_for_backward(powers, total, targets, soft)
+        ctx.precision = logits.dtype
         ctx.mark_non_differentiable(cost)
         return loss, cost
 
@@ -186,7 +188,7 @@ class _CrossEntropy(torch.autograd.Function):
             d_logits.scatter_add_(1, targets.unsqueeze(1), (-d_loss).expand(len(targets), 1))
         else:
             d_logits.addcmul_(soft, d_loss, value=-1)
-        return d_logits, None, None
+        return d_logits.to(ctx.precision), None, None
 
 
 def step_weights(lengths: Tensor) -> Tensor:

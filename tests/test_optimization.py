@@ -88,6 +88,20 @@ def test_the_loss_and_its_gradient_are_those_of_torch(spread: float, offset: flo
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_the_loss_of_bfloat16_logits_is_that_of_the_same_numbers_in_float32() -> None:
+    narrow = torch.randn(6, 9).bfloat16().requires_grad_()
+    wide = narrow.detach().float().requires_grad_()
+    before, targets = wide.detach().clone(), torch.tensor([0, 8, 3, 3, 1, 5])
+    for soft in (None, torch.rand(6, 9).softmax(dim=1)):
+        found, expected = (cross_entropy(logits, targets, soft) for logits in (narrow, wide))
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+        gradients = torch.autograd.grad(found[0], narrow)[0], torch.autograd.grad(expected[0], wide)[0].bfloat16()
+        assert torch.equal(*gradients)
+    assert torch.equal(wide, before)
+    assert torch.equal(narrow.float(), before)
+
+
 def test_the_loss_of_a_word_that_cannot_be_said_is_infinite_and_of_others_not() -> None:
     logits = torch.tensor([[1.0, float("-inf"), 2.0]])
     assert cross_entropy(logits, torch.tensor([1]))[1] == float("inf")
