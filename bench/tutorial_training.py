@@ -17,6 +17,7 @@ from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
 HIDDEN, LAYERS, DROPOUT, CLIP, RATE, DECODER_RATIO = 500, 2, 0.1, 50.0, 1e-4, 5.0
 
 Pair = tuple[Sequence[int], Sequence[int]]
+TimeFirst = tuple[Tensor, Tensor, Tensor, Tensor]  # as `time_first` gives it
 
 
 class StepDecoder(nn.Module):
@@ -63,15 +64,23 @@ class TutorialTraining:
         outputs, _ = pad_packed_sequence(outputs)
         return outputs[:, :, :HIDDEN] + outputs[:, :, HIDDEN:], hidden[:LAYERS]
 
+    def read(self, pairs: Sequence[Pair]) -> TimeFirst:
+        """What an update takes, on the host."""
+        return time_first(pairs)
+
     def step(self, pairs: Sequence[Pair]) -> float:
         """One update; returns the printed loss, the mean over the batch's real tokens."""
-        src, src_lengths, tgt, mask = (part.to(self.device) for part in time_first(pairs))
+        return self.update(self.read(pairs))
+
+    def update(self, batch: TimeFirst) -> float:
+        """As `step`, with what was read before."""
+        src, src_lengths, tgt, mask = (part.to(self.device) for part in batch)
         self.encoder.train()
         self.decoder.train()
         self.encoder_adam.zero_grad()
         self.decoder_adam.zero_grad()
         memory, hidden = self.encode(src, src_lengths.cpu())
-        word = torch.full((1, len(pairs)), SOS_ID, device=self.device)
+        word = torch.full((1, src.size(1)), SOS_ID, device=self.device)
         loss: Tensor | float = 0.0
         printed, tokens = 0.0, 0
         for t in range(len(tgt)):
@@ -107,7 +116,7 @@ class TutorialTraining:
         return total, int(mask.sum())
 
 
-def time_first(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def time_first(pairs: Sequence[Pair]) -> TimeFirst:
     """Pairs to src (S, B) and tgt (T, B), both ended by EOS, longest prompt first; src_lengths (B,); mask (T, B)."""
     pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
     src, src_lengths = pad_prompts([[*prompt, EOS_ID] for prompt, _ in pairs])

@@ -139,8 +139,7 @@ class Encoder(nn.Module):
         # has none, for it need not multiply them
         zeros = None if self.training else prompts.data.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
         outputs, hidden = self.gru(prompts, zeros, table)
-        outputs, _ = pad_packed_sequence(outputs, batch_first=True)  # (B, S, 2H)
-        forward, backward = outputs.chunk(2, dim=-1)
+        forward, backward = unpacked(outputs).chunk(2, dim=-1)  # (B, S, H) each
         return forward + backward, self.bridge(hidden)
 
 
@@ -207,9 +206,9 @@ class Decoder(nn.Module):
         """
         replies, table = some_left_out(replies, table, self.dropout, by_word=self.drops_words)
         packed, _ = self.gru(replies, hidden, table)
-        states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, H)
+        states = unpacked(packed)  # (B, T, H)
         context, _ = self._attend(states, memory, source)
-        real = real_positions(tgt_lengths, states.size(1)).to(states.device)
+        real = sent(real_positions(tgt_lengths, states.size(1)), states.device)
         count = len(real)
         if torch.is_autocast_enabled("cpu"):  # few shapes of products: see `gru`
             real = nn.functional.pad(real, (0, rounded(count) - count))
@@ -257,6 +256,27 @@ def some_left_out(
     return words._replace(data=dropout(table.index_select(0, words.data))), None
 
 
+def packed_in_any_order(padded: Tensor, lengths: Tensor) -> PackedSequence:
+    """As `pack_padded_sequence` packs rows (B, T) that are not sorted, but without waiting for their device."""
+    falling, order = lengths.sort(descending=True)
+    rows, back = (sent(indices, padded.device) for indices in (order, order.argsort()))
+    packed = pack_padded_sequence(padded.index_select(0, rows), falling, batch_first=True)
+    return packed._replace(sorted_indices=rows, unsorted_indices=back)
+
+
+def unpacked(packed: PackedSequence) -> Tensor:
+    """(N, H) packed to (B, T, H), zero at padding: as `pad_packed_sequence`, but without waiting for the device."""
+    rows, _ = pad_packed_sequence(packed._replace(sorted_indices=None, unsorted_indices=None), batch_first=True)
+    return rows if packed.unsorted_indices is None else rows.index_select(0, packed.unsorted_indices)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on a device. An ordinary copy would wait for all that a GPU has still to do."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
 def real_positions(lengths: Tensor, width: int) -> Tensor:
     """Indices (N,) of the real tokens in a flattened (B, width) batch, row by row, from lengths (B,)."""
     return (torch.arange(width) < lengths.unsqueeze(1)).flatten().nonzero().squeeze(1)
@@ -298,7 +318,7 @@ class Seq2Seq(nn.Module):
         """
         src, src_lengths = self.encoder.ended(src, src_lengths)
         prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
-        replies = pack_padded_sequence(tgt, tgt_lengths, batch_first=True, enforce_sorted=False)
+        replies = packed_in_any_order(tgt, tgt_lengths)
         embedding = self.encoder.embedding
         shared: Tensor | None = None
         tables: tuple[Tensor | None, ...] = (None, None)
@@ -329,5 +349,5 @@ class Seq2Seq(nn.Module):
                 logits, hidden, _ = self.decoder(tokens, hidden, memory, source)  # (B, 1, V)
                 steps.append(logits)
                 tokens = logits.detach().argmax(dim=-1)
-        real = real_positions(tgt_lengths, len(steps)).to(src.device)
+        real = sent(real_positions(tgt_lengths, len(steps)), src.device)
         return torch.cat(steps, dim=1).flatten(0, 1)[real]

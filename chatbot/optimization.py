@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from .config import TrainingConfig
 from .dataset import Batch
 from .errors import ChatbotError
-from .model import Seq2Seq
+from .model import Seq2Seq, sent
 from .ngrams import NgramTable
 from .products import aligned
 
@@ -141,7 +141,7 @@ def batch_loss(
         loss, cost = cross_entropy(logits, batch.targets, soft)
         return loss / tokens, cost
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
-    return (losses * step_weights(batch.tgt_lengths).to(losses.device)).sum(), losses.detach().sum()
+    return (losses * sent(step_weights(batch.tgt_lengths), losses.device)).sum(), losses.detach().sum()
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from chatbot.config import ModelConfig
 from chatbot.dataset import collate
 from chatbot.metrics import token_sums
-from chatbot.model import LinearBridge, Seq2Seq, TutorialBridge, real_positions
+from chatbot.model import LinearBridge, Seq2Seq, TutorialBridge, packed_in_any_order, real_positions, unpacked
 from chatbot.vocabulary import EOS_ID
 
 V = 23
@@ -205,3 +207,13 @@ def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_perplexity() -> 
     sums = token_sums(torch.zeros(11, V), torch.full((11,), EOS_ID))
     assert math.isclose(sums.perplexity, V, rel_tol=1e-6)
     assert sums.tokens == 11
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=9))
+def test_rows_in_any_order_are_packed_and_unpacked_as_torch_does_it(lengths: list[int]) -> None:
+    rows = torch.randn(len(lengths), max(lengths), 3)
+    expected = pack_padded_sequence(rows, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+    found = packed_in_any_order(rows, torch.tensor(lengths))
+    assert all(map(torch.equal, found, expected))  # type: ignore[arg-type]
+    assert torch.equal(unpacked(found), pad_packed_sequence(expected, batch_first=True)[0])

@@ -1,17 +1,22 @@
 """The update: the lineage's recipe is the baseline's, number for number; the rate; the weights of time steps."""
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from chatbot.config import PRESETS, ModelConfig, TrainingConfig
-from chatbot.dataset import collate
+from chatbot.dataset import collate, smoothed
 from chatbot.errors import ChatbotError
 from chatbot.model import Seq2Seq
+from chatbot.ngrams import NgramModel
 from chatbot.optimization import Optimizer, batch_loss, clip, cross_entropy, learning_rate, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
@@ -155,3 +160,41 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
     assert rates[1000] == pytest.approx(0.0, abs=1e-12)
     constant = dataclasses.replace(settings, schedule="constant")
     assert learning_rate(constant, 999) == 2.0
+
+
+class Copies(TorchDispatchMode):
+    """Fails where a copy to the device would wait for it. (Reads from it torch itself refuses for the meta device.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            source = args[0] if func is torch.ops.aten._to_copy.default else args[1]
+            if found.is_meta and not source.is_meta:
+                assert (kwargs or {}).get("non_blocking"), f"{func} waits"
+                self.seen += 1
+        return found
+
+
+@pytest.mark.parametrize("preset", ["default", "tutorial"])
+def test_a_step_waits_for_no_device(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device, which has no values that could be read, a step takes the ways that it takes on a GPU."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it knows no such device
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    config, device = PRESETS[preset], torch.device("meta")
+    with device:
+        model = Seq2Seq(dataclasses.replace(config.model, hidden_size=8), 20).train()
+    ngrams = NgramModel([(np.array(prompt), np.array(reply)) for prompt, reply in PAIRS], 20, 4, 2)
+    batch, table = collate(PAIRS), ngrams.table().to(device)
+    if preset == "default":
+        batch = smoothed(batch, ngrams, 0.5)
+    with Copies() as copies:
+        loss, cost = batch_loss(model, batch.to(device), config.training, len(batch.targets), ngrams=table)
+        loss.backward()
+        norm = clip(list(model.parameters()), 1.0)
+    assert copies.seen > 3
+    assert all(value.is_meta for value in (loss, cost, norm))
+    assert all(parameter.grad is not None for parameter in model.parameters())
