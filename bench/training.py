@@ -49,6 +49,7 @@ SIDE = 1536  # of the large product; a multiple of 8, for others are slower (`ch
 UNTIED, TIED, BF16 = "ours, fp32, untied", "ours, fp32", "ours, bf16"
 RECIPE = "ours, fp32, the default recipe's regularisation"  # more mathematics: soft targets, more dropout, averages
 DEFAULT = "ours, fp32, the default recipe"  # and another network
+DEFAULT_BF16 = "ours, bf16, the default recipe"
 COLUMNS = {
     "": ("variant", ""),
     "ms a step": ("milliseconds", ",.0f"),
@@ -192,6 +193,7 @@ def variants(pairs: Counted, device: torch.device, more_sizes: list[int]) -> dic
     if pick_precision("auto", device) == "bf16":
         fastest = "bf16"
         made[BF16] = (lambda: OurTraining(pairs, device, "bf16", same, plain), BATCH)
+        made[DEFAULT_BF16] = (lambda: OurTraining(pairs, device, "bf16"), BATCH)
     for batch in more_sizes:
         made[f"ours, {fastest}, {batch}"] = (lambda: OurTraining(pairs, device, fastest, same, plain), batch)
     return made
@@ -259,7 +261,9 @@ def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
             tutorial["pairs_per_second"],
             bound=row["bound"],
             memory=row["peak_memory_mb"],
-            note={RECIPE: "more mathematics", DEFAULT: "another network"}.get(row["variant"], ""),
+            note={RECIPE: "more mathematics", DEFAULT: "another network", DEFAULT_BF16: "another network"}.get(
+                row["variant"], ""
+            ),
             baseline_memory=tutorial["peak_memory_mb"],
         )
         for row in others
