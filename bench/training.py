@@ -7,11 +7,12 @@ Every variant takes the same batches of 64. "ours" is the tutorial's network wit
 same mathematics, tied (output layer and embedding are one matrix) or untied as the tutorial has it. Then come what the
 default recipe asks for besides (soft targets, more dropout, averaged weights), and the default recipe as it is, whose
 network has a layer less in the encoder and copies. A round times one step of each variant in turn (on a GPU ten steps),
-and the table gives the median. The product rate is that of one large product, whose time is compared with the products
-that a step needs: ours need fewer, for what words and first states of zero save is not multiplied (`chatbot.gru`). Peak
-memory is that of a process that takes a few steps of the one variant (of a GPU's memory: what torch held). bf16 is left
-out where the processor does not multiply it. Without `--corpus` the pairs are random words in lengths as the tutorial's
-preparation has them. `--batch-sizes` times ours at other sizes too: in pairs/s, beside the tutorial's at 64.
+and the table gives the median, which on a CPU has no averaging of weights in it: that comes every eighth step. The
+product rate is that of one large product, whose time is compared with the products that a step needs: ours need fewer,
+for what words and first states of zero save is not multiplied (`chatbot.gru`). Peak memory is that of a process that
+takes 25 steps of the one variant (of a GPU's memory: what torch held). bf16 is left out where the processor does not
+multiply it. Without `--corpus` the pairs are random words in lengths as the tutorial's preparation has them.
+`--batch-sizes` times ours at other sizes too: in pairs/s, beside the tutorial's at 64.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 
 from chatbot.config import PRESETS, Config
 from chatbot.dataset import Batch, collate, smoothed
-from chatbot.distributed import pick_precision
+from chatbot.devices import pick_precision
 from chatbot.memory import peak_memory
 from chatbot.model import Seq2Seq
 from chatbot.ngrams import NgramModel
@@ -45,11 +46,13 @@ from chatbot.vocabulary import EOS_ID
 
 BATCH = 64
 STEPS_ON_GPU = 10  # between two looks at the clock
+STEPS_FOR_MEMORY = 25  # some, for batches differ, and oneDNN keeps a kernel for each new shape
 SIDE = 1536  # of the large product; a multiple of 8, for others are slower (`chatbot.products`)
 UNTIED, TIED, BF16 = "ours, fp32, untied", "ours, fp32", "ours, bf16"
 RECIPE = "ours, fp32, the default recipe's regularisation"  # more mathematics: soft targets, more dropout, averages
 DEFAULT = "ours, fp32, the default recipe"  # and another network
 DEFAULT_BF16 = "ours, bf16, the default recipe"
+NOTES = {RECIPE: "more mathematics", DEFAULT: "another network", DEFAULT_BF16: "another network"}
 COLUMNS = {
     "": ("variant", ""),
     "ms a step": ("milliseconds", ",.0f"),
@@ -149,7 +152,7 @@ def main() -> None:
         sizes = sorted({batch for _, batch in made.values()})
         batches = {batch: [drawn(pairs, batch, rng) for _ in range(steps)] for batch in sizes}
         for saves, counts in operations.items():
-            counts.append(floating_operations(batches[BATCH][0], size, saves=saves))
+            counts.extend(floating_operations(batch, size, saves=saves) for batch in batches[BATCH])
         rates.append(product_rate(device))
         for name, (variant, batch) in made.items():
             seconds = timed(variant, batches[batch], device)
@@ -219,7 +222,7 @@ def timed(variant: Any, drawn_batches: list[list[Pair]], device: torch.device) -
 def measured_memory(maker: Callable[[], Any], batch: int, pairs: list[Pair], device: torch.device) -> int:
     """Bytes of this process's, or the device's, memory at their peak over a few steps."""
     variant, rng = maker(), random.Random(0)
-    for _ in range(4):
+    for _ in range(STEPS_FOR_MEMORY):
         variant.update(variant.read(drawn(pairs, batch, rng)))
     return peak_memory(device)
 
@@ -261,9 +264,7 @@ def lines(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
             tutorial["pairs_per_second"],
             bound=row["bound"],
             memory=row["peak_memory_mb"],
-            note={RECIPE: "more mathematics", DEFAULT: "another network", DEFAULT_BF16: "another network"}.get(
-                row["variant"], ""
-            ),
+            note=NOTES.get(row["variant"], ""),
             baseline_memory=tutorial["peak_memory_mb"],
         )
         for row in others

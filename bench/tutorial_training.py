@@ -59,10 +59,15 @@ class TutorialTraining:
         self.decoder_adam = torch.optim.Adam(self.decoder.parameters(), lr=RATE * DECODER_RATIO)
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """src (S, B), longest first -> memory (S, B, H), the decoder's first state."""
+        """src (S, B), longest first; lengths on the CPU -> memory (S, B, H), the decoder's first state."""
         outputs, hidden = self.gru(pack_padded_sequence(self.embedding(src), src_lengths))
         outputs, _ = pad_packed_sequence(outputs)
         return outputs[:, :, :HIDDEN] + outputs[:, :, HIDDEN:], hidden[:LAYERS]
+
+    def moved(self, batch: TimeFirst) -> TimeFirst:
+        """A batch on the device, but for the lengths, which packing wants on the CPU."""
+        src, src_lengths, tgt, mask = batch
+        return src.to(self.device), src_lengths, tgt.to(self.device), mask.to(self.device)
 
     def read(self, pairs: Sequence[Pair]) -> TimeFirst:
         """What an update takes, on the host."""
@@ -74,12 +79,12 @@ class TutorialTraining:
 
     def update(self, batch: TimeFirst) -> float:
         """As `step`, with what was read before."""
-        src, src_lengths, tgt, mask = (part.to(self.device) for part in batch)
+        src, src_lengths, tgt, mask = self.moved(batch)
         self.encoder.train()
         self.decoder.train()
         self.encoder_adam.zero_grad()
         self.decoder_adam.zero_grad()
-        memory, hidden = self.encode(src, src_lengths.cpu())
+        memory, hidden = self.encode(src, src_lengths)
         word = torch.full((1, src.size(1)), SOS_ID, device=self.device)
         loss: Tensor | float = 0.0
         printed, tokens = 0.0, 0
@@ -102,10 +107,10 @@ class TutorialTraining:
     @torch.no_grad()
     def held_out_loss(self, pairs: Sequence[Pair]) -> tuple[float, int]:
         """Summed negative log-likelihood of the replies in nats, and how many tokens that is (EOS counted)."""
-        src, src_lengths, tgt, mask = (part.to(self.device) for part in time_first(pairs))
+        src, src_lengths, tgt, mask = self.moved(time_first(pairs))
         self.encoder.eval()
         self.decoder.eval()
-        memory, hidden = self.encode(src, src_lengths.cpu())
+        memory, hidden = self.encode(src, src_lengths)
         word = torch.full((1, len(pairs)), SOS_ID, device=self.device)
         total = 0.0
         for t in range(len(tgt)):

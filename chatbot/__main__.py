@@ -76,7 +76,8 @@ def train(arguments: argparse.Namespace) -> int:
     """chatbot train"""
     import torch
 
-    from .distributed import Group, launch, pick_device
+    from .devices import pick_device
+    from .distributed import Group, launch
 
     if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
         return launch(arguments.processes, arguments.given)
@@ -154,7 +155,7 @@ def _report(outcome: Any, config: Config, run: Any) -> None:
 
 def _settled(config: Config, corpus: str, device: Any) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
-    from .distributed import pick_precision
+    from .devices import pick_precision
 
     precision = pick_precision(config.training.precision, device)
     training = dataclasses.replace(config.training, precision=precision)

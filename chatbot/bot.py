@@ -10,7 +10,7 @@ import torch
 from .checkpoint import Checkpoint, is_bundle, never_replied
 from .config import DECODINGS, Config, DecodingConfig
 from .decoding import Decoding
-from .distributed import pick_device
+from .devices import pick_device
 from .errors import ChatbotError
 from .exchange import OnnxDecoder, OnnxEncoder, load_onnx, onnx_paths
 from .likelihood import log_likelihood

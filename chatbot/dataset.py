@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .config import TrainingConfig
+from .devices import sent
 from .ngrams import NgramModel, SoftTargets
 from .prepared import PairDataset
 from .vocabulary import EOS_ID, PAD_ID, SOS_ID
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
         """Move what the network reads; lengths stay on the CPU, where packing needs them."""
         if device.type == "cpu":
             return self
-        src, tgt, targets = (part.to(device, non_blocking=True) for part in (self.src, self.tgt, self.targets))
+        src, tgt, targets = (sent(part, device) for part in (self.src, self.tgt, self.targets))
         return self._replace(src=src, tgt=tgt, targets=targets, soft=self.soft and self.soft.to(device))
 
 

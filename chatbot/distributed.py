@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from .errors import ChatbotError, LostProcessError, first_line
+from .errors import LostProcessError
 from .metrics import TokenSums
 
 STOPPED = 130  # exit code of a process that was asked to stop, and saved
@@ -150,39 +150,3 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait(max(0.0, patience - time.monotonic()))
         process.kill()
         process.wait()
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is this process's CUDA device if there is one, else the CPU; any other name is taken as it is.
-
-    Raises:
-        ChatbotError: there is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ChatbotError(f"no device {name!r} here: {first_line(error)}; try --device cpu") from error
-    return device
-
-
-def pick_precision(name: str, device: torch.device) -> str:
-    """`auto` is `bf16` where the device multiplies it natively (AMX, AVX512-BF16, recent GPUs), else `fp32`."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and torch.backends.mkldnn.is_available() and _multiplies_bf16() else "fp32"
-
-
-def _multiplies_bf16() -> bool:
-    has_amx, has_avx512 = (
-        getattr(torch.cpu, name, lambda: False) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
-    return has_amx() or has_avx512()

@@ -10,7 +10,7 @@ from typing import Any
 from .bot import Chatbot
 from .checkpoint import Checkpoint
 from .config import DecodingConfig, decoding_named
-from .distributed import pick_device
+from .devices import pick_device
 from .errors import ChatbotError
 from .evaluation import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
 from .files import atomic_file, read_whole

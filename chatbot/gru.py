@@ -15,8 +15,8 @@ Shapes: N real tokens of a packed batch of B sequences, U different ones, I inpu
 
 Under `torch.autocast("cpu", torch.bfloat16)` the matrix products take bfloat16 operands (which AMX and AVX512-BF16
 multiply several times faster); states, gates and sums stay in float32. oneDNN, which multiplies them, compiles a kernel
-for each new shape, and keeps it: so there the products come in few shapes, their rows rounded up to multiples of
-`ROUND`. Rows beyond the real ones count for nothing.
+for each new shape, and keeps it: so there the products come in few shapes, their rows `rounded` up. Rows beyond the
+real ones count for nothing.
 """
 
 import contextlib
@@ -38,8 +38,12 @@ warnings.filterwarnings("ignore", "RNN module weights are not part of single con
 
 
 def rounded(rows: int) -> int:
-    """Rows of a bfloat16 product on the CPU for so many real ones."""
-    return -(-rows // ROUND) * ROUND
+    """Rows of a bfloat16 product on the CPU for so many real ones: from 256 on at most a sixteenth more.
+
+    Up to 512 a multiple of `ROUND`, up to 1,024 of twice that, and so on, so that long texts make few shapes too.
+    """
+    multiple = max(ROUND, (1 << rows.bit_length()) // 32)
+    return -(-rows // multiple) * multiple
 
 
 class GRU(nn.GRU):
@@ -86,6 +90,8 @@ class GRU(nn.GRU):
         if not self._applies(input, table):
             if table is not None:
                 input = input._replace(data=table.index_select(0, input.data))
+            if self.training and self.dropout and self.num_layers > 1:
+                return self._layer_by_layer(input, hx)
             return super().forward(input, hx)
         self._update_flat_weights()
         directions = 2 if self.bidirectional else 1
@@ -106,16 +112,51 @@ class GRU(nn.GRU):
             data, places = outputs[0] if directions == 1 else torch.cat(outputs, dim=1), None
             if layer < self.num_layers - 1:
                 data = dropout(data, self.dropout, self.training)
-        hidden = torch.stack(last)
-        if input.unsorted_indices is not None:
-            hidden = hidden.index_select(1, input.unsorted_indices)
-        return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), hidden
+        return _packed_again(data, torch.stack(last), input)
+
+    def _layer_by_layer(self, input: Any, hx: Tensor | None) -> Any:
+        """nn.GRU's own pass for each layer, and between them dropout as the faster pass has it.
+
+        Within one pass dropout is cuDNN's: after every torch.manual_seed it has the host wait for all that the device
+        has still to do, to draw a seed for itself.
+
+        Args:
+            input: packed, or a batch of sequences of one length.
+        """
+        self._update_flat_weights()
+        packed = isinstance(input, PackedSequence)
+        data = input.data if packed else input
+        directions, each = (2 if self.bidirectional else 1), len(self._flat_weights) // self.num_layers
+        if hx is None:
+            batch = int(input.batch_sizes[0]) if packed else data.size(0 if self.batch_first else 1)
+            hx = data.new_zeros(self.num_layers * directions, batch, self.hidden_size)
+        elif packed and input.sorted_indices is not None:
+            hx = hx.index_select(1, input.sorted_indices)
+        last = []
+        for layer, first in enumerate(hx.split(directions)):
+            if layer:
+                data = dropout(data, self.dropout, self.training)
+            weights: Any = self._flat_weights[each * layer : each * (layer + 1)]
+            how = (self.bias, 1, 0.0, True, self.bidirectional)
+            if packed:
+                data, state = torch.gru(data, input.batch_sizes, first, weights, *how)
+            else:
+                data, state = torch.gru(data, first, weights, *how, self.batch_first)
+            last.append(state)
+        return _packed_again(data, torch.cat(last), input) if packed else (data, torch.cat(last))
 
     def _applies(self, input: Any, table: Tensor | None) -> bool:
         if not (self.training and torch.is_grad_enabled() and isinstance(input, PackedSequence) and self.bias):
             return False
         data = input.data if table is None else table
         return data.device.type == "cpu" and data.dtype == torch.float32
+
+
+def _packed_again(data: Tensor, hidden: Tensor, like: PackedSequence) -> tuple[PackedSequence, Tensor]:
+    """data (N, D H) packed as `like`, and hidden (L D, B, H), from the order of `like` to that of its batch."""
+    if like.unsorted_indices is not None:
+        hidden = hidden.index_select(1, like.unsorted_indices)
+    return like._replace(data=data), hidden
 
 
 def without_some(weight: Tensor, share: float) -> Tensor:
@@ -153,7 +194,7 @@ class _Pass(torch.autograd.Function):
             data, w_ih, w_hh, b_ih, b_hh = (part.bfloat16() for part in (data, w_ih, w_hh, b_ih, b_hh))
             if places is not None:
                 places = nn.functional.pad(places, (0, rounded(real) - real))
-        # (N, 3H), of the input yet; the state's share is added below, but for what r and z have of b_hh
+        # (N, 3H): W_i x + b_i, and b_hh of r and z; W_h h and b_hn are added below
         gates = product(data, w_ih.t(), b_ih + nn.functional.pad(b_hh[: 2 * size], (0, size))).float()
         b_hn = nn.functional.pad(b_hh[2 * size :], (2 * size, 0))  # (3H,)
         if places is not None:
@@ -162,8 +203,9 @@ class _Pass(torch.autograd.Function):
         before = _empty_but_zero_from(real, n)  # h of every step
         from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
         states = before.new_empty(real, size)
-        state = before.new_zeros(batch, size) if first is None else first.to(before.dtype, copy=True)
-        minus_one = n.new_full((), -1)
+        state = before.new_zeros(rounded(batch) if narrow else batch, size)
+        if first is not None:
+            state[:batch] = first
         for start, end, known in steps:
             # sequences are sorted: those that go on at a step are the first rows
             rows, middle = end - start, start + known
@@ -177,13 +219,12 @@ class _Pass(torch.autograd.Function):
                 from_state[middle:end] = b_hn[2 * size :]
             rz[start:end].sigmoid_()
             # tanh(x) = 2 sigmoid(2x) - 1: torch's sigmoid takes a fraction of the time of its tanh on a CPU
-            twice = n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).mul_(2).sigmoid_()
-            torch.add(minus_one, twice, alpha=2, out=twice)
+            n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).mul_(2).sigmoid_().mul_(2).sub_(1)
             torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])
             state[:rows] = states[start:end]
         ctx.save_for_backward(data, places, w_ih, w_hh, gates, from_state, before)
         ctx.steps, ctx.rows, ctx.narrow = steps, rows_read, narrow
-        return states, state
+        return states, state[:batch]
 
     @staticmethod
     @once_differentiable
@@ -213,9 +254,9 @@ class _Pass(torch.autograd.Function):
             through = product(factor, w_hh)
             torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
         flat = d_gates.flatten(1)  # (N, 3H)
-        # where all of a step's h are zero it has no part in the gradient of W_h
+        # where all of a step's h are zero it has no part in the gradient of W_h (but for what keeps the shapes few)
         start, end, known = ctx.steps[0]
-        some = slice(None) if known else slice(end, None) if start == 0 else slice(rounded(start))
+        some = slice(None) if known else slice(end // ROUND * ROUND, None) if start == 0 else slice(rounded(start))
         d_w_hh, d_b_hh = weight_gradient(flat[some], before[some].to(data.dtype)), flat.sum(0)
         torch.mul(d_after, d_n, out=share[:, 2])
         d_gates[:real, 2] = share[:, 2]  # now of W_i x + b_i, which r does not scale

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from .attention import attention
 from .config import ModelConfig
 from .copying import CopyMechanism, with_copies
+from .devices import sent
 from .dropout import Dropout
 from .gru import GRU, rounded
 from .products import Linear, looked_up
@@ -268,13 +269,6 @@ def unpacked(packed: PackedSequence) -> Tensor:
     """(N, H) packed to (B, T, H), zero at padding: as `pad_packed_sequence`, but without waiting for the device."""
     rows, _ = pad_packed_sequence(packed._replace(sorted_indices=None, unsorted_indices=None), batch_first=True)
     return rows if packed.unsorted_indices is None else rows.index_select(0, packed.unsorted_indices)
-
-
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Values of the host on a device. An ordinary copy would wait for all that a GPU has still to do."""
-    if device.type == "cuda":
-        values = values.pin_memory()
-    return values.to(device, non_blocking=True)
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:

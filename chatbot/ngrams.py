@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .devices import sent
 from .vocabulary import EOS_ID, SOS_ID
 
 COUNTED_PAIRS = 200_000  # of a larger corpus these, evenly spaced: the counts are kept in memory
@@ -52,7 +53,7 @@ class SoftTargets(NamedTuple):
 
     def to(self, device: torch.device) -> "SoftTargets":
         """Move all of it, without waiting."""
-        parts = (part.to(device, non_blocking=True) for part in self if isinstance(part, Tensor))
+        parts = (sent(part, device) for part in self if isinstance(part, Tensor))
         return SoftTargets._make((*parts, self.entries))
 
 

@@ -13,8 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from .config import TrainingConfig
 from .dataset import Batch
+from .devices import sent
 from .errors import ChatbotError
-from .model import Seq2Seq, sent
+from .model import Seq2Seq
 from .ngrams import NgramTable
 from .products import aligned
 
@@ -165,8 +166,8 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
-        wide = logits.float()
-        shifted = aligned(len(logits), logits.size(1), logits) if wide is logits else wide  # a copy is nobody's
+        wide, is_copy = logits.float(), logits.dtype != torch.float32
+        shifted = wide if is_copy else aligned(len(logits), logits.size(1), logits)
         torch.sub(wide, wide.amax(1, keepdim=True), out=shifted)
         own = shifted.gather(1, targets.unsqueeze(1)).squeeze(1)
         mean = own if soft is None else torch.linalg.vecdot(soft, shifted)
@@ -175,7 +176,6 @@ class _CrossEntropy(torch.autograd.Function):
         log_total = total.log()
         cost, loss = (log_total - own).sum(), (log_total - mean).sum()
         ctx.save_for_backward(powers, total, targets, soft)
-        ctx.precision = logits.dtype
         ctx.mark_non_differentiable(cost)
         return loss, cost
 
@@ -188,7 +188,7 @@ class _CrossEntropy(torch.autograd.Function):
             d_logits.scatter_add_(1, targets.unsqueeze(1), (-d_loss).expand(len(targets), 1))
         else:
             d_logits.addcmul_(soft, d_loss, value=-1)
-        return d_logits.to(ctx.precision), None, None
+        return d_logits, None, None
 
 
 def step_weights(lengths: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chatbot"
 FLOORS = (
     {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption", "products", "dropout"}
-    | {"attention", "memory", "threads"},
+    | {"attention", "devices", "memory", "threads"},
     {
         "gru",
         "copying",

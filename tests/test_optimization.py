@@ -180,8 +180,8 @@ class Copies(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("preset", ["default", "tutorial"])
-def test_a_step_waits_for_no_device(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the meta device, which has no values that could be read, a step takes the ways that it takes on a GPU."""
+def test_loss_gradients_and_clipping_wait_for_no_device(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device, which has no values that could be read, they take the ways that they take on a GPU."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it knows no such device
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
     config, device = PRESETS[preset], torch.device("meta")

@@ -14,8 +14,7 @@ import chatbot.sampling as sampling
 import chatbot.training as training
 from chatbot.bot import Chatbot
 from chatbot.config import Config, DecodingConfig
-from chatbot.distributed import Group, pick_device
-from chatbot.errors import ChatbotError
+from chatbot.distributed import Group
 from chatbot.evaluation import evaluate
 from chatbot.likelihood import log_likelihood
 from chatbot.model import Seq2Seq
@@ -98,15 +97,3 @@ def test_evaluation_likelihood_and_every_search_ask_for_none(trained: RunDirecto
     ):
         bot.decoding = decoding
         assert len(bot.reply_batch(["Hello.", "How are you?"])) == 2
-
-
-def test_auto_never_takes_a_device_that_nobody_tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == torch.device("cpu")
-
-
-@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one here")
-def test_a_device_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(ChatbotError, match=r"no device 'mps' here.*--device cpu"):
-        pick_device("mps")
