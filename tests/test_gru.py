@@ -153,8 +153,9 @@ def test_where_nn_gru_s_own_pass_is_taken_dropout_between_layers_is_not_its_own(
     bias: bool, packs: bool, given_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """cuDNN's makes the host wait. With none in its place what is left is nn.GRU without dropout."""
-    shares = []
+    shares, passes, pass_of_torch = [], [], torch.gru
     monkeypatch.setattr(room, "dropout", lambda data, share, training: shares.append((share, training)) or data)
+    monkeypatch.setattr(torch, "gru", lambda *given: passes.append(given) or pass_of_torch(*given))
     expected = nn.GRU(3, 5, 3, bias, bidirectional=True, batch_first=True, dtype=torch.float64)
     gru = GRU(3, 5, 3, bias, bidirectional=True, batch_first=True, dropout=0.5, dtype=torch.float64)
     gru.load_state_dict(expected.state_dict())
@@ -168,6 +169,8 @@ def test_where_nn_gru_s_own_pass_is_taken_dropout_between_layers_is_not_its_own(
         found.append([outputs, hidden, *torch.autograd.grad(total, list(one.parameters()))])
     torch.testing.assert_close(*found)
     assert shares == [(0.5, True)] * 2
+    assert len(passes) == 3
+    assert not any(0.5 in [value for value in given if isinstance(value, float)] for given in passes)
 
 
 @pytest.mark.parametrize("packs", [False, True])
