@@ -220,7 +220,7 @@ def timed(variant: Any, drawn_batches: list[list[Pair]], device: torch.device) -
 
 
 def measured_memory(maker: Callable[[], Any], batch: int, pairs: list[Pair], device: torch.device) -> int:
-    """Bytes of this process's, or the device's, memory at their peak over a few steps."""
+    """Bytes of this process's, or the device's, memory at their peak over some steps."""
     variant, rng = maker(), random.Random(0)
     for _ in range(STEPS_FOR_MEMORY):
         variant.update(variant.read(drawn(pairs, batch, rng)))

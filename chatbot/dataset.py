@@ -35,8 +35,6 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """Move what the network reads; lengths stay on the CPU, where packing needs them."""
-        if device.type == "cpu":
-            return self
         src, tgt, targets = (sent(part, device) for part in (self.src, self.tgt, self.targets))
         return self._replace(src=src, tgt=tgt, targets=targets, soft=self.soft and self.soft.to(device))
 

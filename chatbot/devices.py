@@ -45,7 +45,7 @@ def _multiplies_bf16() -> bool:
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Values of the host on a device. To a GPU an ordinary copy would wait for all that it has still to do.
+    """Values of the host on a device. An ordinary copy would wait for all that a GPU has still to do.
 
     The values may be forgotten at once: torch keeps pinned memory until it is copied. Copies to `mps` wait, for there
     torch has let memory go that was still to be read.

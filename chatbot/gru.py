@@ -33,7 +33,7 @@ from .dropout import dropout, kept
 from .products import product, weight_gradient
 
 ROUND = 16  # the rows of a tile of AMX
-# cuDNN's, about weights that were made a moment ago (`GRU.one_draw`) and so do not lie side by side
+# cuDNN's, about weights that do not lie side by side: those made a moment ago (`GRU.one_draw`), those of one layer
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 
@@ -90,7 +90,8 @@ class GRU(nn.GRU):
         if not self._applies(input, table):
             if table is not None:
                 input = input._replace(data=table.index_select(0, input.data))
-            if self.training and self.dropout and self.num_layers > 1:
+            is_batch = isinstance(input, PackedSequence) or input.dim() == 3
+            if self.training and self.dropout and self.num_layers > 1 and self.bias and is_batch:
                 return self._layer_by_layer(input, hx)
             return super().forward(input, hx)
         self._update_flat_weights()
@@ -117,8 +118,8 @@ class GRU(nn.GRU):
     def _layer_by_layer(self, input: Any, hx: Tensor | None) -> Any:
         """nn.GRU's own pass for each layer, and between them dropout as the faster pass has it.
 
-        Within one pass dropout is cuDNN's: after every torch.manual_seed it has the host wait for all that the device
-        has still to do, to draw a seed for itself.
+        Within one pass dropout is cuDNN's: after every torch.manual_seed it has the host wait for all that the GPU has
+        still to do, to draw a seed for itself. The price is that cuDNN copies the weights of upper layers at each call.
 
         Args:
             input: packed, or a batch of sequences of one length.
@@ -126,17 +127,19 @@ class GRU(nn.GRU):
         self._update_flat_weights()
         packed = isinstance(input, PackedSequence)
         data = input.data if packed else input
-        directions, each = (2 if self.bidirectional else 1), len(self._flat_weights) // self.num_layers
+        directions = 2 if self.bidirectional else 1
         if hx is None:
             batch = int(input.batch_sizes[0]) if packed else data.size(0 if self.batch_first else 1)
             hx = data.new_zeros(self.num_layers * directions, batch, self.hidden_size)
         elif packed and input.sorted_indices is not None:
             hx = hx.index_select(1, input.sorted_indices)
+        self.check_forward_args(data, hx, input.batch_sizes if packed else None)
         last = []
         for layer, first in enumerate(hx.split(directions)):
             if layer:
                 data = dropout(data, self.dropout, self.training)
-            weights: Any = self._flat_weights[each * layer : each * (layer + 1)]
+            at = 4 * layer * directions
+            weights: Any = self._flat_weights[at : at + 4 * directions]
             how = (self.bias, 1, 0.0, True, self.bidirectional)
             if packed:
                 data, state = torch.gru(data, input.batch_sizes, first, weights, *how)
@@ -254,7 +257,7 @@ class _Pass(torch.autograd.Function):
             through = product(factor, w_hh)
             torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
         flat = d_gates.flatten(1)  # (N, 3H)
-        # where all of a step's h are zero it has no part in the gradient of W_h (but for what keeps the shapes few)
+        # steps whose h are all zero have no part in the gradient of W_h (some such rows stay, so that shapes are few)
         start, end, known = ctx.steps[0]
         some = slice(None) if known else slice(end // ROUND * ROUND, None) if start == 0 else slice(rounded(start))
         d_w_hh, d_b_hh = weight_gradient(flat[some], before[some].to(data.dtype)), flat.sum(0)

@@ -52,7 +52,7 @@ class SoftTargets(NamedTuple):
     entries: int
 
     def to(self, device: torch.device) -> "SoftTargets":
-        """Move all of it, without waiting."""
+        """Move all of it, as `sent` does."""
         parts = (sent(part, device) for part in self if isinstance(part, Tensor))
         return SoftTargets._make((*parts, self.entries))
 

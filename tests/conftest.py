@@ -42,7 +42,7 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Every test has torch draw the same numbers each time, so that one that fails can be seen to fail again."""
+    """A test's own draws from torch are the same each time, so that one that fails can be seen to fail again."""
     torch.manual_seed(0)
 
 

@@ -23,16 +23,25 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
         pick_device("mps")
 
 
-@pytest.mark.parametrize("multiplies", [False, True])
-def test_auto_is_bfloat16_where_the_processor_multiplies_it(multiplies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: multiplies, raising=False)
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("avx512", [False, True])
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    amx: bool, avx512: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert pick_precision("auto", CPU) == ("bf16" if multiplies else "fp32")
+    assert pick_precision("auto", CPU) == ("bf16" if amx or avx512 else "fp32")
     assert pick_precision("auto", MPS) == "fp32"
     assert pick_precision("fp32", CPU) == "fp32"
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert pick_precision("auto", CPU) == "fp32"
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_auto_is_bfloat16_on_a_gpu_that_does_not_emulate_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert pick_precision("auto", CUDA) == ("bf16" if native else "fp32")
 
 
 def test_what_is_sent_to_a_gpu_is_pinned_and_not_waited_for() -> None:
