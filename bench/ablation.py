@@ -20,8 +20,8 @@ import results
 import torch
 from quality import SAME_DATA, changed, ours
 
-from chatbot.config import PRESETS
-from chatbot.preparation import prepare
+from chatbot.config.settings import PRESETS
+from chatbot.corpus.preparation import prepare
 
 # in the words of the table: what is changed
 PARTS: dict[str, list[str]] = {

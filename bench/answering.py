@@ -16,10 +16,10 @@ from pathlib import Path
 import results
 import torch
 
-from chatbot.bot import Chatbot
-from chatbot.config import PRESETS, decoding_named
-from chatbot.model import Seq2Seq
-from chatbot.vocabulary import Vocabulary
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import PRESETS, decoding_named
+from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.network.model import Seq2Seq
 
 
 def main() -> None:

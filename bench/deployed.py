@@ -28,7 +28,7 @@ with torch.inference_mode():
 import torch
 torch.set_num_threads(1)
 from chatbot import Chatbot
-from chatbot.config import DecodingConfig
+from chatbot.config.settings import DecodingConfig
 Chatbot.load(file, decoding=DecodingConfig()).reply_ids([ids])
 """,
     "torchscript": """

@@ -38,15 +38,15 @@ from deployed import Client, build_client, first_replies
 from torch import nn
 from tutorial_inference import tutorial_search
 
-from chatbot.checkpoint import Checkpoint
-from chatbot.dataset import collate, pad_prompts
-from chatbot.exchange import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
-from chatbot.export import export, load_bundle
-from chatbot.prepared import PairDataset
-from chatbot.run import RunDirectory
-from chatbot.search import GreedySearchDecoder
-from chatbot.vocabulary import EOS_ID
-from chatbot.yardstick import yardstick
+from chatbot.corpus.prepared import PairDataset
+from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.decoding.search import GreedySearchDecoder
+from chatbot.deployment.onnx import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
+from chatbot.deployment.torchscript import export, load_bundle
+from chatbot.evaluation.yardstick import yardstick
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.batches import collate, pad_prompts
 
 BATCH = 64
 COLUMNS = {

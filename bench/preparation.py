@@ -195,8 +195,8 @@ def one(way: str, corpus: str, folder: str, began: float) -> dict[str, Any]:
         peaks = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         ids = hashlib.sha256(json.dumps([result.pop("words"), result.pop("pairs")]).encode()).hexdigest()
     else:
-        from chatbot.config import PRESETS
-        from chatbot.preparation import prepare
+        from chatbot.config.settings import PRESETS
+        from chatbot.corpus.preparation import prepare
 
         preset = "tutorial" if way == "chatbot" else "default"
         config = dataclasses.replace(PRESETS[preset].corpus, corpus=corpus)
@@ -212,7 +212,7 @@ def digest(folder: Path) -> str:
     """The same digest of words and ids from a prepared folder's training part."""
     import hashlib
 
-    from chatbot.prepared import PairDataset, load_vocabulary
+    from chatbot.corpus.prepared import PairDataset, load_vocabulary
 
     vocabulary = load_vocabulary(folder)
     pairs = [[side.tolist() for side in pair] for pair in PairDataset(folder, "train")]

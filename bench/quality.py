@@ -27,15 +27,15 @@ import results
 import torch
 from tutorial_training import TutorialTraining, drawn
 
-from chatbot.config import PRESETS, Config, CorpusConfig
-from chatbot.distributed import Group
-from chatbot.evaluation import evaluate
-from chatbot.ngrams import NgramModel
-from chatbot.preparation import prepare
-from chatbot.prepared import PairDataset, load_vocabulary
-from chatbot.run import RunDirectory
-from chatbot.training import train
-from chatbot.vocabulary import EOS_ID
+from chatbot.config.settings import PRESETS, Config, CorpusConfig
+from chatbot.corpus.preparation import prepare
+from chatbot.corpus.prepared import PairDataset, load_vocabulary
+from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.evaluation.held_out import evaluate
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.distributed import Group
+from chatbot.training.loop import train
+from chatbot.training.ngrams import NgramModel
 
 SAME_DATA = CorpusConfig(tokenizer="tutorial", max_length=9, unknown_prompts="drop", unknown_replies="drop")
 

@@ -24,12 +24,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chatbot.bot import Chatbot
-from chatbot.config import DECODINGS, PRESETS
-from chatbot.distributed import Group
-from chatbot.preparation import prepare
-from chatbot.run import RunDirectory
-from chatbot.training import train
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import DECODINGS, PRESETS
+from chatbot.corpus.preparation import prepare
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.distributed import Group
+from chatbot.training.loop import train
 
 LINES = [
     "Hello.",

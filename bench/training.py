@@ -35,14 +35,14 @@ import torch
 from torch.utils.data import DataLoader
 from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 
-from chatbot.config import PRESETS, Config
-from chatbot.dataset import Batch, collate, smoothed
-from chatbot.devices import pick_precision
-from chatbot.memory import peak_memory
-from chatbot.model import Seq2Seq
-from chatbot.ngrams import NgramModel
-from chatbot.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
-from chatbot.vocabulary import EOS_ID
+from chatbot.config.settings import PRESETS, Config
+from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.network.model import Seq2Seq
+from chatbot.system.devices import pick_precision
+from chatbot.system.memory import peak_memory
+from chatbot.training.batches import Batch, collate, smoothed
+from chatbot.training.ngrams import NgramModel
+from chatbot.training.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 
 BATCH = 64
 STEPS_ON_GPU = 10  # between two looks at the clock
@@ -283,8 +283,8 @@ def read_pairs(corpus: Path | None) -> tuple[list[Pair], int]:
         return [
             tuple(rng.choices(words, cum_weights=zipf, k=rng.randint(1, 9)) for _ in "ab") for _ in range(50_000)
         ], 7826
-    from chatbot.preparation import prepare
-    from chatbot.prepared import PairDataset, load_vocabulary
+    from chatbot.corpus.preparation import prepare
+    from chatbot.corpus.prepared import PairDataset, load_vocabulary
 
     settings = dataclasses.replace(PRESETS["tutorial"].corpus, corpus=str(corpus))
     folder = prepare(settings, results.ROOT / "data").folder

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tutorial_training import StepDecoder
 
-from chatbot.model import Seq2Seq
-from chatbot.vocabulary import SOS_ID
+from chatbot.corpus.vocabulary import SOS_ID
+from chatbot.network.model import Seq2Seq
 
 LAYERS = 2  # of the decoder
 

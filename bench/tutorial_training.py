@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from chatbot.dataset import pad_prompts
-from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.training.batches import pad_prompts
 
 HIDDEN, LAYERS, DROPOUT, CLIP, RATE, DECODER_RATIO = 500, 2, 0.1, 50.0, 1e-4, 5.0
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from .arguments import parser
-from .config import Config
-from .errors import ChatbotError, LostProcessError, printable
-from .flags import decoding_from_flags, flags_given, from_flags
-from .threads import wait_briefly
+from .config.arguments import parser
+from .config.flags import decoding_from_flags, flags_given, from_flags
+from .config.settings import Config
+from .system.errors import ChatbotError, LostProcessError, printable
+from .system.threads import wait_briefly
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def prepare(arguments: argparse.Namespace) -> int:
     """chatbot prepare"""
-    from . import preparation, report
+    from .corpus import preparation, report
 
     config = from_flags(arguments)
     prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
@@ -76,8 +76,8 @@ def train(arguments: argparse.Namespace) -> int:
     """chatbot train"""
     import torch
 
-    from .devices import pick_device
-    from .distributed import Group, launch
+    from .system.devices import pick_device
+    from .training.distributed import Group, launch
 
     if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
         return launch(arguments.processes, arguments.given)
@@ -91,9 +91,9 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace, group: Any) -> int:
-    from . import preparation
-    from .run import RunDirectory
-    from .training import train
+    from .corpus import preparation
+    from .runs.directory import RunDirectory
+    from .training.loop import train
 
     # torchrun begins its processes again after one has failed: they go on from the last checkpoint
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
@@ -155,7 +155,7 @@ def _report(outcome: Any, config: Config, run: Any) -> None:
 
 def _settled(config: Config, corpus: str, device: Any) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
-    from .devices import pick_precision
+    from .system.devices import pick_precision
 
     precision = pick_precision(config.training.precision, device)
     training = dataclasses.replace(config.training, precision=precision)
@@ -170,9 +170,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """chatbot evaluate"""
     import torch
 
-    from . import scoreboard
-    from .examination import Examination
-    from .run import find_run
+    from .evaluation import scoreboard
+    from .evaluation.examination import Examination
+    from .runs.directory import find_run
 
     if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
         raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
@@ -227,7 +227,7 @@ def export(arguments: argparse.Namespace) -> int:
         checkpoint = checkpoint.pack()
     if arguments.onnx or arguments.quantize:
         return _export_onnx(arguments, folder, checkpoint)
-    from .export import export
+    from .deployment.torchscript import export
 
     _report_export(arguments, folder, export(checkpoint, folder))
     return 0
@@ -249,8 +249,8 @@ def pack(arguments: argparse.Namespace) -> int:
     """chatbot pack"""
     import torch
 
-    from .packing import pack
-    from .run import RunDirectory
+    from .deployment.pack import pack
+    from .runs.directory import RunDirectory
 
     torch.set_num_threads(1)
     proof = pack(_existing_run(arguments), arguments.folder, arguments.corpus)
@@ -261,7 +261,7 @@ def pack(arguments: argparse.Namespace) -> int:
 
 
 def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -> int:
-    from .exchange import export_onnx, onnx_paths
+    from .deployment.onnx import export_onnx, onnx_paths
 
     figures = {}
     for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
@@ -282,8 +282,8 @@ def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -
 
 def import_checkpoint(arguments: argparse.Namespace) -> int:
     """chatbot import-checkpoint"""
-    from .lineage import import_checkpoint, unreadable
-    from .run import RunDirectory
+    from .runs.directory import RunDirectory
+    from .runs.tutorial import import_checkpoint, unreadable
 
     run = RunDirectory(arguments.checkpoints_dir / arguments.run)
     if run.is_trained:
@@ -312,11 +312,11 @@ def chat(arguments: argparse.Namespace) -> int:
     """chatbot chat"""
     import torch
 
-    from .answers import answer_file
-    from .bot import Chatbot
-    from .conversation import transcribe
-    from .repl import converse
-    from .run import find_model
+    from .chat.bot import Chatbot
+    from .chat.conversation import transcribe
+    from .chat.terminal import converse
+    from .runs.directory import find_model
+    from .serving.batch import answer_file
 
     if (arguments.file is None) != (arguments.out is None):
         raise ChatbotError("--file PROMPTS and --out REPLIES go together")
@@ -353,14 +353,14 @@ def _appended(path: Path) -> IO[str]:
 
 
 def _existing_run(arguments: argparse.Namespace) -> Any:
-    from .run import find_run
+    from .runs.directory import find_run
 
     return _named(arguments, find_run(arguments.run, arguments.checkpoints_dir))
 
 
 def _named(arguments: argparse.Namespace, run: Any) -> Any:
     """A run (or its path); where none was named and it is the one that comes with the program, that is said."""
-    from .run import PRETRAINED
+    from .runs.directory import PRETRAINED
 
     path = getattr(run, "path", run)
     if arguments.run is None and path.name == PRETRAINED:
@@ -390,7 +390,7 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 
 
 def _tell(prepared: Any) -> None:
-    from .preparation import summary
+    from .corpus.preparation import summary
 
     if prepared.source.notice:
         _say(prepared.source.notice)

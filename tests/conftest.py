@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.config import PRESETS, Config, DecodingConfig
-from chatbot.distributed import Group
-from chatbot.preparation import prepare
-from chatbot.run import RunDirectory
-from chatbot.training import train
+from chatbot.config.settings import PRESETS, Config, DecodingConfig
+from chatbot.corpus.preparation import prepare
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.distributed import Group
+from chatbot.training.loop import train
 
 torch.set_num_threads(1)  # a spinning pool beside a busy neighbour is slower than one thread
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from chatbot.config import ModelConfig
-from chatbot.model import Seq2Seq
-from chatbot.search import Limits
-from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.config.settings import ModelConfig
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.decoding.search import Limits
+from chatbot.network.model import Seq2Seq
 
 NEVER = [PAD_ID, SOS_ID, 3]
 Said = tuple[int, ...]

@@ -18,14 +18,14 @@ import pytest
 import torch
 from tqdm import tqdm
 
-import chatbot.training as training
+import chatbot.training.loop as training
 from chatbot.__main__ import main
-from chatbot.checkpoint import Checkpoint
-from chatbot.config import PRESETS, Config, DecodingConfig
-from chatbot.dataset import StepData
-from chatbot.distributed import Group
-from chatbot.preparation import prepare
-from chatbot.run import RunDirectory
+from chatbot.config.settings import PRESETS, Config, DecodingConfig
+from chatbot.corpus.preparation import prepare
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.batches import StepData
+from chatbot.training.distributed import Group
 
 STEPS, EVERY, HALF = 24, 6, 15  # validations after 6, 12, 18 and 24 steps; what is stopped half-way stands at 15
 CHANGES = {f"os.{name}" for name in ("rename", "remove", "rmdir", "mkdir", "chmod")} | {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from chatbot.attention import ConcatAttention, GeneralAttention, attention
+from chatbot.network.attention import ConcatAttention, GeneralAttention, attention
 
 
 def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:

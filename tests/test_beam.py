@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_search import LIMITS, NEVER, PlainSearch, Said, Table, network, reply, scripted
 
-from chatbot.beam import BeamSearchDecoder, continuations
-from chatbot.dataset import pad_prompts
-from chatbot.model import Seq2Seq
-from chatbot.search import GreedySearchDecoder, Hypotheses, Limits
-from chatbot.vocabulary import EOS_ID, PAD_ID
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
+from chatbot.decoding.beam import BeamSearchDecoder, continuations
+from chatbot.decoding.search import GreedySearchDecoder, Hypotheses, Limits
+from chatbot.network.model import Seq2Seq
+from chatbot.training.batches import pad_prompts
 
 V = 19
 

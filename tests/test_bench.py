@@ -15,8 +15,8 @@ import quality
 import results
 import training
 
-from chatbot.config import CorpusConfig
-from chatbot.run import RunDirectory
+from chatbot.config.settings import CorpusConfig
+from chatbot.runs.directory import RunDirectory
 
 BENCH = Path(__file__).parent.parent / "bench"
 

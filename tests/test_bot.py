@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
-from chatbot.config import Config, DecodingConfig
-from chatbot.distributed import Group
-from chatbot.errors import ChatbotError
-from chatbot.export import export
-from chatbot.likelihood import log_likelihood
-from chatbot.run import RunDirectory
-from chatbot.training import train
-from chatbot.vocabulary import Vocabulary
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import Config, DecodingConfig
+from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.decoding.likelihood import log_likelihood
+from chatbot.deployment.torchscript import export
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.training.distributed import Group
+from chatbot.training.loop import train
 
 LINES = ["Hello.", "How are you?", "What's your name?", "Do you like music?", "xyzzy", ""]
 BEAM = DecodingConfig(method="beam", beam_width=6, length_penalty=0.8, no_repeat_ngram=2)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
-from chatbot.errors import ChatbotError
-from chatbot.run import RunDirectory
+from chatbot.chat.bot import Chatbot
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
 
 
 @pytest.fixture

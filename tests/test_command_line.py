@@ -12,10 +12,10 @@ import pexpect
 import pytest
 
 from chatbot.__main__ import main
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
-from chatbot.config import Config, DecodingConfig
-from chatbot.run import RunDirectory
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import Config, DecodingConfig
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
 
 HOSTILE = [
     "",
@@ -234,10 +234,10 @@ def test_a_model_trained_with_context_reads_the_last_turns(
 ) -> None:
     import dataclasses
 
-    from chatbot.distributed import Group
-    from chatbot.export import export
-    from chatbot.preparation import prepare
-    from chatbot.training import train
+    from chatbot.corpus.preparation import prepare
+    from chatbot.deployment.torchscript import export
+    from chatbot.training.distributed import Group
+    from chatbot.training.loop import train
 
     config = dataclasses.replace(tiny, corpus=dataclasses.replace(tiny.corpus, context=2))
     run = RunDirectory(tmp_path / "run")

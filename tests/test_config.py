@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.config import (
+from chatbot.config.flags import add_flags, decoding_from_flags, flags_given, from_flags
+from chatbot.config.settings import (
     DECODINGS,
     PRESETS,
     Config,
@@ -18,8 +19,7 @@ from chatbot.config import (
     decoding_named,
     method_of,
 )
-from chatbot.errors import ChatbotError
-from chatbot.flags import add_flags, decoding_from_flags, flags_given, from_flags
+from chatbot.system.errors import ChatbotError
 
 
 def parse(*flags: str) -> Config:

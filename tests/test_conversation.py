@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chatbot.answers import READ_AHEAD, answer_file
-from chatbot.bot import Chatbot
-from chatbot.config import DecodingConfig
-from chatbot.conversation import Conversation, alignment, describe
-from chatbot.errors import ChatbotError
-from chatbot.run import RunDirectory
+from chatbot.chat.bot import Chatbot
+from chatbot.chat.conversation import Conversation, alignment, describe
+from chatbot.config.settings import DecodingConfig
+from chatbot.runs.directory import RunDirectory
+from chatbot.serving.batch import READ_AHEAD, answer_file
+from chatbot.system.errors import ChatbotError
 
 GREEDY = DecodingConfig(method="greedy")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.export import export, load_bundle
-from chatbot.manifest import golden_of, read_manifest
-from chatbot.run import RunDirectory
+from chatbot.deployment.manifest import golden_of, read_manifest
+from chatbot.deployment.torchscript import export, load_bundle
+from chatbot.runs.directory import RunDirectory
 
 CPP = Path(__file__).parent.parent / "cpp"
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))

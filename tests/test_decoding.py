@@ -9,16 +9,16 @@ import pytest
 import torch
 from plain_search import NEVER, Table, network
 
-import chatbot.decoding as decoding
-from chatbot.beam import BeamSearchDecoder
-from chatbot.config import DecodingConfig
-from chatbot.dataset import pad_prompts
-from chatbot.decoding import Decoding, Hypothesis
-from chatbot.likelihood import log_likelihood
-from chatbot.model import Seq2Seq
-from chatbot.sampling import SamplingDecoder
-from chatbot.search import GreedySearchDecoder, Limits
-from chatbot.vocabulary import EOS_ID
+import chatbot.decoding.generate as decoding
+from chatbot.config.settings import DecodingConfig
+from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.decoding.beam import BeamSearchDecoder
+from chatbot.decoding.generate import Decoding, Hypothesis
+from chatbot.decoding.likelihood import log_likelihood
+from chatbot.decoding.sampling import SamplingDecoder
+from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.network.model import Seq2Seq
+from chatbot.training.batches import pad_prompts
 
 V = 19
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from chatbot.devices import pick_device, pick_precision, sent
-from chatbot.errors import ChatbotError
+from chatbot.system.devices import pick_device, pick_precision, sent
+from chatbot.system.errors import ChatbotError
 
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 

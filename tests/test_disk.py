@@ -27,13 +27,13 @@ from small_run import (
     no_pictures,
 )
 
-import chatbot.training as training
+import chatbot.training.loop as training
 from chatbot.__main__ import main
-from chatbot.checkpoint import Checkpoint
-from chatbot.errors import ChatbotError
-from chatbot.files import atomic_file, atomic_folder
-from chatbot.lock import held
-from chatbot.run import RunDirectory
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.system.files import atomic_file, atomic_folder
+from chatbot.system.lock import held
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 NOBODY = 65534
@@ -491,7 +491,7 @@ def test_resuming_to_a_step_that_is_past_says_so(
 def test_an_error_of_the_disk_that_no_room_expected_is_one_line(
     monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], str]
 ) -> None:
-    import chatbot.run as run
+    import chatbot.runs.directory as run
 
     def failing(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), "/some/file")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatbot import __main__ as door
-from chatbot.arguments import parser
+from chatbot.config.arguments import parser
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 

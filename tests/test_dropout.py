@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from chatbot.dropout import Dropout
+from chatbot.network.kernels.dropout import Dropout
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.95])

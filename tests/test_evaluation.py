@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.bot import Chatbot
-from chatbot.dataset import in_order
-from chatbot.errors import ChatbotError
-from chatbot.evaluation import Evaluation, answer, drawn, evaluate, generate
-from chatbot.model import Seq2Seq
-from chatbot.prepared import PairDataset
-from chatbot.run import RunDirectory
+from chatbot.chat.bot import Chatbot
+from chatbot.corpus.prepared import PairDataset
+from chatbot.evaluation.held_out import Evaluation, answer, drawn, evaluate, generate
+from chatbot.network.model import Seq2Seq
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.training.batches import in_order
 
 CPU = torch.device("cpu")
 
@@ -130,7 +130,7 @@ def test_the_batch_size_does_not_matter(trained: RunDirectory, test: PairDataset
 
 
 def test_an_empty_split_is_said(trained: RunDirectory, tmp_path: Path) -> None:
-    from test_dataset import write
+    from test_batches import write
 
     model: Seq2Seq = trained.load_chosen().build_model()
     with pytest.raises(ChatbotError, match="'valid' holds no pair"):

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from chatbot.__main__ import main
-from chatbot.bot import Chatbot
-from chatbot.config import Config
-from chatbot.errors import ChatbotError
-from chatbot.evaluation import evaluate
-from chatbot.examination import Examination, spelling
-from chatbot.prepared import PairDataset
-from chatbot.run import RunDirectory
-from chatbot.tokenizer import TOKENIZERS
-from chatbot.vocabulary import Vocabulary
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import Config
+from chatbot.corpus.prepared import PairDataset
+from chatbot.corpus.tokenizer import TOKENIZERS
+from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.evaluation.examination import Examination, spelling
+from chatbot.evaluation.held_out import evaluate
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
 
 GREEDY = ["greedy"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.errors import ChatbotError
-from chatbot.files import atomic_file, atomic_folder, git_blob_id, sha256
+from chatbot.system.errors import ChatbotError
+from chatbot.system.files import atomic_file, atomic_folder, git_blob_id, sha256
 
 
 def names(folder: Path) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from chatbot.files import atomic_file
+from chatbot.system.files import atomic_file
 with atomic_file(Path(sys.argv[1])) as file:
     file.write(b"new")
     file.flush()

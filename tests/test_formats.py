@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot import inputs
-from chatbot.errors import ChatbotError
-from chatbot.formats import MAX_TURNS, Conversation, conversations, recognise
-from chatbot.inputs import Reading, input_files
-from chatbot.scattered import Texts, Threads
+from chatbot.corpus import inputs
+from chatbot.corpus.formats.recognise import MAX_TURNS, Conversation, conversations, recognise
+from chatbot.corpus.formats.scattered import Texts, Threads
+from chatbot.corpus.inputs import Reading, input_files
+from chatbot.system.errors import ChatbotError
 
 SEPARATOR = " +++$+++ "
 
@@ -260,7 +260,7 @@ def test_chitchat_joins_the_messages_of_a_turn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [1 << 20, 7])
 def test_chitchat_is_read_piece_by_piece(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatbot.formats.JSON_CHUNK", chunk)
+    monkeypatch.setattr("chatbot.corpus.formats.recognise.JSON_CHUNK", chunk)
     talks = {f"k{i}": messages([f"é{i}"], ["b"]) for i in range(300)}
     (tmp_path / "dataset.json").write_text(json.dumps(talks, ensure_ascii=False), encoding="utf-8")
     assert turns(tmp_path / "dataset.json") == [[f"é{i}", "b"] for i in range(300)]
@@ -280,7 +280,7 @@ def test_chitchat_that_breaks_off_keeps_what_is_whole(tmp_path: Path) -> None:
 @given(size=st.integers(2, 1200), start=st.integers(0, 3))
 @settings(deadline=None, max_examples=25)
 def test_a_long_conversation_is_cut_without_losing_or_repeating_an_exchange(size: int, start: int) -> None:
-    from chatbot.formats import _long
+    from chatbot.corpus.formats.recognise import _long
 
     said: list[str | None] = [str(i) for i in range(size)]
     pieces = list(_long(Conversation("", "", said, start)))
@@ -531,8 +531,8 @@ def test_many_columns_without_a_header_are_no_log(tmp_path: Path) -> None:
 def test_chitchat_goes_on_behind_a_malformed_conversation(
     tmp_path: Path, broken: str, by: str, chunk: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatbot.formats.JSON_CHUNK", chunk)
-    monkeypatch.setattr("chatbot.formats.JSON_MEMBER", most)
+    monkeypatch.setattr("chatbot.corpus.formats.recognise.JSON_CHUNK", chunk)
+    monkeypatch.setattr("chatbot.corpus.formats.recognise.JSON_MEMBER", most)
     talks = json.dumps({f"k{i}": messages(['say "hi"'], ["b"]) for i in range(400)})
     (tmp_path / "dataset.json").write_text(talks.replace(broken, by))
     _, found, account = read(tmp_path / "dataset.json")

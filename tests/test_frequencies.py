@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_dataset import write
+from test_batches import write
 
-from chatbot import prepared
-from chatbot.frequencies import Frequencies, most_frequent_reply, reply_counts
-from chatbot.prepared import PairDataset
+from chatbot.corpus import prepared
+from chatbot.corpus.frequencies import Frequencies, most_frequent_reply, reply_counts
+from chatbot.corpus.prepared import PairDataset
 
 REPLIES = st.lists(st.lists(st.sampled_from([3, 4, 5, 60_000]), max_size=4), max_size=20)
 

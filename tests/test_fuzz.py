@@ -24,28 +24,29 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_dataset import SOME, write
-from test_lineage import Plain, made_up
+from test_batches import SOME, write
+from test_tutorial import Plain, made_up
 
-from chatbot import exchange, journal
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
-from chatbot.config import Config as Settings
-from chatbot.config import CorpusConfig, DecodingConfig, decoding_named
-from chatbot.corpus import pairs_of
-from chatbot.dataset import collate
-from chatbot.errors import ChatbotError
-from chatbot.exchange import export_onnx
-from chatbot.export import export
-from chatbot.formats import READERS, conversations, recognise
-from chatbot.inputs import Reading, input_files
-from chatbot.lineage import import_checkpoint
-from chatbot.manifest import check, golden_of, read_manifest
-from chatbot.model import Seq2Seq
-from chatbot.prepared import PairDataset, load_vocabulary
-from chatbot.run import RunDirectory
-from chatbot.tokenizer import TOKENIZERS
-from chatbot.vocabulary import Vocabulary
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import Config as Settings
+from chatbot.config.settings import CorpusConfig, DecodingConfig, decoding_named
+from chatbot.corpus.formats.recognise import READERS, conversations, recognise
+from chatbot.corpus.inputs import Reading, input_files
+from chatbot.corpus.pairs import pairs_of
+from chatbot.corpus.prepared import PairDataset, load_vocabulary
+from chatbot.corpus.tokenizer import TOKENIZERS
+from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.deployment import onnx as exchange
+from chatbot.deployment.manifest import check, golden_of, read_manifest
+from chatbot.deployment.onnx import export_onnx
+from chatbot.deployment.torchscript import export
+from chatbot.network.model import Seq2Seq
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.runs.tutorial import import_checkpoint
+from chatbot.system.errors import ChatbotError
+from chatbot.training import journal
+from chatbot.training.batches import collate
 
 resource = pytest.importorskip("resource", reason="this system limits no process's memory")
 

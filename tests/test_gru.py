@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-import chatbot.gru as room
-from chatbot.gru import GRU, rounded, without_some
-from chatbot.products import product, weight_gradient
+import chatbot.network.kernels.gru as room
+from chatbot.network.kernels.gru import GRU, rounded, without_some
+from chatbot.network.kernels.linear import product, weight_gradient
 
 
 def results(gru: nn.GRU, data: Tensor, lengths: list[int], first: Tensor | None) -> list[Tensor]:

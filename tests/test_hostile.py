@@ -15,24 +15,25 @@ from typing import Any
 import pytest
 import torch
 
-from chatbot import exchange, repl
 from chatbot.__main__ import main
-from chatbot.answers import answer_file
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint, check_archive
-from chatbot.config import Config, DecodingConfig
-from chatbot.conversation import Conversation
-from chatbot.errors import LONGEST, ChatbotError, printable, shown
-from chatbot.export import export, load_bundle
-from chatbot.files import read_whole
-from chatbot.formats import conversations, recognise
-from chatbot.inputs import Reading, input_files, line_ends
-from chatbot.lineage import import_checkpoint
-from chatbot.manifest import read_manifest
-from chatbot.prepared import load_manifest
-from chatbot.run import RunDirectory
-from chatbot.sources import resolve
-from chatbot.vocabulary import Vocabulary
+from chatbot.chat import terminal as repl
+from chatbot.chat.bot import Chatbot
+from chatbot.chat.conversation import Conversation
+from chatbot.config.settings import Config, DecodingConfig
+from chatbot.corpus.formats.recognise import conversations, recognise
+from chatbot.corpus.inputs import Reading, input_files, line_ends
+from chatbot.corpus.prepared import load_manifest
+from chatbot.corpus.sources import resolve
+from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.deployment import onnx as exchange
+from chatbot.deployment.manifest import read_manifest
+from chatbot.deployment.torchscript import export, load_bundle
+from chatbot.runs.checkpoint import Checkpoint, check_archive
+from chatbot.runs.directory import RunDirectory
+from chatbot.runs.tutorial import import_checkpoint
+from chatbot.serving.batch import answer_file
+from chatbot.system.errors import LONGEST, ChatbotError, printable, shown
+from chatbot.system.files import read_whole
 
 MEGABYTE = 1 << 20
 PLANES = ["".join(map(chr, range(start, start + 0x10000, 61))) for start in range(0, 0x110000, 0x10000)]
@@ -315,7 +316,7 @@ def test_the_exported_file_bears_any_text(trained: RunDirectory, tmp_path: Path,
 def test_an_endless_file_is_read_to_its_limit_only(
     read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatbot.vocabulary.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("chatbot.corpus.vocabulary.MAX_BYTES", 1 << 20)
     for name in ("zero", "manifest.json"):
         (tmp_path / name).symlink_to("/dev/zero")
     with pytest.raises((ChatbotError, ValueError)):
@@ -421,7 +422,7 @@ def test_a_table_of_contents_without_bound_is_not_read(tmp_path: Path, monkeypat
     path = tmp_path / "a.zip"
     path.write_bytes(archive_of({f"{i}.log": b"a\nb\n" for i in range(50)}))
     assert len(input_files(path)[0]) == 50
-    monkeypatch.setattr("chatbot.inputs.MAX_TABLE", 2000)
+    monkeypatch.setattr("chatbot.corpus.inputs.MAX_TABLE", 2000)
     with pytest.raises(ChatbotError, match="a table of contents of over 2,000 bytes"):
         input_files(path)
 
@@ -434,9 +435,9 @@ def test_a_corpus_that_can_be_no_path_is_named(name: str, tmp_path: Path) -> Non
 
 def test_offsets_that_do_not_rise_are_refused(tmp_path: Path) -> None:
     import numpy as np
-    from test_dataset import SOME, write
+    from test_batches import SOME, write
 
-    from chatbot.prepared import PairDataset
+    from chatbot.corpus.prepared import PairDataset
 
     for wrong in ([0, 2, 1], [-5, 2, 3], [0, 1 << 60, 3], [0, 2, 1 << 40]):
         folder = write(tmp_path, SOME)

@@ -25,16 +25,16 @@ from small_run import (
     no_pictures,
 )
 
-import chatbot.training as training
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
-from chatbot.errors import ChatbotError
-from chatbot.exchange import export_onnx
-from chatbot.export import export
-from chatbot.files import atomic_file, atomic_folder, tidy
-from chatbot.preparation import prepare
-from chatbot.run import RunDirectory
-from chatbot.sources import CORNELL_FOLDER, resolve
+import chatbot.training.loop as training
+from chatbot.chat.bot import Chatbot
+from chatbot.corpus.preparation import prepare
+from chatbot.corpus.sources import CORNELL_FOLDER, resolve
+from chatbot.deployment.onnx import export_onnx
+from chatbot.deployment.torchscript import export
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.system.files import atomic_file, atomic_folder, tidy
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 web, data_dir = test_sources.web, test_sources.data_dir

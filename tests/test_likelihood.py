@@ -6,9 +6,9 @@ import pytest
 import torch
 from plain_search import PlainSearch, network
 
-import chatbot.likelihood as likelihood
-from chatbot.likelihood import log_likelihood
-from chatbot.vocabulary import EOS_ID
+import chatbot.decoding.likelihood as likelihood
+from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.decoding.likelihood import log_likelihood
 
 V = 19
 PAIRS = [([5, 6, 7], [8, 9]), ([4], []), ([10, 11, 12, 13, 14], [5, 4, 5, 4, 5, 4]), ([5, 6, 7], [9]), ([4, 4], [18])]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import chatbot.training as training
-from chatbot.bot import Chatbot
-from chatbot.config import DECODINGS, Config
-from chatbot.distributed import Group
-from chatbot.journal import spaced
-from chatbot.run import RunDirectory
-from chatbot.training import LINES, LOG_EVERY, LOOKS
+import chatbot.training.loop as training
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import DECODINGS, Config
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.distributed import Group
+from chatbot.training.journal import spaced
+from chatbot.training.loop import LINES, LOG_EVERY, LOOKS
 
 PROCESS = Path("/proc/self")
 needs_proc = pytest.mark.skipif(not PROCESS.exists(), reason="what a process holds is read in /proc")

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-import chatbot.memory as room
+import chatbot.system.memory as room
 
 COUNTED = """
 import ctypes, resource, sys
-from chatbot.memory import keep_freed
+from chatbot.system.memory import keep_freed
 
 if sys.argv[1] == "kept":
     keep_freed()

@@ -11,16 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.config import Config, ModelConfig, TrainingConfig
-from chatbot.dataset import StepReader, collate, smoothed
-from chatbot.distributed import Group
-from chatbot.errors import ChatbotError
-from chatbot.model import Seq2Seq
-from chatbot.ngrams import NgramModel
-from chatbot.optimization import batch_loss, cross_entropy
-from chatbot.run import RunDirectory
-from chatbot.training import train
-from chatbot.vocabulary import EOS_ID, SOS_ID
+from chatbot.config.settings import Config, ModelConfig, TrainingConfig
+from chatbot.corpus.vocabulary import EOS_ID, SOS_ID
+from chatbot.network.model import Seq2Seq
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.training.batches import StepReader, collate, smoothed
+from chatbot.training.distributed import Group
+from chatbot.training.loop import train
+from chatbot.training.ngrams import NgramModel
+from chatbot.training.optimization import batch_loss, cross_entropy
 
 V, SPECIAL = 9, 3
 Pairs = list[tuple[np.ndarray, np.ndarray]]
@@ -127,7 +127,7 @@ def test_a_large_vocabulary_shortens_the_ngrams() -> None:
 
 
 def test_of_a_large_corpus_some_pairs_are_counted_and_weigh_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatbot.ngrams.COUNTED_PAIRS", 2)
+    monkeypatch.setattr("chatbot.training.ngrams.COUNTED_PAIRS", 2)
     pairs = [([3], [4, number]) for number in (3, 4, 5, 6, 7)]
     model = NgramModel(as_pairs(pairs), V, SPECIAL, 2)
     assert model.share == 2 / 5
@@ -216,7 +216,7 @@ def test_a_training_learns_from_them(
             seen.append(soft.gather(1, targets.unsqueeze(1)).mean().item())
         return cross_entropy(logits, targets, soft)
 
-    monkeypatch.setattr("chatbot.optimization.cross_entropy", look)
+    monkeypatch.setattr("chatbot.training.optimization.cross_entropy", look)
     for share in (0.6, 0.0):
         settings = dataclasses.replace(tiny.training, steps=2, ngram_smoothing=share)
         config = dataclasses.replace(tiny, training=settings)

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from chatbot.config import PRESETS, ModelConfig, TrainingConfig
-from chatbot.dataset import collate, smoothed
-from chatbot.errors import ChatbotError
-from chatbot.model import Seq2Seq
-from chatbot.ngrams import NgramModel
-from chatbot.optimization import Optimizer, batch_loss, clip, cross_entropy, learning_rate, step_weights
+from chatbot.config.settings import PRESETS, ModelConfig, TrainingConfig
+from chatbot.network.model import Seq2Seq
+from chatbot.system.errors import ChatbotError
+from chatbot.training.batches import collate, smoothed
+from chatbot.training.ngrams import NgramModel
+from chatbot.training.optimization import Optimizer, batch_loss, clip, cross_entropy, learning_rate, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training

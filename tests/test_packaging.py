@@ -121,7 +121,7 @@ def test_an_installed_wheel_trains_talks_and_exports_elsewhere(built: Path, tmp_
     def installed(*words: object) -> str:
         return run([site / "bin" / "chatbot", *words], elsewhere, PYTHONPATH=str(site))
 
-    where = "import chatbot, chatbot.sources as sources; print(chatbot.__file__); print(sources.SAMPLE)"
+    where = "import chatbot, chatbot.corpus.sources as sources; print(chatbot.__file__); print(sources.SAMPLE)"
     found = run([sys.executable, "-c", where], elsewhere, PYTHONPATH=str(site)).split()
     assert found == [str(site / "chatbot" / "__init__.py"), str(site / "chatbot" / "sample")]
     assert installed("--version") == f"chatbot {chatbot.__version__}\n"

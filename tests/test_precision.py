@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import chatbot.beam as beam
-import chatbot.sampling as sampling
-import chatbot.training as training
-from chatbot.bot import Chatbot
-from chatbot.config import Config, DecodingConfig
-from chatbot.distributed import Group
-from chatbot.evaluation import evaluate
-from chatbot.likelihood import log_likelihood
-from chatbot.model import Seq2Seq
-from chatbot.prepared import PairDataset
-from chatbot.run import RunDirectory
-from chatbot.training import train
+import chatbot.decoding.beam as beam
+import chatbot.decoding.sampling as sampling
+import chatbot.training.loop as training
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import Config, DecodingConfig
+from chatbot.corpus.prepared import PairDataset
+from chatbot.decoding.likelihood import log_likelihood
+from chatbot.evaluation.held_out import evaluate
+from chatbot.network.model import Seq2Seq
+from chatbot.runs.directory import RunDirectory
+from chatbot.training.distributed import Group
+from chatbot.training.loop import train
 
 LEAVES = {"cpu", "tolist", "item", "numpy", "__bool__", "__int__", "__float__"}  # calls whose result is the host's
 

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot import draft, preparation
-from chatbot.config import PRESETS, CorpusConfig
-from chatbot.corpus import side_of
-from chatbot.errors import ChatbotError
-from chatbot.numbering import repeats
-from chatbot.preparation import Preparation, prepare, summary
-from chatbot.prepared import PairDataset, load_manifest, load_vocabulary
-from chatbot.report import save_stats, table
+from chatbot.config.settings import PRESETS, CorpusConfig
+from chatbot.corpus import draft, preparation
+from chatbot.corpus.numbering import repeats
+from chatbot.corpus.pairs import side_of
+from chatbot.corpus.preparation import Preparation, prepare, summary
+from chatbot.corpus.prepared import PairDataset, load_manifest, load_vocabulary
+from chatbot.corpus.report import save_stats, table
+from chatbot.system.errors import ChatbotError
 
 LINEAGE = PRESETS["tutorial"].corpus
 ROOT = Path(__file__).parent.parent
@@ -384,8 +384,8 @@ def test_a_killed_preparation_leaves_no_folder_and_no_process(tmp_path: Path) ->
     code = f"""
 import os, signal
 from pathlib import Path
-from chatbot import preparation
-from chatbot.config import CorpusConfig
+from chatbot.corpus import preparation
+from chatbot.config.settings import CorpusConfig
 def add(self, pairs):
     print(*[p.pid for p in __import__("multiprocessing").active_children()], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from chatbot.__main__ import VERBS, main
-from chatbot.arguments import parser
-from chatbot.bot import Chatbot
-from chatbot.config import DECODINGS, Config, DecodingConfig
-from chatbot.export import export, load_bundle
-from chatbot.flags import from_flags
-from chatbot.manifest import golden_of, read_manifest
-from chatbot.run import RunDirectory
+from chatbot.chat.bot import Chatbot
+from chatbot.config.arguments import parser
+from chatbot.config.flags import from_flags
+from chatbot.config.settings import DECODINGS, Config, DecodingConfig
+from chatbot.deployment.manifest import golden_of, read_manifest
+from chatbot.deployment.torchscript import export, load_bundle
+from chatbot.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 BOX = RunDirectory(ROOT / "checkpoints" / "pretrained")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from chatbot.quantization import dequantized, quantize, quantized
+from chatbot.runs.quantization import dequantized, quantize, quantized
 
 floats = st.floats(-1e4, 1e4, width=32).map(lambda value: value if abs(value) > 1e-30 else 0.0)
 

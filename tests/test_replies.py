@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.replies import bleu, corpus_bleu, distinct, entropy, figures, frequent, generic_rate, mean_length
+from chatbot.evaluation.replies import (
+    bleu,
+    corpus_bleu,
+    distinct,
+    entropy,
+    figures,
+    frequent,
+    generic_rate,
+    mean_length,
+)
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=7)
 SAID = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=12)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.bot import Chatbot
-from chatbot.checkpoint import Checkpoint
-from chatbot.config import DecodingConfig
-from chatbot.errors import ChatbotError
-from chatbot.run import RunDirectory, find_run
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import DecodingConfig
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory, find_run
+from chatbot.system.errors import ChatbotError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chatbot.errors import ChatbotError
-from chatbot.replies import figures
-from chatbot.scoreboard import COLUMNS, WIDTH, save_replies, side_by_side, table
+from chatbot.evaluation.replies import figures
+from chatbot.evaluation.scoreboard import COLUMNS, WIDTH, save_replies, side_by_side, table
+from chatbot.system.errors import ChatbotError
 
 
 def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: Any) -> dict[str, Any]:

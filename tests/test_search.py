@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
 
-from chatbot.dataset import pad_prompts
-from chatbot.model import Seq2Seq
-from chatbot.search import GreedySearchDecoder, Limits
-from chatbot.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.network.model import Seq2Seq
+from chatbot.training.batches import pad_prompts
 
 V = 19
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.errors import ChatbotError
-from chatbot.files import git_blob_id
-from chatbot.sources import CORNELL_FOLDER, SAMPLE, Offers, resolve
+from chatbot.corpus.sources import CORNELL_FOLDER, SAMPLE, Offers, resolve
+from chatbot.system.errors import ChatbotError
+from chatbot.system.files import git_blob_id
 
 FILES = {"movie_lines.txt": b"L1 +++$+++ u0\n", "movie_conversations.txt": b"u0 +++$+++ u2\n"}
 

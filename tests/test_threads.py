@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from chatbot.threads import SPINS, wait_briefly
+from chatbot.system.threads import SPINS, wait_briefly
 
 
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "5"}])

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nltk.tokenize import TreebankWordDetokenizer
 
-from chatbot import tokenizer
-from chatbot.tokenizer import TOKENIZERS, EnglishTokenizer, TutorialTokenizer
+from chatbot.corpus import tokenizer
+from chatbot.corpus.tokenizer import TOKENIZERS, EnglishTokenizer, TutorialTokenizer
 
 ENGLISH, TUTORIAL = EnglishTokenizer(), TutorialTokenizer()
 # plain text, and text dense with what the rules are about

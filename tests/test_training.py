@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import chatbot.training as training
-from chatbot.checkpoint import Checkpoint
-from chatbot.config import Config
-from chatbot.dataset import StepData
-from chatbot.distributed import Group
-from chatbot.errors import ChatbotError
-from chatbot.journal import Journal
-from chatbot.model import Seq2Seq
-from chatbot.prepared import PairDataset
-from chatbot.run import RunDirectory
-from chatbot.training import kept_prompts, train
+import chatbot.training.loop as training
+from chatbot.config.settings import Config
+from chatbot.corpus.prepared import PairDataset
+from chatbot.network.model import Seq2Seq
+from chatbot.runs.checkpoint import Checkpoint
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.training.batches import StepData
+from chatbot.training.distributed import Group
+from chatbot.training.journal import Journal
+from chatbot.training.loop import kept_prompts, train
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 
@@ -396,7 +396,7 @@ def test_an_exploding_loss_stops(tiny: Config, prepared: Path, tmp_path: Path) -
 
 
 def test_a_changed_corpus_is_not_resumed(tiny: Config, trained: RunDirectory, tmp_path: Path, data_dir: Path) -> None:
-    from chatbot.preparation import prepare
+    from chatbot.corpus.preparation import prepare
 
     other = prepare(dataclasses.replace(tiny.corpus, min_count=5), data_dir).folder
     with pytest.raises(ChatbotError, match="vocabulary"):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.errors import ChatbotError, printable
-from chatbot.vocabulary import EOS_ID, PAD, PAD_ID, SEP, SOS_ID, UNK, Vocabulary
+from chatbot.corpus.vocabulary import EOS_ID, PAD, PAD_ID, SEP, SOS_ID, UNK, Vocabulary
+from chatbot.system.errors import ChatbotError, printable
 
 CHARACTERS = st.characters(blacklist_characters="<", codec="utf-8").filter(lambda c: printable(c) == c)
 WORDS = st.lists(st.text(CHARACTERS, max_size=8), unique=True)

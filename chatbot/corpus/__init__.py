@@ -1,0 +1,1 @@
+"""Moved; described with the changes that follow."""

@@ -1,0 +1,97 @@
+"""Pairs in provisional numbers, between the two passes of a preparation: in temporary files, read in chunks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from .pairs import Pairs
+from .vocabulary import SEP, UNK
+
+CHUNK_NUMBERS = 1 << 20
+MAX_WORDS = 4_000_000  # different words told apart; those first seen later are unknown, whatever their count
+UNK_NUMBER, SEP_NUMBER = 0, 1  # in a draft
+
+
+class Chunk(NamedTuple):
+    """P pairs of a draft, from pair number `first`: numbers (N,) int32; bounds (2P+1,) int64 of prompts and replies."""
+
+    first: int
+    numbers: np.ndarray
+    bounds: np.ndarray
+
+    @property
+    def pairs(self) -> slice:
+        """Their places among all pairs."""
+        return slice(self.first, self.first + len(self.bounds) // 2)
+
+    def per_number(self, of_pair: np.ndarray) -> np.ndarray:
+        """(P,) values, one for each pair, to (N,)."""
+        return np.repeat(of_pair, np.diff(self.bounds[::2]))
+
+    def flagged(self, flags: np.ndarray) -> np.ndarray:
+        """How many of the (N,) flags are set in each prompt and reply: (P, 2)."""
+        return sums(flags, self.bounds, np.int64).reshape(-1, 2)
+
+
+class Draft:
+    """All pairs that passed the length filter, in the order read; `folder` holds its files until it is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._numbers_path, self._lengths_path = folder / "numbers.part", folder / "lengths.part"
+        self._numbers: IO[bytes] = self._numbers_path.open("wb")
+        self._lengths: IO[bytes] = self._lengths_path.open("wb")
+        self._sides = bytearray()
+        self._table = {UNK: UNK_NUMBER, SEP: SEP_NUMBER}
+        self._size = 0
+
+    def add(self, pairs: Pairs) -> None:
+        """Append a batch; its words get the next numbers in the order in which the batch has them."""
+        table = self._table
+        if len(table) + len(pairs.words) <= MAX_WORDS:
+            final = [table.setdefault(word, len(table)) for word in pairs.words]
+        else:
+            final = [
+                table.setdefault(word, len(table)) if len(table) < MAX_WORDS else table.get(word, UNK_NUMBER)
+                for word in pairs.words
+            ]
+        # not tofile, whose errors do not say why
+        self._numbers.write(np.array(final, np.int32)[pairs.numbers].data)
+        self._lengths.write(np.ascontiguousarray(pairs.lengths).data)
+        self._sides += pairs.sides.tobytes()
+        self._size += len(pairs.numbers)
+
+    def close(self) -> tuple[list[str], np.ndarray]:
+        """End the text pass. Returns the words by number, and (P,) uint8 `Pairs.sides`."""
+        self._numbers.close()
+        self._lengths.close()
+        words = list(self._table)
+        self._table = {}
+        return words, np.frombuffer(self._sides, np.uint8)
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._numbers.close()
+        self._lengths.close()
+        self._numbers_path.unlink()
+        self._lengths_path.unlink()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All pairs, in runs of about CHUNK_NUMBERS numbers."""
+        pairs = len(self._sides)
+        step = max(1, CHUNK_NUMBERS * pairs // max(self._size, 1))
+        with self._numbers_path.open("rb") as numbers, self._lengths_path.open("rb") as lengths:
+            for first in range(0, pairs, step):
+                bounds = np.zeros(2 * min(step, pairs - first) + 1, np.int64)
+                np.cumsum(np.fromfile(lengths, np.int32, len(bounds) - 1), out=bounds[1:])
+                yield Chunk(first, np.fromfile(numbers, np.int32, int(bounds[-1])), bounds)
+
+
+def sums(values: np.ndarray, bounds: np.ndarray, dtype: Any) -> np.ndarray:
+    """The sum of each run of `values` between neighbouring bounds, runs of nothing included."""
+    running = np.zeros(len(values) + 1, dtype)
+    np.cumsum(values, dtype=dtype, out=running[1:])
+    return running[bounds[1:]] - running[bounds[:-1]]

@@ -1,0 +1,115 @@
+"""Delimited files: how one is laid out, and its rows, quoted or not."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ...system.errors import ChatbotError
+from ..inputs import InputFile, Reading
+
+PROMPT_KEYS = ("prompt", "question", "input", "query", "text", "message", "context", "source", "q", "utterance")
+REPLY_KEYS = ("reply", "answer", "output", "response", "target", "completion", "a")
+
+
+class Table(NamedTuple):
+    """How a delimited file is laid out; `columns` 0 accepts any number."""
+
+    delimiter: str
+    header: bool
+    prompt: int
+    reply: int
+    columns: int
+
+
+def pairs(file: InputFile, reading: Reading) -> Iterator[tuple[str, str]]:
+    """The prompt and the reply of every row.
+
+    Raises:
+        ChatbotError: the file does not look like two columns.
+    """
+    head = file.head().decode("utf-8", "replace").lstrip("\ufeff").split("\n")
+    lines = [line.rstrip("\r") for line in head[: max(len(head) - 1, 1)] if line.strip()]
+    table = layout(lines[:200], sure=True)
+    if table is None:
+        raise ChatbotError(f"{file.name} has no two columns separated by tab, comma, semicolon or bar")
+    rows = _rows(file, table, reading)
+    if table.header:
+        next(rows, None)
+    for number, row in rows:
+        if len(row) == table.columns:
+            yield row[table.prompt], row[table.reply]
+        else:
+            reading.damaged(file.name, number, f"not {table.columns} columns", f" but {len(row)}")
+
+
+def layout(lines: list[str], sure: bool) -> Table | None:
+    """The layout of a delimited file by its first lines; None if it does not look like one.
+
+    A comma also stands in prose: without a header it counts only where the file's name says so (`sure`).
+    """
+    if not lines:
+        return None
+    if not lines:
+        return None
+    for delimiter in "\t,;|":
+        rows = [_fields([line], delimiter) or [] for line in lines]
+        names = [name.strip().lower() for name in rows[0]]
+        prompts = [names.index(key) for key in PROMPT_KEYS if key in names]
+        replies = [names.index(key) for key in REPLY_KEYS if key in names]
+        if prompts and replies:
+            return Table(delimiter, True, prompts[0], replies[0], len(names))
+        columns, count = Counter(map(len, rows)).most_common(1)[0]
+        if columns == 2 and count * 5 >= len(rows) * 4 and (sure or delimiter == "\t"):
+            return Table(delimiter, False, 0, 1, 2)
+    return None
+
+
+def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
+    """Rows and the numbers of their first lines. A quoted field may run over several lines, but not over the file.
+
+    Between tabs a quote is often just a quote: a line that is a row by itself is not continued by one that is, too.
+    """
+    delimiter, tabs = table.delimiter, table.columns - 1
+    lines = reading.lines(file)
+    ahead: list[tuple[int, str]] = []
+    while ahead or (following := next(lines, None)):
+        number, line = ahead.pop(0) if ahead else following  # type: ignore[misc]
+        if line == "\0" or not line.strip():
+            continue
+        if '"' not in line:
+            yield number, line.split(delimiter)
+            continue
+        joined, row = [line], _fields([line], delimiter)
+        while row is None and len(joined) < 50:  # a quote is open
+            if len(ahead) < len(joined):
+                following = next(lines, None)
+                if following is None:
+                    break
+                ahead.append(following)
+            more = ahead[len(joined) - 1][1]
+            if more == "\0" or (delimiter == "\t" and line.count("\t") == more.count("\t") == tabs):
+                break
+            joined.append(more)
+            row = _fields(joined, delimiter)
+        if not row:  # it never closes well: so it is no quoting
+            row = line.split(delimiter)
+        else:
+            del ahead[: len(joined) - 1]
+        yield number, row
+
+
+def _fields(lines: list[str], delimiter: str) -> list[str] | None:
+    """One row's fields; None if a quote is still open at the end, none if several lines make no row."""
+    text = [line + "\n" for line in lines]
+    try:
+        return next(csv.reader(text, delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            return None
+    if len(lines) > 1:
+        return []
+    try:
+        return next(csv.reader(text, delimiter=delimiter), [])  # a stray quote inside a field: leave it there
+    except csv.Error:
+        return lines[0].split(delimiter)

@@ -1,0 +1,172 @@
+"""Conversations to (context + prompt, reply) pairs of words, filtered by length, each with its side of the split.
+
+This is the part that runs in worker processes: batches of conversations in, arrays of small numbers out.
+"""
+
+import functools
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from ..config.settings import CorpusConfig
+from .formats.recognise import Conversation
+from .tokenizer import TOKENIZERS
+from .vocabulary import SEP
+
+BATCH_TURNS = 8192
+TRAIN, VALID, TEST = range(3)
+LEVELS = ("film", "conversation", "prompt")
+"""What the split may keep together, the best first: see `Pairs.sides`."""
+FEWEST_GROUPS = 20
+"""Films, or conversations, that a split by them needs; with fewer, one of the three sides is easily empty."""
+
+
+class Pairs(NamedTuple):
+    """The pairs of a batch of conversations, P of them, with words numbered as they are first seen in the batch.
+
+    words: the words, in the order of those numbers; numbers (N,) int32: prompt 0, reply 0, prompt 1, …;
+    lengths (2P,) int32: of each prompt and reply, in words;
+    sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) were it made by film (bits 0-1), by
+    conversation (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS conversations);
+    films: those of the batch; conversations: how many; read, too_short, too_long: pairs before the length filter,
+    and those that it took.
+    """
+
+    words: list[str]
+    numbers: np.ndarray
+    lengths: np.ndarray
+    sides: np.ndarray
+    films: set[str]
+    conversations: int
+    read: int
+    too_short: int
+    too_long: int
+
+
+def batches(conversations: Iterable[Conversation], turns: int = BATCH_TURNS) -> Iterator[list[Conversation]]:
+    """Cut a stream into lists of conversations with about so many `turns` together."""
+    batch: list[Conversation] = []
+    size = 0
+    for conversation in conversations:
+        batch.append(conversation)
+        size += len(conversation.turns)
+        if size >= turns:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
+    """Every turn and the one that answers it, both `min_length` to `max_length` words long.
+
+    A prompt is preceded by up to `context` earlier turns, each cut to its last `max_length` words and followed by
+    `<sep>`; turns before a missing one are no context.
+    """
+    tokenize = TOKENIZERS[config.tokenizer].tokenize
+    enough = 8 * config.max_length + 8 if config.context == 0 else 1 << 40  # characters
+    low, high, context, quirks = config.min_length, config.max_length, config.context, config.tutorial_quirks
+    split = config.split if config.split[TRAIN] < 1 else None
+    numbering: defaultdict[str, int] = defaultdict()
+    numbering.default_factory = numbering.__len__
+    number = numbering.__getitem__
+    numbers: list[list[int]] = []
+    lengths: list[int] = []
+    sides: list[int] = []
+    read = too_short = too_long = 0
+    by_prompt = len(conversations) < FEWEST_GROUPS  # otherwise nobody will ask for it
+    for conversation in conversations:
+        turns, start = conversation.turns, conversation.start
+        words = [
+            None if turn is None else tokenize(turn) if len(turn) < enough else _beginning(tokenize, turn, enough, high)
+            for turn in turns
+        ]
+        side = None
+        for i in range(start, len(turns) - 1):
+            prompt, reply = words[i], words[i + 1]
+            if prompt is None or reply is None:
+                continue
+            if quirks:
+                if "\t" in turns[i] or "\t" in turns[i + 1]:  # type: ignore[operator]
+                    prompt, reply = map(tokenize, _out_and_in(turns[i], turns[i + 1]))  # type: ignore[arg-type]
+                prompt, reply = prompt or [""], reply or [""]  # the empty string is a word
+            read += 1
+            if len(prompt) > high or len(reply) > high:
+                too_long += 1
+                continue
+            if len(prompt) < low or len(reply) < low:
+                too_short += 1
+                continue
+            spoken = prompt
+            if context and i:
+                prompt = [*_earlier(words[max(0, i - context) : i], high), *prompt]
+            numbers += (list(map(number, prompt)), list(map(number, reply)))
+            lengths += (len(prompt), len(reply))
+            if split:
+                if side is None:
+                    side = _side(conversation.film, split) | _side(_key(conversation, words), split) << 2
+                sides.append(side | _side(" ".join(spoken), split) << 4 if by_prompt else side)
+    return Pairs(
+        words=list(numbering),
+        numbers=np.fromiter(chain.from_iterable(numbers), np.int32, sum(lengths)),
+        lengths=np.array(lengths, np.int32),
+        sides=np.array(sides, np.uint8) if split else np.zeros(len(lengths) // 2, np.uint8),
+        films={conversation.film for conversation in conversations} - {""},
+        conversations=len(conversations),
+        read=read,
+        too_short=too_short,
+        too_long=too_long,
+    )
+
+
+def side_of(group: str, split: tuple[float, float, float]) -> int:
+    """TRAIN, VALID or TEST for a group of pairs, by its name alone: not by its place, the others or the machine."""
+    digest = hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    share = int.from_bytes(digest, "little") / 2**64
+    return TRAIN if share < split[TRAIN] else VALID if share < split[TRAIN] + split[VALID] or not split[TEST] else TEST
+
+
+_side = functools.lru_cache(maxsize=1 << 14)(side_of)
+
+
+def _beginning(tokenize: Callable[[str], list[str]], turn: str, enough: int, most: int) -> list[str]:
+    """The words of a long turn, or as many as show that there are over `most`: no word reaches over a space."""
+    end = turn.rfind(" ", 0, enough)
+    words = tokenize(turn[:end]) if end > 0 else []
+    return words if len(words) > most else tokenize(turn)
+
+
+def _earlier(turns: Sequence[list[str] | None], most: int) -> list[str]:
+    """Context: the last `most` words of each turn, and `<sep>` behind it."""
+    context: list[str] = []
+    for turn in turns:
+        if turn is None:
+            context = []
+        elif turn:
+            context += [*turn[-most:], SEP]
+    return context
+
+
+def _key(conversation: Conversation, words: Sequence[list[str] | None]) -> str:
+    """What names a conversation; a bare pair is named by its prompt, so that one question stays on one side."""
+    if conversation.key:
+        return f"{conversation.film} {conversation.key}"
+    return " ".join(words[0] or () if len(words) == 2 else (turn or "" for turn in conversation.turns))
+
+
+def _out_and_in(prompt: str, reply: str) -> list[str]:
+    """Two fields through the tutorial's intermediate file: written by a csv writer, read by a split on tabs.
+
+    A tab inside a field splits it, so the first two pieces become the pair. Quotes that the csv writer
+    adds fall to the normaliser, and are added here for the sake of the text only.
+    """
+    row = "\t".join(
+        '"' + field.replace('"', '""') + '"' if re.search('[\t\n"]', field) else field
+        for field in (prompt.strip(), reply.strip())
+    )
+    return row.split("\t")[:2]

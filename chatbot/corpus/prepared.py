@@ -1,0 +1,134 @@
+"""A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..system.errors import ChatbotError, shown
+from ..system.files import read_whole
+from .vocabulary import Vocabulary
+
+PREPARED_FORMAT = 1
+SPLITS = ("train", "valid", "test")
+MANIFEST = "manifest.json"
+VOCABULARY = "vocabulary.txt"
+DTYPES = {"uint16": "<u2", "int32": "<i4"}
+OFFSETS_DTYPE = "<i8"
+CHUNK_IDS = 1 << 20
+MAX_BYTES = 64 << 20  # of a manifest
+
+
+def ids_file(split: str) -> str:
+    """Name of the flat array of ids (the manifest's dtype): prompt 0, reply 0, prompt 1, reply 1, and so on."""
+    return f"{split}.ids"
+
+
+def offsets_file(split: str) -> str:
+    """Name of the flat array of 2 * pairs + 1 offsets into the ids (little-endian int64), the first being 0."""
+    return f"{split}.offsets"
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a preparation.
+
+    Raises:
+        ChatbotError: it is missing, damaged, or of another format version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(read_whole(path, MAX_BYTES))
+        version = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: make prepare") from error
+    if version != PREPARED_FORMAT:
+        raise ChatbotError(
+            f"{path} has format {shown(version)}, this program reads {PREPARED_FORMAT}: prepare the corpus again"
+        )
+    return manifest
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """The vocabulary of a preparation."""
+    return Vocabulary.load(folder / VOCABULARY)
+
+
+class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
+    """The (prompt, reply) pairs of one split as ids, read from disk as they are asked for and shared by processes.
+
+    Args:
+        folder: what `prepare` wrote.
+        split: `train`, `valid` or `test`.
+        backward: whether the sides change places: (reply, prompt), for a model that says what was answered.
+
+    Raises:
+        ChatbotError: a file is missing, or its size is not what the manifest says; and whenever pairs are read, if
+            their offsets do not rise from pair to pair within the ids.
+    """
+
+    def __init__(self, folder: Path, split: str, *, backward: bool = False) -> None:
+        self.backward = backward
+        manifest = load_manifest(folder)
+        try:
+            pairs, tokens = (int(manifest["splits"][split][key]) for key in ("pairs", "tokens"))
+            dtype = DTYPES[manifest["dtype"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ChatbotError(f"{folder / MANIFEST} is damaged ({error!r}): prepare the corpus again") from error
+        self.folder, self.num_tokens = folder, tokens
+        self._ids = _mapped(folder / ids_file(split), dtype, tokens)
+        self._offsets = _mapped(folder / offsets_file(split), OFFSETS_DTYPE, 2 * pairs + 1)
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return self._pairs
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._pairs:
+            raise IndexError(f"pair {index} of {self._pairs}")
+        first, second, third = self._offsets[2 * index : 2 * index + 3].tolist()
+        if not 0 <= first <= second <= third <= self.num_tokens:
+            raise self._damaged()
+        prompt, reply = self._ids[first:second], self._ids[second:third]
+        return (reply, prompt) if self.backward else (prompt, reply)
+
+    def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lengths in ids of the prompts and of the replies at `indices`, both int64 of the same shape."""
+        start, middle, end = (self._offsets[2 * indices + shift] for shift in range(3))
+        if not ((start >= 0) & (start <= middle) & (middle <= end) & (end <= self.num_tokens)).all():
+            raise self._damaged()
+        prompts, replies = middle - start, end - middle
+        return (replies, prompts) if self.backward else (prompts, replies)
+
+    def replies(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All replies in order, in chunks cut from about CHUNK_IDS ids: ids (N,) and bounds (R+1,) of R replies, int64.
+
+        The first bound is 0, the last N; reply r of a chunk is ids[bounds[r] : bounds[r + 1]].
+        """
+        step = max(1, CHUNK_IDS * self._pairs // max(self.num_tokens, 1))
+        for first in range(0, self._pairs, step):
+            offsets = np.asarray(self._offsets[2 * first : 2 * min(first + step, self._pairs) + 1])
+            lengths = np.diff(offsets)
+            if offsets[0] < 0 or offsets[-1] > self.num_tokens or (offsets[1:] < offsets[:-1]).any():
+                raise self._damaged()
+            side = 0 if self.backward else 1
+            is_reply = np.repeat(np.arange(len(lengths)) % 2 == side, lengths)
+            ids = self._ids[offsets[0] : offsets[-1]][is_reply].astype(np.int64)
+            yield ids, np.concatenate(([0], np.cumsum(lengths[side::2])))
+
+    def _damaged(self) -> ChatbotError:
+        return ChatbotError(f"the offsets of {self.folder} are damaged: prepare the corpus again")
+
+
+def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
+    expected = count * np.dtype(dtype).itemsize
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ChatbotError(f"cannot read {path}: {error.strerror}; prepare the corpus again") from error
+    if size != expected:
+        raise ChatbotError(f"{path} has {size} bytes and should have {expected}: prepare the corpus again")
+    if count == 0:
+        return np.empty(0, dtype)  # an empty file cannot be mapped
+    return np.memmap(path, dtype, "r", shape=(count,))

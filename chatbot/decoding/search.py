@@ -1,0 +1,232 @@
+"""From a prompt's ids to a reply's: what every search shares, and greedy search. Scriptable modules.
+
+Shapes as in `model`: B batch, S source length, T reply length, V vocabulary; R rows that are worked on side by side (B
+or several for each prompt), t tokens said so far. The modules know the network by its two calls only, so they run on
+the eager parts and on the traced ones:
+
+    encoder(src (B, S), src_lengths (B,)) -> memory (B, S, H), source (B, S), hidden (L, B, H)
+    decoder(tokens (B, 1), hidden, memory, source) -> logits (B, 1, V), hidden, weights (B, 1, S)
+
+A word has two figures. Its *score* is log p(word | prompt, words before), as the network says; results report it. Its
+*rank* is what the search goes by: the score, changed by what `Limits` asks for, minus infinity where the word must not
+come.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+
+
+class Limits(NamedTuple):
+    """What a reply must keep to, whichever search finds it; the defaults ask for nothing but an end.
+
+    max_length: longest reply in tokens, EOS counted; at least 1. A reply that is cut there has no EOS.
+    min_length: so many words come before EOS may, unless no word is allowed any more.
+    no_repeat_ngram: no sequence of so many words comes twice in a reply; 0 allows every repetition.
+    repetition_penalty: a word said before has its logit divided by this if it is positive, and multiplied by it if it
+        is negative; 1 changes nothing. (Keskar et al. 2019, section 4.1, divide; dividing a negative logit would make
+        the word likelier.)
+    anti_lm, anti_lm_tokens: lambda and gamma of Li et al. 2016, MMI-antiLM: the search maximises
+        log p(T | S) - lambda * sum over the first gamma tokens t_k of T, EOS counted, of log p(t_k | t_1 ... t_{k-1}).
+        That language model is the same network behind an empty prompt (a single EOS). 0 in either asks for none.
+    anti_lm_bound: in nats, if it is above 0: a word that the prompt makes likelier by more counts as if by so much, for
+        log p(t_k | t_1 ... t_{k-1}) is taken to be at least log p(t_k | S, t_1 ... t_{k-1}) less the bound. (A rare
+        word that a copy mechanism takes from the prompt is next to impossible behind an empty one. Without a bound that
+        difference would put it before all others.)
+    """
+
+    max_length: int
+    min_length: int = 0
+    no_repeat_ngram: int = 0
+    repetition_penalty: float = 1.0
+    anti_lm: float = 0.0
+    anti_lm_tokens: int = 0
+    anti_lm_bound: float = 0.0
+
+
+class SearchResult(NamedTuple):
+    """What a search found for B prompts.
+
+    tokens: (B, T) int64, each row ended by EOS (unless `max_length` cut it) and then padded with PAD.
+    scores: (B, T) log-probability of each token, 0 at padding.
+    attention: (B, T, S) weights over the prompt, 0 at padding; (B, T, S + 1) where the encoder reads EOS behind each.
+    """
+
+    tokens: Tensor
+    scores: Tensor
+    attention: Tensor
+
+
+class Hypotheses(NamedTuple):
+    """What a search found that has several replies, N, to each of B prompts.
+
+    tokens, scores, attention: (B, N, T), (B, N, T), (B, N, T, S), as in `SearchResult`.
+    totals: (B, N) what the search ranks them by, in double precision; minus infinity where there is no such reply.
+    """
+
+    tokens: Tensor
+    scores: Tensor
+    totals: Tensor
+    attention: Tensor
+
+
+class State(NamedTuple):
+    """Where R rows stand: what the decoder goes on from, behind the prompt and (`blank_`) behind the empty prompt.
+
+    hidden (L, R, H), memory (R, S, H), source (R, S). Of the empty prompt S is 1; where nobody asks it, nothing is kept
+    of it: (L, R, 0), (R, 0, H), (R, 0).
+    """
+
+    hidden: Tensor
+    memory: Tensor
+    source: Tensor
+    blank_hidden: Tensor
+    blank_memory: Tensor
+    blank_source: Tensor
+
+
+class SearchDecoder(nn.Module):
+    """What every search shares: reading the prompts, one step of the decoder, what may be said next.
+
+    Args:
+        encoder, decoder: the network's parts, in eval mode, eager or traced.
+        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for a model of the lineage); not EOS.
+    """
+
+    sos_id: Final[int]
+    eos_id: Final[int]
+    pad_id: Final[int]
+    never_replied: Tensor
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.register_buffer("never_replied", torch.tensor(never_replied, dtype=torch.int64), persistent=True)
+        self.sos_id, self.eos_id, self.pad_id = SOS_ID, EOS_ID, PAD_ID
+
+    def read(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> State:
+        """Encode src (B, S), rows in any order, with src_lengths (B,); S is then the longest of the lengths."""
+        # the packed encoder wants the longest prompt first and no column of padding only
+        lengths, order = src_lengths.cpu().sort(descending=True, stable=True)
+        rows, back = order.to(src.device), order.argsort().to(src.device)
+        memory, source, hidden = self.encoder(src.index_select(0, rows)[:, : int(lengths[0])], lengths)
+        memory, source = memory.index_select(0, back), source.index_select(0, back)
+        hidden = hidden.index_select(1, back)
+        if limits.anti_lm == 0.0 or limits.anti_lm_tokens <= 0:
+            return State(hidden, memory, source, hidden[:, :, :0], memory[:, :0], source[:, :0])
+        nothing = torch.full((1, 1), self.eos_id, dtype=torch.int64, device=src.device)
+        blank, blank_source, blank_hidden = self.encoder(nothing, torch.ones(1, dtype=torch.int64))
+        row = torch.zeros_like(rows)
+        return State(
+            hidden,
+            memory,
+            source,
+            blank_hidden.index_select(1, row),
+            blank.index_select(0, row),
+            blank_source.index_select(0, row),
+        )
+
+    def pick(self, state: State, rows: Tensor) -> State:
+        """The state of those `rows` (int64, any number, in any order, also several times)."""
+        return State(
+            state.hidden.index_select(1, rows),
+            state.memory.index_select(0, rows),
+            state.source.index_select(0, rows),
+            state.blank_hidden.index_select(1, rows),
+            state.blank_memory.index_select(0, rows),
+            state.blank_source.index_select(0, rows),
+        )
+
+    def step(self, token: Tensor, said: Tensor, state: State, limits: Limits) -> tuple[Tensor, Tensor, Tensor, State]:
+        """What may follow `token` (R, 1), the last of `said` (R, t), or SOS where nothing is said yet (t = 0).
+
+        Returns:
+            log_probs (R, V) log p(word | prompt, words before), only to be read where a word may come;
+            ranked (R, V) what to choose by, minus infinity where a word must not come;
+            weights (R, S) over the prompt; the state after `token`.
+        """
+        logits, hidden, weights = self.decoder(token, state.hidden, state.memory, state.source)
+        logits = logits[:, 0].float()
+        log_probs = torch.log_softmax(logits, dim=-1)
+        ranked = log_probs
+        if limits.repetition_penalty != 1.0:
+            before = logits.gather(1, said)
+            after = torch.where(before > 0, before / limits.repetition_penalty, before * limits.repetition_penalty)
+            ranked = torch.log_softmax(logits.scatter(1, said, after), dim=-1)
+        blank_hidden = state.blank_hidden
+        if limits.anti_lm != 0.0 and said.size(1) < limits.anti_lm_tokens:
+            blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_source)
+            anyway = torch.log_softmax(blank[:, 0].float(), dim=-1)
+            if limits.anti_lm_bound > 0.0:
+                anyway = torch.maximum(anyway, log_probs - limits.anti_lm_bound)
+            ranked = ranked - limits.anti_lm * anyway
+        self.forbid(ranked, said, limits)
+        state = State(hidden, state.memory, state.source, blank_hidden, state.blank_memory, state.blank_source)
+        return log_probs, ranked, weights[:, 0], state
+
+    def forbid(self, ranked: Tensor, said: Tensor, limits: Limits) -> None:
+        """Put minus infinity into `ranked` (R, V) where a word must not follow `said` (R, t)."""
+        ranked.index_fill_(1, self.never_replied, float("-inf"))
+        n, length = limits.no_repeat_ngram, said.size(1)
+        if n > 0 and n <= length:
+            grams = said.unfold(1, n, 1)  # (R, t - n + 1, n) of what is said
+            again = (grams[:, :, : n - 1] == said[:, length - n + 1 :].unsqueeze(1)).all(dim=2)
+            bar = torch.where(again, float("-inf"), float("inf")).to(ranked.dtype)
+            ranked.scatter_reduce_(1, grams[:, :, n - 1], bar, "amin")
+        if length < limits.min_length:
+            end = ranked[:, self.eos_id].clone()
+            ranked[:, self.eos_id] = float("-inf")
+            # where no word is left, the reply must end all the same
+            stuck = ranked.amax(dim=1) == float("-inf")
+            ranked[:, self.eos_id] = end.masked_fill(~stuck, float("-inf"))
+
+
+class GreedySearchDecoder(SearchDecoder):
+    """Take the word of the highest rank at every step (of equal ones the lowest id) until each row has ended."""
+
+    def forward(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
+        """Answer B prompts.
+
+        Args:
+            src: (B, S) int64 padded with PAD, rows in any order; src_lengths: (B,) each from 1 to S.
+            max_length: longest reply in tokens, EOS counted; at least 1.
+        """
+        return self.search(src, src_lengths, Limits(max_length))
+
+    def search(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> SearchResult:
+        """As `forward`, within `limits`."""
+        state = self.read(src, src_lengths, limits)
+        batch, longest = src.size(0), limits.max_length
+        tokens = torch.full((batch, longest), self.pad_id, dtype=torch.int64, device=src.device)
+        scores = torch.zeros(batch, longest, device=src.device)
+        attention = torch.zeros(batch, longest, state.memory.size(1), dtype=state.memory.dtype, device=src.device)
+        rows = torch.arange(batch, device=src.device)  # those that have not ended: only they are worked on
+        token = torch.full((batch, 1), self.sos_id, dtype=torch.int64, device=src.device)
+        said = token[:, :0]
+        steps = 0
+        while steps < longest and rows.size(0) > 0:
+            log_probs, ranked, weights, state = self.step(token, said, state, limits)
+            token = ranked.argmax(dim=-1, keepdim=True)  # (R, 1)
+            tokens[rows, steps] = token.squeeze(1)
+            scores[rows, steps] = log_probs.gather(1, token).squeeze(1)
+            attention[rows, steps] = weights.to(attention.dtype)
+            said = torch.cat((said, token), dim=1)
+            steps += 1
+            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
+            if on.size(0) < rows.size(0):
+                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
+        return SearchResult(tokens[:, :steps], scores[:, :steps], widened(attention[:, :steps], src, src_lengths))
+
+
+def widened(attention: Tensor, src: Tensor, src_lengths: Tensor) -> Tensor:
+    """attention (..., S) with zeros for the columns of `src` that are padding in every row."""
+    return nn.functional.pad(attention, [0, src.size(1) - int(src_lengths.max())])
+
+
+def precise(values: Tensor) -> Tensor:
+    """`values` in double precision, where the device has it (Apple's GPU has not)."""
+    return values.float() if values.device.type == "mps" else values.double()

@@ -1,0 +1,170 @@
+"""What lies in an export's folder: `manifest.json` names every file with its SHA-256, and golden replies to compare."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..system.errors import ChatbotError, shown
+from ..system.files import atomic_file, read_whole, sha256
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+MAX_BYTES = 64 << 20  # of a manifest: nothing larger is read because it is there
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One prompt and what every client answers to it by greedy search, alone in its batch.
+
+    text: what is typed. ids: what the network reads (none: the reply is ""). tokens: ids of the reply, EOS counted.
+    scores: their log-probabilities in nats. reply: the text that is answered.
+    """
+
+    text: str
+    ids: list[int]
+    tokens: list[int]
+    scores: list[float]
+    reply: str
+
+
+# beside a run's own prompts: what clients are likeliest to read differently
+HARD_TEXTS = (
+    "",
+    " \t ",
+    "?!",
+    "Hello.",
+    "hello, HELLO; hello...",
+    "What's up? I'm fine, don't worry.",
+    "Où êtes-vous, Zoë? Ça va!",
+    "naïve café, ﬁne ½ Ⅳ １２３ ｆｕｌｌ",
+    "\U0001f600 hi \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "你好，世界",
+    "привет мир",
+    "xqzzy wvvkk qqjjq",
+    "<i>Really</i>? It’s 5:30... 3.14, 2nd",
+    "e\u0301 a\u0308 \u1100\u1161\u11a8 \u200b\u00ad",
+    "how are you " * 100,
+    "a" * 12_000,
+)
+
+
+def write_manifest(folder: Path, description: dict[str, Any], golden: Sequence[Golden]) -> Path:
+    """Write the manifest of a folder whose other files are all there; returns its path.
+
+    Args:
+        description: what a client wants to know of the model (settings, special ids, tokenizer, versions).
+    """
+    files = _entries([file for file in folder.iterdir() if file.is_file()])
+    return _write(
+        folder, {"format": MANIFEST_FORMAT, **description, "files": files, "golden": [asdict(row) for row in golden]}
+    )
+
+
+def add_to_manifest(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
+    """Take files that were just written into a folder into its manifest; the other entries stay.
+
+    Args:
+        checkpoint: the digest of what they were written of. A folder without a manifest gets one that says no more.
+    """
+    data: dict[str, Any] = {"format": MANIFEST_FORMAT, "checkpoint": checkpoint, "files": {}, "golden": []}
+    if (folder / MANIFEST).exists():
+        data = read_manifest(folder)
+    _write(folder, {**data, "files": {**data["files"], **_entries(written)}})
+
+
+def refuse_other_weights(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
+    """See that a folder into which files are to be written holds no other model than the checkpoint with this digest.
+
+    Raises:
+        ChatbotError: an export of another is there, or files that no manifest tells of.
+    """
+    if (folder / MANIFEST).exists():
+        same = read_manifest(folder).get("checkpoint") == checkpoint
+    else:
+        same = not any(path.suffix in (".pt", ".onnx") and path not in written for path in folder.glob("*"))
+    if not same:
+        raise ChatbotError(
+            f"{folder} holds an export of other weights or settings, or of another version: delete it, or name a new "
+            "folder with --out"
+        )
+
+
+def refuse_to_replace(folder: Path) -> None:
+    """See that a folder is an export, or empty, or not there: nothing else is to be lost by writing it anew.
+
+    Raises:
+        ChatbotError: it holds something that no export wrote.
+    """
+    if not folder.exists():
+        return
+    ours = {MANIFEST}
+    if (folder / MANIFEST).is_file():
+        ours |= read_manifest(folder)["files"].keys()
+    other = (
+        # hidden files are the desktop's, or what a killed export left
+        [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours]
+        if folder.is_dir()
+        else [folder.name]
+    )
+    if other:
+        raise ChatbotError(f"{folder} holds {other[0]}, which no export wrote: name a new folder with --out")
+
+
+def _entries(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    return {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(files)}
+
+
+def _write(folder: Path, data: dict[str, Any]) -> Path:
+    path = folder / MANIFEST
+    with atomic_file(path, "w") as file:
+        file.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    return path
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an export's folder.
+
+    Raises:
+        ChatbotError: it is missing, damaged, or of another format version.
+    """
+    path = folder / MANIFEST
+    try:
+        data = json.loads(read_whole(path, MAX_BYTES))
+        version = data["format"]
+        if not isinstance(data["files"], dict):
+            raise ValueError("its files are no object")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ChatbotError(f"cannot read the manifest {path}: {error}; export again") from error
+    if version != MANIFEST_FORMAT:
+        raise ChatbotError(f"{path} has format {shown(version)}, this program reads {MANIFEST_FORMAT}: export again")
+    return data
+
+
+def check(path: Path) -> bool:
+    """Whether a file's folder has a manifest; if it has, the file's bytes are those that it says.
+
+    Raises:
+        ChatbotError: they are others, the file is not in the manifest, or the manifest is damaged.
+    """
+    if not (path.parent / MANIFEST).exists():
+        return False
+    entry = read_manifest(path.parent)["files"].get(path.name)
+    if not isinstance(entry, dict):
+        raise ChatbotError(f"{path} is not in the manifest beside it: export again")
+    if sha256(path) != entry.get("sha256"):
+        raise ChatbotError(f"{path} is not the file that its manifest describes (SHA-256 differs): export again")
+    return True
+
+
+def golden_of(data: dict[str, Any]) -> list[Golden]:
+    """The golden replies of a manifest.
+
+    Raises:
+        ChatbotError: they are not what `write_manifest` wrote.
+    """
+    try:
+        return [Golden(**row) for row in data["golden"]]
+    except (KeyError, TypeError) as error:
+        raise ChatbotError(f"the manifest's golden replies are damaged: {error}") from error

@@ -1,0 +1,170 @@
+"""A graph of ONNX operators in the making, and the products of matrices in it, in float32 or in bytes.
+
+Only operators of the ONNX standard of `OPSET` are used. A value is known by its name (str). Shapes: N rows, K columns
+that are multiplied, M columns that come out.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..runs.quantization import LARGEST, ZERO, ByteMatrix
+from ..system.errors import ChatbotError
+
+OPSET, IR_VERSION = 17, 8  # of 2022: whatever reads ONNX reads them, ONNX Runtime since 1.12
+TINY = 1e-30
+
+Weights = Mapping[str, "np.ndarray | ByteMatrix"]
+End = tuple[str, str, "Sequence[int | str] | None"]  # a graph's input or output: name, element type, shape if known
+
+
+def extra(name: str) -> Any:
+    """The package `name`, of the extra `[onnx]`.
+
+    Raises:
+        ChatbotError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ChatbotError(f"ONNX needs the package {name}, which is not installed: pip install -e .[onnx]") from error
+
+
+class Bytes(NamedTuple):
+    """Names of a quantised value (N, K): (values - 128) * scales, values uint8, scales (N, 1) float32."""
+
+    values: str
+    scales: str
+
+
+class Graph:
+    """Nodes in the order in which they are to be worked on, and the tensors that they start from.
+
+    Args:
+        weights: what `embedding` and `product` find by name, each stored once.
+        outer: the graph whose loop this one is the body of; its values are seen from here.
+    """
+
+    def __init__(self, weights: Weights, outer: "Graph | None" = None) -> None:
+        self.weights = weights
+        self.root: Graph = outer.root if outer else self
+        self.onnx = extra("onnx")
+        self._nodes: list[Any] = []
+        self._tensors: dict[str, Any] = {}  # of the root: those of all
+        self._turned: dict[str, str] = {}
+        self._count = 0
+
+    def name(self, kind: str) -> str:
+        """A name that no other value has."""
+        self.root._count += 1
+        return f"{kind}_{self.root._count}"
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """One node with one output; returns the output's name."""
+        return self.add_many(1, operator, *inputs, **attributes)[0]
+
+    def add_many(self, outputs: int, operator: str, *inputs: str, **attributes: Any) -> list[str]:
+        """One node with several outputs."""
+        names = [self.name(operator) for _ in range(outputs)]
+        self._nodes.append(self.onnx.helper.make_node(operator, list(inputs), names, **attributes))
+        return names
+
+    def split(self, value: str, parts: int, axis: int) -> list[str]:
+        """Equal parts."""
+        return self.add_many(parts, "Split", value, axis=axis)
+
+    def cast(self, value: str, dtype: str) -> str:
+        """Another element type, by its name in ONNX."""
+        return self.add("Cast", value, to=self.onnx.TensorProto.DataType.Value(dtype))
+
+    def constant(self, value: Any, dtype: Any, name: str = "") -> str:
+        """A tensor; one without a name of its own is named by what it holds."""
+        array = np.asarray(value, dtype)
+        name = name or f"{array.dtype}{list(array.shape)}_{'_'.join(map(str, array.ravel().tolist()))}"
+        if name not in self.root._tensors:
+            self.root._tensors[name] = self.onnx.numpy_helper.from_array(array, name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A vector of int64, as axes and shapes are given."""
+        return self.constant(values, np.int64)
+
+    def weight(self, name: str) -> str:
+        """The weight of that name; of one in bytes its values."""
+        found = self.weights[name]
+        if isinstance(found, ByteMatrix):
+            return self.constant(found.values, np.uint8, name)
+        return self.constant(found, np.float32, name)
+
+    def embedding(self, name: str, tokens: str, times: float = 1.0) -> "str | Bytes":
+        """Rows of a matrix (V, K) by tokens (N,) int64, times a number -> (N, K)."""
+        table = self.weights[name]
+        rows = self.add("Gather", self.weight(name), tokens)
+        if isinstance(table, ByteMatrix):
+            scales = self.add("Gather", self.constant(table.scales, np.float32, f"{name}.scales"), tokens)
+            return Bytes(rows, self._times(scales, times))
+        return self._times(rows, times)
+
+    def _times(self, value: str, factor: float) -> str:
+        return value if factor == 1 else self.add("Mul", value, self.constant(factor, np.float32))
+
+    def product(self, x: "str | Bytes", weight: str, bias: str = "") -> str:
+        """x (N, K) times the transpose of a weight (M, K), plus a bias (M,) -> (N, M) float32."""
+        matrix = self.weights[weight]
+        biases = [self.weight(bias)] if bias else []
+        if not isinstance(matrix, ByteMatrix):
+            assert isinstance(x, str)
+            return self.add("Gemm", x, self.weight(weight), *biases, transB=1)
+        x = self._quantized(x) if isinstance(x, str) else x
+        zero = self.constant(ZERO, np.uint8)
+        sums = self.add("MatMulInteger", x.values, self._transpose(weight), zero, zero)  # exact, in int32
+        scales = self.constant(matrix.scales[:, 0], np.float32, f"{weight}.scales_in_a_row")
+        result = self.add("Mul", self.add("Mul", self.cast(sums, "FLOAT"), scales), x.scales)
+        return self.add("Add", result, *biases) if biases else result
+
+    def _quantized(self, x: str) -> Bytes:
+        largest = self.add("ReduceMax", self.add("Abs", x), axes=[1], keepdims=1)
+        scales = self.add("Mul", largest, self.constant(1 / LARGEST, np.float32))
+        scales = self.add("Max", scales, self.constant(TINY, np.float32))  # a row of zeros has one too
+        one, zero = self.constant(1, np.float32), self.constant(ZERO, np.uint8)
+        return Bytes(self.add("QuantizeLinear", self.add("Div", x, scales), one, zero), scales)
+
+    def _transpose(self, weight: str) -> str:
+        """MatMulInteger wants (K, M), a look-up (M, K): it is stored once, and turned when a runtime loads it."""
+        root = self.root
+        if weight not in root._turned:
+            root._turned[weight] = root.add("Transpose", root.weight(weight), perm=[1, 0])
+        return root._turned[weight]
+
+    def output(self, value: str, name: str) -> None:
+        """Give a value the name of an output."""
+        self._nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
+
+    def body(self, name: str, inputs: Sequence[End], outputs: Sequence[End]) -> Any:
+        """This graph as the body of a loop in the outer one."""
+        return self._made(name, inputs, outputs, [])
+
+    def model(self, name: str, inputs: Sequence[End], outputs: Sequence[End], metadata: Mapping[str, str]) -> bytes:
+        """The whole as a file's content, after the checks of the onnx package.
+
+        Raises:
+            onnx.checker.ValidationError, onnx.shape_inference.InferenceError: it is no valid model.
+        """
+        helper = self.onnx.helper
+        graph = self._made(name, inputs, outputs, list(self._tensors.values()))
+        made = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="chatbot"
+        )
+        self.onnx.checker.check_model(made, full_check=True)
+        helper.set_model_props(made, dict(metadata))
+        return made.SerializeToString()
+
+    def _made(self, name: str, inputs: Sequence[End], outputs: Sequence[End], tensors: list[Any]) -> Any:
+        kinds, helper = self.onnx.TensorProto.DataType, self.onnx.helper
+        ends = [
+            [helper.make_tensor_value_info(end, kinds.Value(dtype), shape) for end, dtype, shape in side]
+            for side in (inputs, outputs)
+        ]
+        return helper.make_graph(self._nodes, name, *ends, tensors)

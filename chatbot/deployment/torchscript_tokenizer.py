@@ -1,0 +1,251 @@
+"""Text to words and back inside a bundle: the tokenizers in the part of Python that TorchScript compiles.
+
+There a `str` is its UTF-8 bytes: `len`, `[]` and `ord` count bytes, there are no regular expressions, and `lower` asks
+the locale. So text is first folded, by a table, into lower-case ASCII; what follows reads the same in both languages.
+The table is made by asking the Python tokenizer about every code point: a bundle keeps the Unicode of the Python that
+exported it, wherever it is used.
+
+Bytes that are not UTF-8 (a C++ string may hold any) are read as `bytes.decode("utf-8", "replace")` reads them. A Python
+`str` with a lone surrogate has no UTF-8 and torch refuses it before anything here sees it; a caller who may hold one
+passes `text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")`.
+
+The functions run in plain Python too, on text with one character for each byte (`data.decode("latin-1")`).
+"""
+
+import functools
+import hashlib
+import json
+import sys
+import unicodedata
+from typing import Final
+
+from torch import nn
+
+from ..corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, WRITTEN, english_text, is_contraction
+
+_IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789'.,!?:")  # the characters of any tokenizer's words
+# unassigned, private and surrogate code points: without case, decomposition or place in a word
+_NO_CHARACTER = frozenset({"Cn", "Co", "Cs"})
+
+
+class Spelling(nn.Module):
+    """What the tokenizer of a name does, scriptable.
+
+    Args:
+        name: one of `TOKENIZERS`.
+    """
+
+    english: Final[bool]
+    max_characters: Final[int]
+    max_words: Final[int]
+    ascii: list[str]
+    folds: dict[int, str]
+    written: dict[str, str]
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.english = name == "english"
+        self.max_characters, self.max_words = MAX_CHARACTERS, MAX_WORDS
+        ascii, folds = _fold_table(name)
+        self.ascii, self.folds = list(ascii), dict(folds)
+        self.written = dict(WRITTEN)
+
+    def forward(self, text: str) -> list[str]:
+        """The words of any text, as `Tokenizer.tokenize` cuts them."""
+        if self.english:
+            return english_words(folded(without_markup(text), self.ascii, self.folds))
+        return folded(text, self.ascii, self.folds).split()
+
+    def last_words(self, text: str) -> list[str]:
+        """The words that are read of a prompt: at most the last 100, of its last 10,000 code points."""
+        return self.forward(last_characters(text, self.max_characters))[-self.max_words :]
+
+    def text(self, words: list[str]) -> str:
+        """Words as a person would write them, as `Tokenizer.detokenize` does."""
+        if self.english:
+            return english_text(words, self.written)
+        return " ".join(words)
+
+
+def table_sha256(spelling: Spelling) -> str:
+    """The fingerprint of how every code point is read (SHA-256 of the table as JSON), to be kept beside a bundle.
+
+    It depends on the tokenizer and on Python's Unicode (`unicodedata.unidata_version`), on nothing else.
+    """
+    table = [spelling.ascii, sorted(spelling.folds.items())]
+    return hashlib.sha256(json.dumps(table, separators=(",", ":")).encode()).hexdigest()
+
+
+@functools.cache
+def _fold_table(name: str) -> tuple[list[str], dict[int, str]]:
+    """How a tokenizer reads a character: as lower-case ASCII, "" where it is passed over, " " where no word holds it.
+
+    Returns:
+        for each of the 128 characters of ASCII, by its code; for those other code points that are no space.
+    """
+    fold = TOKENIZERS[name].fold
+
+    def read(code: int) -> str:
+        return "".join(c if c in _IN_WORDS else " " for c in fold(chr(code)))
+
+    codes = (code for code in range(128, sys.maxunicode + 1) if unicodedata.category(chr(code)) not in _NO_CHARACTER)
+    folds = {code: text for code in codes if (text := read(code)).strip() or not text}
+    return [read(code) for code in range(128)], folds
+
+
+def folded(text: str, ascii: list[str], folds: dict[int, str]) -> str:
+    """Text as the lower-case ASCII it is read as (`Tokenizer.fold`), by its table."""
+    data = utf8_bytes(text)
+    pieces: list[str] = []
+    at = 0
+    while at < len(text):
+        byte = data[at]
+        if byte < 0x80:
+            pieces.append(ascii[byte])
+            at += 1
+        else:
+            code, width = utf8_character(data, at)
+            pieces.append(folds.get(code, " "))
+            at += width
+    return "".join(pieces)
+
+
+def last_characters(text: str, count: int) -> str:
+    """The last `count` code points of a text of any length, looking at no more than its end."""
+    if len(text) <= count:
+        return text
+    # No code point has more than 4 bytes. If the first is cut in two, what is left of it counts as one for each byte,
+    # before the last `count`.
+    end = text[-4 * count :]
+    data = utf8_bytes(end)
+    starts: list[int] = []
+    at = 0
+    while at < len(end):
+        starts.append(at)
+        at += utf8_character(data, at)[1]
+    return end[starts[-count] :] if len(starts) > count else end
+
+
+def utf8_bytes(text: str) -> list[int]:
+    """The bytes of text, and three zeros so that the bytes after a character's first may be looked at."""
+    return [ord(byte) for byte in list(text)] + [0, 0, 0]
+
+
+def utf8_character(data: list[int], at: int) -> tuple[int, int]:
+    """The code point that begins at byte `at` of `utf8_bytes`, and its width in bytes.
+
+    What is not UTF-8 is U+FFFD, as wide as the beginning of a character that it may have been, or one byte. So Unicode
+    recommends it (The Unicode Standard, section 3.9, U+FFFD Substitution of Maximal Subparts), and so Python does it.
+    """
+    first, second = data[at], data[at + 1]
+    if first < 0x80:
+        return first, 1
+    if first < 0xC2 or first > 0xF4 or second & 0xC0 != 0x80:
+        return 0xFFFD, 1
+    if first < 0xE0:
+        return (first & 0x1F) << 6 | second & 0x3F, 2
+    third = data[at + 2]
+    if first < 0xF0:
+        code = (first & 0x0F) << 6 | second & 0x3F  # without the last six bits
+        if code < 0x20 or 0x360 <= code < 0x380:  # an overlong form, a surrogate
+            return 0xFFFD, 1
+        if third & 0xC0 != 0x80:
+            return 0xFFFD, 2
+        return code << 6 | third & 0x3F, 3
+    code = (first & 0x07) << 6 | second & 0x3F  # without the last twelve bits
+    if code < 0x10 or code > 0x10F:  # an overlong form, beyond Unicode
+        return 0xFFFD, 1
+    if third & 0xC0 != 0x80:
+        return 0xFFFD, 2
+    fourth = data[at + 3]
+    if fourth & 0xC0 != 0x80:
+        return 0xFFFD, 3
+    return (code << 6 | third & 0x3F) << 6 | fourth & 0x3F, 4
+
+
+def without_markup(text: str) -> str:
+    """Text with a space for each `<i>` or `</i>`, and for each other `<`, which is in no word anyway."""
+    if text.find("<") < 0:
+        return text
+    parts = text.split("<")
+    pieces = [parts[0]]
+    for part in parts[1:]:
+        inside = part[: max(part.find(">"), 0)]
+        tag = is_tag_name(inside[1:] if inside.startswith("/") else inside)
+        pieces.append(part[len(inside) + 1 :] if tag else part)
+    return " ".join(pieces)
+
+
+def is_tag_name(text: str) -> bool:
+    """Whether this is 1 to 10 letters of ASCII."""
+    letters = 0
+    for character in list(text[:11]):
+        if "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".find(character) >= 0:
+            letters += 1
+    return 1 <= len(text) <= 10 and letters == len(text)
+
+
+def english_words(text: str) -> list[str]:
+    """The words of folded text, as the `english` tokenizer's regular expressions find them."""
+    while text.find(",,") >= 0:  # now, for 1,,2 is a number
+        text = text.replace(",,", ",")
+    words: list[str] = []
+    for run in text.split():
+        if run.isalpha():
+            words.append(run)
+        else:
+            words.extend(words_of_run(run))
+    return words
+
+
+def words_of_run(run: str) -> list[str]:
+    """The words of folded text without a space."""
+    words: list[str] = []
+    at = 0
+    while at < len(run):
+        start = at
+        first = run[at]
+        at += 1
+        if first.isalpha():
+            at = end_of_letters(run, at)
+            end = end_of_letters(run, at + 1)
+            if run[at - 1] == "n" and run[at:end] == "'t":  # do n't
+                if at - 1 > start:
+                    words.append(run[start : at - 1])
+                words.append("n't")
+                at = end
+            else:  # o'clock
+                while run[at : at + 1] == "'" and end > at + 1 and not is_contraction(run[at:end]):
+                    at = end
+                    end = end_of_letters(run, at + 1)
+                words.append(run[start:at])
+        elif first.isdigit():
+            at = end_of_digits(run, at)
+            while run[at : at + 1] in (":", ".", ",") and run[at + 1 : at + 2].isdigit():  # 5:30
+                at = end_of_digits(run, at + 1)
+            at = end_of_letters(run, at)  # 2nd
+            words.append(run[start:at])
+        elif first == "'":
+            end = end_of_letters(run, at)
+            if is_contraction(run[start:end]):
+                words.append(run[start:end])
+                at = end
+        elif first in (".", ",", "!", "?"):
+            while run[at : at + 1] == first:
+                at += 1
+            words.append("..." if first == "." and at > start + 1 else first)
+    return words
+
+
+def end_of_letters(run: str, at: int) -> int:
+    """Where the letters that begin at `at` end; `at` if there are none."""
+    while run[at : at + 1].isalpha():
+        at += 1
+    return at
+
+
+def end_of_digits(run: str, at: int) -> int:
+    """Where the digits that begin at `at` end; `at` if there are none."""
+    while run[at : at + 1].isdigit():
+        at += 1
+    return at

@@ -1,0 +1,153 @@
+"""A run examined on a split: its checkpoint, its corpus, all figures, and the file that keeps them."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..chat.bot import Chatbot
+from ..config.settings import DecodingConfig, decoding_named
+from ..corpus.preparation import Preparation
+from ..corpus.prepared import PairDataset
+from ..corpus.tokenizer import Tokenizer
+from ..corpus.vocabulary import Vocabulary
+from ..runs.checkpoint import Checkpoint
+from ..runs.directory import RunDirectory
+from ..system.devices import pick_device
+from ..system.errors import ChatbotError
+from ..system.files import atomic_file, read_whole
+from .held_out import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
+from .scoreboard import side_by_side
+from .yardstick import split_of, yardstick
+
+MAX_BYTES = 16 << 20  # of a file of figures
+EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
+
+
+@dataclass(frozen=True)
+class Examination:
+    """How to examine a run.
+
+    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: how the bot answers, each as
+    `decoding_named` reads it. data_dir, workers: as `prepare` has them. limit: how many pairs are answered, 0 for all
+    (all are scored). batch_size: pairs at once. corpus: another than the run's own, every pair of which counts; the
+    references are then that corpus's too. tell: is handed the preparation of such a corpus, whose figures say what was
+    left out. backward: the run that reranks what decodings with several candidates find.
+    """
+
+    split: str | None
+    decodings: Sequence[str]
+    data_dir: Path
+    workers: int = 0
+    device: str = "cpu"
+    limit: int = 0
+    batch_size: int = EVALUATION_BATCH
+    corpus: str | None = None
+    tell: Callable[[Preparation], None] | None = None
+    backward: RunDirectory | None = None
+
+    def examine(self, run: RunDirectory) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """All figures of the run as `--json` gives them, and texts in columns: prompts, human replies, decodings.
+
+        Raises:
+            ChatbotError: nothing is trained there, the corpus is missing or has changed, the split is empty.
+        """
+        checkpoint = run.load_chosen()
+        ways = self._decodings(checkpoint)
+        prepared, dataset, split = yardstick(
+            checkpoint, self.data_dir, corpus=self.corpus, split=self.split, workers=self.workers
+        )
+        if self.corpus and self.tell:
+            self.tell(prepared)
+        device = pick_device(self.device)
+        model = checkpoint.build_model().to(device)
+        backward = checkpoint.config.model.direction == "backward"
+        training = PairDataset(prepared.folder, "train", backward=backward)
+        scores = evaluate(model, dataset, split, device, self.batch_size)
+        bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
+        spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
+        indices = drawn(dataset, self.limit)
+        if self.backward:
+            bot.rerank_by(self._reranker, str(self.backward.path))
+        decodings = {name: bot.replier(decoding) for name, decoding in ways.items()}
+        rows = answer(decodings, dataset, indices, training, self.batch_size)
+        figures = {
+            "run": str(run.path),
+            **self._of(checkpoint),
+            **scores.to_dict(),
+            "data": prepared.folder.name,
+            "rows": {name: row.figures.to_dict(spell) for name, row in rows.items()},
+        }
+        prompts = [spell(dataset[index][0].tolist()) for index in indices]
+        columns = {name: [spell(reply) for reply in rows[name].replies] for name in (HUMAN, *self.decodings)}
+        return figures, {"prompt": prompts, **columns}
+
+    def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:
+        """Write the figures into the run's folder. Returns where."""
+        path = run.evaluation(figures["split"])
+        with atomic_file(path, "w") as file:
+            file.write(json.dumps(figures, indent=1, allow_nan=False) + "\n")
+        return path
+
+    def kept(self, run: RunDirectory) -> dict[str, Any] | None:
+        """The figures that an examination like this one left, if the run still has the weights it had; else None.
+
+        They are figures of the corpus as it was then, which need not be there any more.
+        """
+        checkpoint = run.load_chosen()
+        split = split_of(checkpoint, self.corpus, self.split)
+        try:
+            figures = json.loads(read_whole(run.evaluation(split), MAX_BYTES))
+            known = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
+            side_by_side([figures])
+        except Exception:  # not what was kept: it is examined again
+            return None
+        if not known:
+            return None
+        wanted = {"split": split, **self._of(checkpoint)}
+        same = all(figures.get(key) == value for key, value in wanted.items())
+        return figures | {"run": str(run.path)} if same else None
+
+    @functools.cached_property
+    def _reranker(self) -> Checkpoint:
+        assert self.backward is not None
+        return self.backward.load_chosen()
+
+    def _decodings(self, checkpoint: Checkpoint) -> dict[str, DecodingConfig]:
+        found = {name: decoding_named(name, checkpoint.config.decoding) for name in self.decodings}
+        if self.backward and all(decoding.candidates == 1 for decoding in found.values()):
+            raise ChatbotError(
+                f"--rerank has one reply to choose from by {', '.join(found)}: add a decoding that finds more, such as "
+                "--decodings beam, or sample:samples=20"
+            )
+        return found
+
+    def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """What figures depend on, besides the split and the content of the corpus."""
+        return {
+            "format": EXAMINATION_FORMAT,
+            "step": checkpoint.step,
+            "checkpoint": checkpoint.digest(),
+            "corpus": self.corpus,
+            "limit": self.limit,
+            "seed": SEED,
+            "decodings": {name: asdict(decoding) for name, decoding in self._decodings(checkpoint).items()},
+            "backward": self._reranker.digest() if self.backward else None,
+        }
+
+
+def spelling(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Callable[[Sequence[Any]], str]:
+    """ids -> text for people: as `Chatbot` writes it, but unknown words stay `<unk>`, turns are parted by ` / `."""
+
+    def spell(ids: Sequence[Any]) -> str:
+        turns: list[list[str]] = [[]]
+        for id in ids:
+            if id == vocabulary.sep_id:
+                turns.append([])
+            else:
+                turns[-1].append(vocabulary.tokens[id])
+        return " / ".join(map(tokenizer.detokenize, turns))
+
+    return spell

@@ -1,0 +1,66 @@
+"""Words of the prompt in the reply: the copy mode of CopyNet (Gu et al. 2016, arXiv:1603.06393, equations 4 to 8).
+
+Who is asked about Mr. Robinson answers about Mr. Robinson, but so rare a word has hardly a chance in a softmax over the
+vocabulary, whoever has just been named. So a word of the prompt has two ways into the reply. It can be generated, with
+the score that the output layer gives it, logit_w, and copied from each place s where it stands in the prompt, with a
+score of its own, psi_s. All of them share one softmax:
+
+    p(w) = (exp(logit_w) + sum over the s with x_s = w of exp(psi_s)) / Z
+
+which is the usual softmax of logits in which those of the prompt's words are larger: log(exp(logit_w) + sum of
+exp(psi_s)). So whatever reads logits (losses, searches, other programs) need not know of it.
+
+Shapes as in `model`: B batch, T target length, S source length, E embedding size, H hidden size, V vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ..corpus.vocabulary import EOS_ID
+
+FIRST_SCORE = -5.0  # of a copy, before anything is learnt: about that of a word said every 150 words
+TINY = 1e-30
+
+
+class CopyMechanism(nn.Module):
+    """psi_s = m_s . (W h~ + b) / sqrt(H) + c, for the memory's m_s and the decoder's attentional state h~.
+
+    (Gu et al. have tanh(W' m_s) . h~. Without the root, as without it in Vaswani et al. 2017, section 3.2.1, the scores
+    are so large, and move so fast, that learning is slower than without copying.)
+    """
+
+    def __init__(self, hidden_size: int, embedding_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(embedding_size, hidden_size)
+        self.bias = nn.Parameter(torch.tensor([FIRST_SCORE]))
+        self.scale = hidden_size**-0.5
+
+    def forward(self, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """How much speaks for copying each word of the prompts.
+
+        Args:
+            states: (B, T, E) the attentional states.
+            memory: (B, S, H). source: (B, S), the words that it is of.
+
+        Returns:
+            (B, T, S) float32, the logarithm of the sum of exp(psi) over all places of a word, at the first of them.
+            Minus infinity at the others, and of PAD, SOS and EOS. (`<unk>` and `<sep>` have scores as words have, and
+            searches pass over them as always.)
+        """
+        if torch.is_autocast_enabled(states.device.type):  # small products: float32, as attention's
+            with torch.autocast(states.device.type, enabled=False):
+                return self.forward(states.float(), memory.float(), source)
+        query = self.projection(states) * self.scale  # (B, T, H)
+        scores = query @ memory.transpose(1, 2) + self.bias  # (B, T, S)
+        same = source.unsqueeze(1) == source.unsqueeze(2)  # (B, S, S)
+        largest = scores.detach().amax(dim=2, keepdim=True)
+        summed = (scores - largest).exp() @ same.to(scores.dtype)
+        copied = summed.clamp_min(TINY).log() + largest
+        once = (source > EOS_ID) & ~same.tril(-1).any(dim=2)  # a word's first place
+        return copied.masked_fill(~once.unsqueeze(1), float("-inf"))
+
+
+def with_copies(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
+    """logits (..., V), raised for the words `source` (..., S) by what `copied` (..., S), a `CopyMechanism`'s, says."""
+    gain = nn.functional.softplus(copied - logits.gather(-1, source))  # log((e^logit + e^copied) / e^logit)
+    return logits.scatter_add(-1, source, gain.to(logits.dtype))

@@ -1,0 +1,184 @@
+"""The run directory: the names and order of the files of one run, and which run is meant.
+
+checkpoints/RUN/
+    config.json          every setting; `chatbot train --config` repeats the run with it
+    vocabulary.txt       one token per line
+    last.pt              newest state, with everything that resuming needs
+    last.previous.pt     the one before, should `last.pt` be damaged
+    best.pt              weights with the lowest held-out perplexity
+    metrics.jsonl        one JSON object per measurement
+    tb/                  TensorBoard events
+    evaluation-test.json figures that `chatbot evaluate` found, for each split it was asked for
+    export/              what `chatbot export` wrote
+    training.lock        held, while a training writes here, by its process, which it names
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ..config.settings import Config
+from ..corpus.vocabulary import Vocabulary
+from ..system.errors import ChatbotError
+from ..system.files import atomic_file, tidy
+from ..system.lock import held
+from .checkpoint import Checkpoint
+
+BUNDLE = "chatbot.pt"  # of an export
+PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
+
+
+class RunDirectory:
+    """Names and order of the files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.vocabulary = path / "vocabulary.txt"
+        self.last = path / "last.pt"
+        self.previous = path / "last.previous.pt"
+        self.next = path / "last.next.pt"
+        self.best = path / "best.pt"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tb"
+        self.export = path / "export"
+        self.lock = path / "training.lock"
+
+    def evaluation(self, split: str) -> Path:
+        """Where the figures of a split are kept."""
+        return self.path / f"evaluation-{split}.json"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a checkpoint of any kind."""
+        return self.is_resumable or self.best.exists()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether a training can go on from here: not if it was killed before it first wrote `last.pt`."""
+        return any(path.exists() for path in (self.last, self.previous, self.next))
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the weights are no training's, which holds `training.lock`, but were packed or imported."""
+        return self.best.exists() and not self.is_resumable and not self.lock.exists()
+
+    def begin(self, config: Config, vocabulary: Vocabulary) -> None:
+        """Make the directory and what stands in it from the first step on.
+
+        Raises:
+            ChatbotError: it cannot be written, or a folder stands where a file is going to be written.
+        """
+        for path in (self.config, self.vocabulary, self.last, self.previous, self.next, self.best, self.metrics):
+            if path.is_dir():
+                raise ChatbotError(f"{path} is a folder, where a file of the run goes: move it away")
+        with atomic_file(self.config, "w") as file:
+            file.write(json.dumps(config.to_dict(), indent=2) + "\n")
+        vocabulary.save(self.vocabulary)
+
+    def save_last(self, checkpoint: Checkpoint) -> None:
+        """Write `last.pt`; the one that stood there becomes `last.previous.pt`."""
+        checkpoint.save(self.next)
+        self._advance()
+
+    def _advance(self) -> None:
+        try:
+            if self.last.exists():
+                self.last.replace(self.previous)
+            self.next.replace(self.last)
+        except OSError as error:
+            raise ChatbotError(f"cannot write {self.last}: {error.strerror or error}") from error
+
+    def load_last(self) -> Checkpoint:
+        """The newest whole checkpoint to resume from; says on stderr if a newer one is damaged.
+
+        Raises:
+            ChatbotError: there is none.
+        """
+        # `next` is there only if a kill came between the two renames of `save_last`; then it is whole and the newest
+        there = [path for path in (self.next, self.last, self.previous) if path.exists()] or [self.last]
+        for path, before in itertools.pairwise(there):
+            try:
+                return Checkpoint.load(path)
+            except ChatbotError as error:
+                print(f"{error}; going on from {before.name}", file=sys.stderr)
+        return Checkpoint.load(there[-1])
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the run, as only one training at a time may.
+
+        Raises:
+            ChatbotError: on entering, if another training holds it; it is named.
+        """
+        return held(self.lock, str(self.path))
+
+    def tidy(self) -> None:
+        """Remove what killed writers left half-written, and finish a save that was cut short between two renames."""
+        tidy(self.path)
+        if self.next.exists():
+            self._advance()
+
+    def load_chosen(self) -> Checkpoint:
+        """What chat, evaluate and export open: `best.pt` or `last.pt` as the settings' `keep` says, else the other.
+
+        How replies are found is as `config.json` says, which may be edited: no weight depends on that.
+
+        Raises:
+            ChatbotError: nothing was trained here yet, or a file is damaged.
+        """
+        if not self.is_trained:
+            raise ChatbotError(f"{self.path} holds no trained model; train one: make train RUN={self.path.name}")
+        keeps_last = self.config.exists() and Config.load(self.config).training.keep == "last"
+        best = self.best.exists() and not (keeps_last and self.is_resumable)
+        checkpoint = Checkpoint.load(self.best) if best else self.load_last()
+        if self.config.exists():
+            decoding = Config.load(self.config, over=checkpoint.config).decoding
+            checkpoint.config = dataclasses.replace(checkpoint.config, decoding=decoding)
+        return checkpoint
+
+
+def _last_written(run: Path) -> float:
+    times = [0.0]
+    for file in run.glob("*.pt"):
+        with contextlib.suppress(OSError):  # a training renames them meanwhile
+            times.append(file.stat().st_mtime)
+    return max(times)
+
+
+def find_run(name: str | None, folder: Path) -> RunDirectory:
+    """The run called `name` in `folder`, or at the path `name`; without a name the one trained last, or else the
+    one that came with the program.
+
+    Raises:
+        ChatbotError: there is no such run, or none at all.
+    """
+    runs = sorted(
+        # a hidden folder is one that is being written, or was left so
+        (path for path in folder.glob("[!.]*") if RunDirectory(path).is_trained),
+        key=_last_written,
+    )
+    if name is None:
+        trained_here = [path for path in runs if path.name != PRETRAINED]
+        if not runs:
+            raise ChatbotError(f"nothing is trained in {folder} yet; try: make train CORPUS=sample (two minutes)")
+        return RunDirectory((trained_here or runs)[-1])
+    for path in (folder / name, Path(name)):  # a corpus's folder here may have the run's name
+        if RunDirectory(path).is_trained:
+            return RunDirectory(path)
+    known = f"; there are {', '.join(sorted(path.name for path in runs))}" if runs else "; train one: make train"
+    raise ChatbotError(f"there is no trained run {name!r} in {folder}{known}")
+
+
+def find_model(name: str | None, folder: Path) -> Path:
+    """What to talk to: the run that `find_run` finds, an export's folder, or a file: checkpoint, bundle, ONNX."""
+    if name is not None and Path(name).suffix in (".pt", ".onnx"):
+        if not Path(name).is_file():
+            raise ChatbotError(f"there is no file {name}")
+        return Path(name)
+    if name is not None and (Path(name) / BUNDLE).is_file():
+        return Path(name) / BUNDLE
+    return find_run(name, folder).path

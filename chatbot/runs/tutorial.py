@@ -1,0 +1,225 @@
+"""A checkpoint of the PyTorch chatbot tutorial -> a run directory that answers with the same tokens.
+
+What the tutorial saves (torch.save of a dict, in a file it calls `4000_checkpoint.tar`, which is no tar):
+
+    iteration           updates taken
+    en, de              state dicts of encoder and decoder, each with the shared embedding
+    voc_dict            name, trimmed, word2index, word2count, index2word, num_words; ids 0, 1, 2 are PAD, SOS, EOS
+    embedding           the embedding once more
+    en_opt, de_opt, loss    the two optimisers and the last loss; not used here
+
+Sizes, layers and the kind of attention are read off the weights. What is not in the file is the tutorial's, from the
+preset of that name: its normaliser, its bridge, EOS behind each prompt, no token barred from replies, one embedding.
+Ours and the tutorial's attention are the same functions of the same weights: general is query . (W memory + b), concat
+v . tanh(W [query; memory] + b).
+
+Shapes: V words, H hidden size, L layers.
+"""
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config.settings import PRESETS, Config
+from ..corpus.vocabulary import EOS, PAD, SEP, SOS, UNK, Vocabulary
+from ..network.model import Seq2Seq
+from ..system.errors import ChatbotError
+from ..system.files import atomic_folder
+from .checkpoint import Checkpoint, check_archive
+from .directory import RunDirectory
+
+SPECIAL = {"PAD": PAD, "SOS": SOS, "EOS": EOS}  # in the order of their ids, with our names
+MAX_LENGTH = 10  # the tutorial's
+PROMPTS = 64
+
+
+def import_checkpoint(path: Path, run: RunDirectory, *, max_length: int = MAX_LENGTH, corpus: str) -> Checkpoint:
+    """Write the run directory of a checkpoint of the tutorial, whole or not at all.
+
+    Args:
+        path: the tutorial's file.
+        run: where it goes; a folder that is empty or not there yet.
+        max_length: the tutorial's MAX_LENGTH, which its file does not tell: tokens of the longest reply, EOS counted.
+        corpus: what it was trained on, by name or path, for `evaluate` and for training again.
+
+    Returns:
+        what was written: `best.pt`, which holds weights and nothing to resume from.
+
+    Raises:
+        ChatbotError: the file is missing, damaged or something else, or the folder has something in it.
+    """
+    try:
+        checkpoint = convert(_load(path), max_length=max_length, corpus=corpus, vocabulary=str(run.vocabulary))
+    except ChatbotError as error:
+        raise ChatbotError(f"cannot import {path}: {error}") from error
+    if run.path.exists() and not (run.path.is_dir() and not any(run.path.iterdir())):
+        raise ChatbotError(f"{run.path} is there already and is no run: name another, or delete it")
+    with atomic_folder(run.path) as folder:
+        made = RunDirectory(folder)
+        made.begin(checkpoint.config, checkpoint.vocabulary)
+        checkpoint.save(made.best)
+    return checkpoint
+
+
+def convert(data: Any, *, max_length: int = MAX_LENGTH, corpus: str, vocabulary: str = "") -> Checkpoint:
+    """What the tutorial saved, as a checkpoint of ours.
+
+    Args:
+        data: the loaded file; nothing of it is believed.
+        max_length, corpus: as `import_checkpoint` has them.
+        vocabulary: the file from which a training that repeats the settings takes its words.
+
+    Raises:
+        ChatbotError: a part is missing or is not what the tutorial's is.
+    """
+    if not isinstance(data, dict):
+        raise ChatbotError(f"it holds a {type(data).__name__}, not the tutorial's dictionary")
+    if missing := [key for key in ("iteration", "en", "de", "voc_dict") if key not in data]:
+        raise ChatbotError(f"it lacks {', '.join(missing)}, so it is no checkpoint of the tutorial")
+    iteration = data["iteration"]
+    if type(iteration) is not int or not 0 <= iteration <= 10**9:
+        raise ChatbotError("its iteration is no number of updates")
+    if not 2 <= max_length <= 1001:
+        raise ChatbotError(f"--max-length counts a reply's tokens with EOS, 2 to 1001, not {max_length}")
+    words = _vocabulary(data["voc_dict"])
+    theirs = {"encoder": _weights(data["en"], "en"), "decoder": _weights(data["de"], "de")}
+    preset = PRESETS["tutorial"]
+    config = Config(
+        corpus=dataclasses.replace(preset.corpus, corpus=corpus, max_length=max_length - 1, vocabulary=vocabulary),
+        model=dataclasses.replace(preset.model, **_sizes(theirs["encoder"], theirs["decoder"])),
+        training=dataclasses.replace(preset.training, steps=max(1, iteration), keep="best"),
+        decoding=preset.decoding,
+    )
+    with torch.device("meta"):  # names and shapes only
+        wanted = {name: tensor.shape for name, tensor in Seq2Seq(config.model, len(words)).state_dict().items()}
+    model = {}
+    for name, shape in wanted.items():
+        part, _, own = name.partition(".")
+        own = own.replace("attention.projection.", "attn.attn.").replace("attention.v", "attn.v")
+        tensor = theirs[part].pop(own, None)
+        if tensor is None:
+            raise ChatbotError(f"its {part} has no {own}")
+        if tensor.shape != shape:
+            raise ChatbotError(f"its {part}'s {own} is of shape {tuple(tensor.shape)} and should be {tuple(shape)}")
+        if not tensor.isfinite().all():
+            raise ChatbotError(f"its {part}'s {own} has values that are not finite: it diverged, or is damaged")
+        model[name] = tensor
+    for part, left in theirs.items():
+        if left:
+            raise ChatbotError(f"its {part} has {next(iter(left))[:60]!r}, which the tutorial's has not")
+    if not torch.equal(model["encoder.embedding.weight"], model["decoder.embedding.weight"]):
+        raise ChatbotError("its encoder and decoder have different embeddings, where the tutorial's share one")
+    model["decoder.embedding.weight"] = model["encoder.embedding.weight"]
+    return Checkpoint(config, words, model, iteration, None, _prompts(words, max_length - 1))
+
+
+def unreadable(checkpoint: Checkpoint) -> list[str]:
+    """Words that no prompt can hold, for the tokenizer does not make them: another normaliser made this vocabulary."""
+    tokenize = checkpoint.tokenizer.tokenize
+    words = checkpoint.vocabulary.tokens[checkpoint.vocabulary.num_special :]
+    return [word for word in words if word and tokenize(word) != [word]]
+
+
+def _load(path: Path) -> Any:
+    """Plain data only: nothing in the file is run. Files of torch before 1.6 are no zip archives, and load as well."""
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ChatbotError("it is no file")  # a device may have no end
+        with path.open("rb") as file:
+            is_archive = file.read(4) == b"PK\x03\x04"
+        if is_archive:
+            check_archive(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a damaged file torch says this and that before it fails
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except ChatbotError:
+        raise
+    except OSError as error:
+        raise ChatbotError(error.strerror or str(error)) from error
+    except Exception as error:  # a damaged file makes the reader fail in every way there is
+        raise ChatbotError(_reason(str(error))) from error
+
+
+def _reason(said: str) -> str:
+    """What torch says, in one line, without its advice to a programmer to load the file unsafely."""
+    for before, name in (("Unsupported global: GLOBAL ", "GLOBAL"), ("Unsupported class ", "class")):
+        found = said.partition(before)[2].split()
+        if found:
+            return f"it holds more than plain data ({name} {found[0][:60]!r}), and nothing in it was run"
+    if "legacy .tar" in said:
+        return "it is a tar archive, which the tutorial's file is by its name only"
+    return "it is damaged, or torch.save did not write it"
+
+
+def _weights(section: Any, name: str) -> dict[str, Tensor]:
+    """The float32 tensors of a state dict; none is copied."""
+    if not isinstance(section, dict):
+        raise ChatbotError(f"its {name} is a {type(section).__name__}, not a state dict")
+    weights = {}
+    for key, value in section.items():
+        if type(key) is not str or not isinstance(value, Tensor):
+            raise ChatbotError(f"its {name} holds something that is no weight")
+        if value.dtype != torch.float32:
+            raise ChatbotError(f"its {name} has {key[:60]!r} as {value.dtype}, and not as torch.float32")
+        # an expanded tensor is as large as it says without a file of that size; a contiguous one is not
+        if value.layout != torch.strided or value.is_meta or not value.is_contiguous():
+            raise ChatbotError(f"its {name} has {key[:60]!r} in a form that weights do not have")
+        weights[key] = value.detach()
+    return weights
+
+
+def _sizes(encoder: dict[str, Tensor], decoder: dict[str, Tensor]) -> dict[str, Any]:
+    """The settings of the model that the weights are of, by their names and the embedding's shape."""
+    embedding = encoder.get("embedding.weight")
+    if embedding is None or embedding.dim() != 2:
+        raise ChatbotError("its encoder has no embedding.weight of two dimensions")
+    if "gru.weight_hh_l0_reverse" not in encoder:
+        raise ChatbotError("its encoder is no bidirectional GRU, as the tutorial's is")
+    return {
+        "hidden_size": embedding.size(1),
+        "encoder_layers": sum(name.startswith("gru.bias_hh_l") for name in encoder) // 2,
+        "decoder_layers": sum(name.startswith("gru.bias_hh_l") for name in decoder),
+        "attention": "concat" if "attn.v" in decoder else "general" if "attn.attn.weight" in decoder else "dot",
+    }
+
+
+def _vocabulary(voc: Any) -> Vocabulary:
+    """The words in the order of the tutorial's ids."""
+    if not isinstance(voc, dict):
+        raise ChatbotError(f"its voc_dict is a {type(voc).__name__}, not a dictionary")
+    words, ids, count = (voc.get(key) for key in ("index2word", "word2index", "num_words"))
+    if not isinstance(words, dict) or not isinstance(ids, dict) or type(count) is not int:
+        raise ChatbotError("its voc_dict lacks index2word, word2index or num_words")
+    if {type(word) for word in (*words.values(), *ids)} != {str} or {type(id) for id in (*words, *ids.values())} != {
+        int
+    }:
+        raise ChatbotError("its vocabulary has words that are no text, or ids that are no numbers")
+    if count != len(words) or any(id not in words for id in range(len(words))):
+        raise ChatbotError(f"its vocabulary has {len(words):,} words, but not that num_words, or not the ids from 0 on")
+    tokens = [words[id] for id in range(count)]
+    if tokens[:3] != list(SPECIAL):
+        raise ChatbotError(f"its first ids are not {', '.join(SPECIAL)}, as the tutorial's are")
+    if len(tokens) == len(SPECIAL):
+        raise ChatbotError("its vocabulary has no words")
+    spoken = {word: id for id, word in words.items() if id >= len(SPECIAL)}
+    if {word: id for word, id in ids.items() if word not in SPECIAL} != spoken:
+        raise ChatbotError("its word2index and index2word do not say the same")
+    if reserved := {UNK, SEP} & set(tokens):
+        raise ChatbotError(f"its vocabulary has the word {reserved.pop()}, which has a meaning of its own here")
+    try:
+        "".join(tokens).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ChatbotError("its vocabulary has words that are no text") from error
+    return Vocabulary([*SPECIAL.values(), *tokens[3:]])
+
+
+def _prompts(vocabulary: Vocabulary, longest: int) -> list[list[int]]:
+    """Prompts of 1 to `longest` random words, shortest first, to prove an export with: the file has none."""
+    rng = np.random.default_rng(0)
+    lengths = np.linspace(1, longest, PROMPTS).round().astype(int)
+    return [rng.integers(vocabulary.num_special, len(vocabulary), size=length).tolist() for length in lengths]

@@ -1,0 +1,259 @@
+"""Numbered pairs to batches of tensors: length buckets, padding, the SOS/EOS shift; what is read at which step."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..config.settings import TrainingConfig
+from ..corpus.prepared import PairDataset
+from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from ..system.devices import sent
+from .ngrams import NgramModel, SoftTargets
+
+
+class Batch(NamedTuple):
+    """B pairs, rows ordered by prompt length, longest first (as the packed encoder wants them). All int64.
+
+    src (B, S) prompts padded with PAD; src_lengths (B,) on the CPU, each at least 1, the first being S;
+    tgt (B, T) replies behind SOS, padded with PAD; tgt_lengths (B,) on the CPU;
+    targets (N,) what the decoder should say at each of the N real positions of `tgt`, row by row: the replies and
+    their EOS. N = tgt_lengths.sum();
+    soft what else it should learn to hold for likely there, if anything.
+    """
+
+    src: Tensor
+    src_lengths: Tensor
+    tgt: Tensor
+    tgt_lengths: Tensor
+    targets: Tensor
+    soft: SoftTargets | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move what the network reads; lengths stay on the CPU, where packing needs them."""
+        src, tgt, targets = (sent(part, device) for part in (self.src, self.tgt, self.targets))
+        return self._replace(src=src, tgt=tgt, targets=targets, soft=self.soft and self.soft.to(device))
+
+
+def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Pad prompts to (B, S) with PAD; an empty prompt becomes a single EOS. Returns them and their lengths (B,)."""
+    filled = [prompt if len(prompt) else (EOS_ID,) for prompt in prompts]
+    lengths = torch.tensor([len(prompt) for prompt in filled])
+    src = np.full((len(filled), int(lengths.max())), PAD_ID, dtype=np.int64)
+    for row, prompt in zip(src, filled, strict=True):
+        row[: len(prompt)] = prompt
+    return torch.from_numpy(src), lengths
+
+
+def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]) -> Batch:
+    """Pairs of ids to one padded batch, its rows sorted by prompt length (stable)."""
+    pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
+    src, src_lengths = pad_prompts([prompt for prompt, _ in pairs])
+    tgt_lengths = torch.tensor([len(reply) + 1 for _, reply in pairs])
+    tgt = np.full((len(pairs), int(tgt_lengths.max())), PAD_ID, dtype=np.int64)
+    tgt[:, 0] = SOS_ID
+    for row, (_, reply) in zip(tgt, pairs, strict=True):
+        row[1 : len(reply) + 1] = reply
+    targets = np.concatenate([part for _, reply in pairs for part in (reply, (EOS_ID,))]).astype(np.int64)
+    return Batch(src, src_lengths, torch.from_numpy(tgt), tgt_lengths, torch.from_numpy(targets))
+
+
+def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Batch:
+    """The batch with soft targets: a `share` of each position goes to what the n-grams expect, the rest to its word."""
+    starts = batch.tgt_lengths.cumsum(0) - batch.tgt_lengths
+    return batch._replace(soft=ngrams.targets(batch.targets.numpy(), starts.numpy(), share))
+
+
+class BatchSampler:
+    """Which pairs make the batch of a step: a pure function of (seed, step), so a step is all that resuming needs.
+
+    Each epoch takes all pairs in an order of its own, sorts `bucket_batches` batches of them at a time by length
+    (little padding, and the order stays random at a larger scale), cuts batches, and shuffles those of a bucket. Every
+    pair comes once an epoch. The order is computed a bucket at a time, and no more of it is held. In buckets of one
+    batch that is of pairs of all lengths; with `draws="replacement"` every batch is drawn from all pairs by itself, as
+    the tutorial does.
+    """
+
+    def __init__(
+        self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch", bucket_batches: int = 1
+    ) -> None:
+        self.dataset, self.batch_size, self.seed, self.draws = dataset, batch_size, seed, draws
+        self.bucket_batches = bucket_batches
+        self._newest, self._batches = (-1, -1), list[np.ndarray]()
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        """The indices into the dataset that the update after `step` updates is made of."""
+        if self.draws == "replacement":
+            return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
+        epoch, batch = divmod(step, len(self))
+        bucket, position = divmod(batch, self.bucket_batches)
+        if (epoch, bucket) != self._newest:
+            self._newest, self._batches = (epoch, bucket), self._bucket(epoch, bucket)
+        return self._batches[position]
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """All batches of an epoch."""
+        return [self[step] for step in range(epoch * len(self), (epoch + 1) * len(self))]
+
+    def _bucket(self, epoch: int, bucket: int) -> list[np.ndarray]:
+        size = self.bucket_batches * self.batch_size
+        places = np.arange(bucket * size, min((bucket + 1) * size, len(self.dataset)))
+        order = permuted(places, len(self.dataset), np.random.default_rng([self.seed, epoch]))
+        prompts, replies = self.dataset.lengths(order)
+        order = order[np.lexsort((prompts, replies))]
+        batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        np.random.default_rng([self.seed, epoch, bucket]).shuffle(batches)
+        return batches
+
+
+def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """What stands at some places of a random order of 0 .. count-1, without making the rest of it.
+
+    A Feistel network over the smallest even number of bits that holds `count`, walked on where it leads beyond (Black
+    and Rogaway 2002, *Ciphers with arbitrary finite domains*): a bijection, for shuffling and not for secrets.
+
+    Args:
+        places: int64, each from 0 to count - 1.
+        rng: fresh from its seed, for the order is made of its first draws.
+    """
+    half = np.uint64(max(1, (int(count - 1).bit_length() + 1) // 2))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    keys = rng.integers(1 << 64, size=6, dtype=np.uint64)
+    found = places.astype(np.uint64)
+    beyond: np.ndarray = np.ones(len(found), bool)
+    while beyond.any():
+        left, right = found[beyond] >> half, found[beyond] & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        found[beyond] = left << half | right
+        beyond = found >= np.uint64(count)
+    return found.astype(np.int64)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """uint64 to uint64, each bit depending on all (the finaliser of splitmix64; Steele et al. 2014)."""
+    numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ numbers >> np.uint64(31)
+
+
+class StepData(NamedTuple):
+    """What one process reads at one step.
+
+    parts: its batches, worked on in turn (`accumulate`; fewer where there are fewer pairs). pairs: how many pairs
+    those are. tokens: reply tokens of the whole batch over all processes, EOS counted.
+    """
+
+    parts: list[Batch]
+    pairs: int
+    tokens: int
+
+
+class StepReader(Dataset[StepData]):
+    """The batches of each step for one of the processes that train together: a pure function of the step.
+
+    Args:
+        pairs: the training pairs.
+        settings: batch size, parts, order, dropout of prompts and of their words, smoothing.
+        unk_id: what word dropout puts in a word's place; None is no word dropout.
+        num_special: how many ids, from 0 up, are not words.
+        rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
+        chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
+        ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
+    """
+
+    def __init__(
+        self,
+        pairs: PairDataset,
+        settings: TrainingConfig,
+        unk_id: int | None,
+        num_special: int,
+        rank: int = 0,
+        size: int = 1,
+        chances: np.ndarray | None = None,
+        ngrams: NgramModel | None = None,
+    ) -> None:
+        self.pairs, self.settings, self.chances = pairs, settings, chances
+        self.unk_id, self.num_special = unk_id, num_special
+        self.rank, self.size, self.ngrams = rank, size, ngrams
+        self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws, settings.bucket_batches)
+
+    def __getitem__(self, step: Any) -> StepData:
+        indices = self._thinned(self.sampler[step], step)
+        alone = self._alone(indices, step)
+        prompts, replies = self.pairs.lengths(indices)
+        tokens = int(np.where(alone, prompts, replies).sum()) + len(indices)
+        own = np.stack((indices, alone), axis=1)[self.rank :: self.size]
+        share = self.settings.dropout_share(step / len(self.sampler))
+        rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
+        parts = [
+            collate([self._shown(self.pairs[index], bool(alone), rng, share) for index, alone in part])
+            for part in np.array_split(own, self.settings.accumulate)
+            if len(part)
+        ]
+        if self.ngrams:
+            # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
+            smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
+            parts = [smoothed(part, self.ngrams, smoothing) for part in parts]
+        return StepData(parts, len(own), tokens)
+
+    def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Those of a batch that stay in it, the same in every process; at least one."""
+        if self.chances is None:
+            return indices
+        drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "pairs")).random(len(indices))
+        stays = drawn < self.chances[indices]
+        return indices[stays] if stays.any() else indices[:1]
+
+    def _alone(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Of which pairs of a batch the prompt is shown alone, (B,) bool, the same in every process.
+
+        None that is empty, or has a word that no reply should hold.
+        """
+        if not self.settings.prompts_as_replies:
+            return np.zeros(len(indices), bool)
+        drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "alone")).random(len(indices))
+        alone = drawn < self.settings.prompts_as_replies
+        for place in np.flatnonzero(alone):
+            prompt, _ = self.pairs[indices[place]]
+            alone[place] = len(prompt) > 0 and (prompt >= self.num_special).all()
+        return alone
+
+    def _shown(
+        self, pair: tuple[np.ndarray, np.ndarray], alone: bool, rng: np.random.Generator, share: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A pair as training sees it: its prompt `alone`, as a reply to nothing, for that is dialogue too; or the pair.
+
+        Now and then with an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then with
+        `<unk>` for one of its words (word dropout; Iyyer et al. 2015), that as often as the settings say times `share`.
+        """
+        prompt, reply = pair
+        if alone:
+            return prompt[:0], prompt
+        if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
+            return prompt[:0], reply
+        if self.settings.word_dropout and self.unk_id is not None:
+            forgotten = (rng.random(len(prompt)) < share * self.settings.word_dropout) & (prompt >= self.num_special)
+            prompt = np.where(forgotten, self.unk_id, prompt)
+        return prompt, reply
+
+
+def step_seed(seed: int, step: int, rank: int, purpose: str) -> int:
+    """The seed of what a process draws at a step for one purpose, from 0 to 2**63 - 1."""
+    return random.Random(f"{seed} {step} {rank} {purpose}").getrandbits(63)
+
+
+def in_order(dataset: PairDataset, batch_size: int) -> Iterator[list[int]]:
+    """Every index once, shortest pairs together, the same every time: for validation and evaluation."""
+    prompts, replies = dataset.lengths(np.arange(len(dataset)))
+    order = np.lexsort((prompts, replies))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size].tolist()

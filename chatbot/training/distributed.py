@@ -1,0 +1,152 @@
+"""One process or many: the only torch.distributed.
+
+Processes that train together are started by `launch` on one machine, or by torchrun on many; both name the ranks in the
+environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ..evaluation.metrics import TokenSums
+from ..system.errors import LostProcessError
+
+STOPPED = 130  # exit code of a process that was asked to stop, and saved
+GRACE = 30  # seconds that the other processes have to end when one has failed
+
+
+class Group:
+    """The processes that train together; alone, every call is the identity.
+
+    Attributes:
+        rank: this process's number, from 0. size: how many there are. is_writer: whether this one writes files.
+        device: where this process computes.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", rank: int = 0, size: int = 1) -> None:
+        self.device, self.rank, self.size = torch.device(device), rank, size
+        self.is_writer = rank == 0
+
+    @classmethod
+    def join(cls, device: torch.device) -> "Group":
+        """The group that torchrun's environment variables describe; without them, this process alone."""
+        size = int(os.environ.get("WORLD_SIZE", 1))
+        if size > 1:
+            # the first process may prepare a large corpus while the others wait
+            # numbers of the host go over gloo, so that no GPU is waited for
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=timedelta(hours=12))
+        return cls(device, int(os.environ["RANK"]) if size > 1 else 0, size)
+
+    def close(self) -> None:
+        """Leave the group; call it once, at the end."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+    def share(self, items: Any) -> Any:
+        """This process's part of a sequence or an array: every size-th, from rank on."""
+        return items[self.rank :: self.size]
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        self.sum([0.0])
+
+    def sum(self, values: Iterable[float]) -> list[float]:
+        """Element-wise sums over the processes, in double precision."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(list(values), dtype=torch.float64)
+        with _lost_process():
+            dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def sum_tokens(self, sums: TokenSums) -> TokenSums:
+        """An evaluation's sums over the processes."""
+        return TokenSums(*self.sum(sums))
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up each parameter's gradient over the processes; a missing one counts as zero."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        with _lost_process():
+            # all are under way at once, so that one is added up while another travels
+            for work in [dist.all_reduce(parameter.grad, async_op=True) for parameter in parameters]:
+                work.wait()
+
+
+@contextlib.contextmanager
+def _lost_process() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "peer" not in str(error) and "NCCL" not in str(error):
+            raise
+        raise LostProcessError("another of the processes that train together has ended; see its message") from error
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run `python -m chatbot` with `arguments` in `count` processes on this machine, as one group; wait for them.
+
+    Ctrl-C and SIGTERM are passed on to each. When one fails, the others are ended.
+
+    Returns:
+        0, or the exit code of the first process (or else of another) that failed.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on a port that is free
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is there: no process is to open another
+    }
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, frame: Any) -> None:
+        for process in processes:  # a terminal that is closed asks to stop as well
+            process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for rank in range(count):
+            # in sessions of their own: the terminal's Ctrl-C comes here only, and each gets it once
+            process = subprocess.Popen(
+                [sys.executable, "-m", __package__.partition(".")[0], *arguments],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                start_new_session=True,
+            )
+            processes.append(process)
+        while any(process.poll() is None for process in processes):
+            if any(process.poll() not in (None, 0, STOPPED) for process in processes):
+                _end(processes)
+            time.sleep(0.05)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    codes = [process.returncode for process in processes]
+    # a process that died of a signal has a negative code
+    return next((code if code > 0 else 128 - code for code in codes if code), 0)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Let the processes end by themselves, for each notices that one is lost; kill those that do not."""
+    patience = time.monotonic() + GRACE
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, patience - time.monotonic()))
+        process.kill()
+        process.wait()

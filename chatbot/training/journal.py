@@ -1,0 +1,114 @@
+"""What a training writes down: `metrics.jsonl` for scripts, TensorBoard events for people; the same numbers in both.
+
+However long a training gets, its files stay small: `spaced` says at which steps something is written.
+"""
+
+import contextlib
+import json
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ..runs.directory import RunDirectory
+from ..system.errors import ChatbotError
+from ..system.files import atomic_file
+
+
+def spaced(step: int, every: int, most: int) -> bool:
+    """Whether a step is one of those at which something is written: every `every` steps, and less often as they grow.
+
+    After `most` times (a power of two from 2 on) it is every second of those steps, after twice as many steps every
+    fourth, and so on: whenever the steps double, `most` / 2 times are added. It depends on the step alone, so a resumed
+    training writes at the same steps.
+    """
+    times, rest = divmod(step, every)
+    return rest == 0 and times % (1 << max(0, times.bit_length() - most.bit_length() + 1)) == 0
+
+
+class Journal:
+    """`metrics.jsonl` and the TensorBoard events of a run: the same numbers in both.
+
+    What writes raises a ChatbotError where the disk is full, or gone.
+    """
+
+    def __init__(self, run: RunDirectory, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # here, for its import takes a second
+
+        self._run = run
+        _forget_after(run.metrics, step)
+        with contextlib.ExitStack() as stack:
+            with _writing(run.metrics):
+                self._file = stack.enter_context(run.metrics.open("a", encoding="utf-8"))
+            stack.callback(setattr, threading, "excepthook", threading.excepthook)
+            self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
+            with _writing(run.tensorboard):
+                self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
+            stack.callback(self._writer.close)
+            self._open = stack.pop_all()
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread of its own; what that fails of is raised by the next call, and said then."""
+        if not issubclass(failure.exc_type, OSError):
+            self._excepthook(failure)
+
+    def write(self, step: int, part: str, **values: float) -> None:
+        """One measurement of `part` (`train` or `valid`) after `step` updates."""
+        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
+        with _writing(self._run.metrics):
+            self._file.write(json.dumps({"step": step, "part": part, **rounded}) + "\n")
+            self._file.flush()
+        with _writing(self._run.tensorboard):
+            for name, value in values.items():
+                self._writer.add_scalar(f"{name}/{part}", value, step)
+
+    def write_samples(self, step: int, samples: list[tuple[str, str]]) -> None:
+        """Prompts and replies as a table under TensorBoard's Text tab."""
+        rows = "\n".join(f"| {prompt} | {reply} |" for prompt, reply in samples)
+        with _writing(self._run.tensorboard):
+            self._writer.add_text("replies", f"| prompt | reply |\n|---|---|\n{rows}", step)
+            self._writer.flush()
+
+    def write_attention(self, step: int, picture: np.ndarray, number: int) -> None:
+        """An image (height, width, 3) of uint8 under TensorBoard's Images tab; `number` says of which prompt."""
+        with _writing(self._run.tensorboard):
+            self._writer.add_image(f"attention/{number}", picture, step, dataformats="HWC")
+
+    def write_histograms(self, step: int, model: nn.Module) -> None:
+        """Every parameter and its gradient, as they are now, under TensorBoard's Histograms tab."""
+        with _writing(self._run.tensorboard):
+            for name, parameter in model.named_parameters():
+                self._writer.add_histogram(f"weights/{name}", parameter, step)
+                if parameter.grad is not None:
+                    self._writer.add_histogram(f"gradients/{name}", parameter.grad, step)
+
+    def close(self) -> None:
+        """Write out what is left, if that can be done; every validation did so before."""
+        with contextlib.suppress(OSError):
+            self._open.close()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ChatbotError(
+            f"cannot write {path}: {error.strerror or error}; what was saved before stands: mend that, then --resume"
+        ) from error
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the measurements of steps that a resumed training is going to take again."""
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # the line that a crash cut short
+    with atomic_file(path, "w") as file:
+        file.writelines(kept)

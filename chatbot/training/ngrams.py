@@ -1,0 +1,288 @@
+"""What the next word is by the last few words alone: n-grams of the training texts, as targets for the network.
+
+Interpolated modified Kneser-Ney (Chen and Goodman 1999, *An empirical study of smoothing techniques for language
+modeling*): for a history h of m-1 words and a word w,
+
+    p_m(w | h) = (c(hw) - D(c(hw))) / c(h.) + g(h) p_(m-1)(w | h without its first word)
+
+where c(h.) sums c(hw) over all w, g(h) is what the discounts D took away, over c(h.), and D(1), D(2), D(3) (for 3 and
+more) are estimated from how many n-grams were seen once, twice, three and four times. In the longest n-grams, and in
+those that begin a text, c counts how often; in the others, after how many different words (that is Kneser and Ney's).
+
+A network that learns from these besides the words that were said knows early which words follow each other, and which
+others might have: `--ngram-smoothing`. For that the word at hand must not be among what was counted, or the n-grams
+would say little else: `NgramModel.targets` leaves it out.
+
+Counts are numpy arrays of the host. A batch's targets are sent to the device as references to histories (a hundred
+bytes a word), and made there from an `NgramTable` that lies there once.
+
+Shapes: N words to be predicted, V words of the vocabulary.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..corpus.vocabulary import EOS_ID, SOS_ID
+from ..system.devices import sent
+
+COUNTED_PAIRS = 200_000  # of a larger corpus these, evenly spaced: the counts are kept in memory
+
+
+class SoftTargets(NamedTuple):
+    """What to learn at each of N positions, a distribution over V words: `NgramTable.dense` makes it of this.
+
+    Where `rows[k]` is i, position i has `shares[k]` of what the table holds of history `histories[k]`; besides,
+    `rest[i]` of the table's common distributions, and `weights[k]` more wherever `places[k]` is i * V + w.
+
+    rows, histories (R,) int64, shares (R,); places (P,) int64, weights (P,); rest (N, 2); floats are float32. entries:
+    how many words all those histories have together.
+    """
+
+    rows: Tensor
+    histories: Tensor
+    shares: Tensor
+    places: Tensor
+    weights: Tensor
+    rest: Tensor
+    entries: int
+
+    def to(self, device: torch.device) -> "SoftTargets":
+        """Move all of it, as `sent` does."""
+        parts = (sent(part, device) for part in self if isinstance(part, Tensor))
+        return SoftTargets._make((*parts, self.entries))
+
+
+class NgramTable(NamedTuple):
+    """The words behind each history, on the device that trains.
+
+    words (entries,) int32, weights (entries,) float32; bounds (histories + 1,) int64, where each one's begin; common
+    (2, V) float32: the unigrams, and the first words of texts.
+    """
+
+    words: Tensor
+    weights: Tensor
+    bounds: Tensor
+    common: Tensor
+
+    def to(self, device: torch.device) -> "NgramTable":
+        """Move all of it."""
+        return NgramTable(*(part.to(device) for part in self))
+
+    def dense(self, soft: SoftTargets) -> Tensor:
+        """The distributions, (N, V), without waiting for the device."""
+        found = soft.rest @ self.common
+        first = self.bounds[soft.histories]
+        lengths = self.bounds[soft.histories + 1] - first
+        of = torch.repeat_interleave(lengths, output_size=soft.entries)
+        # index_select, for indexing with brackets takes several times as long on a CPU
+        entries = torch.arange(soft.entries, device=of.device)
+        entries += (first - lengths.cumsum(0) + lengths).index_select(0, of)
+        places = (soft.rows * found.size(1)).index_select(0, of) + self.words.index_select(0, entries)
+        flat = found.view(-1)
+        flat.index_add_(0, places, soft.shares.index_select(0, of) * self.weights.index_select(0, entries))
+        flat.index_add_(0, soft.places, soft.weights)
+        return found
+
+
+class _Counts:
+    """All n-grams of one length, from their keys, as often as each counts. H histories; D discounts each count.
+
+    A key is a number whose digits, in base V, are the ids; a history is a key without the last of them.
+
+    keys (n-grams,) int64, rising, and counts (n-grams,); weights (n-grams,) float32, a word's share behind its history,
+    less D; histories (H,) int64; bounds (H + 1,) where each one's keys begin; totals, taken (H,) float64, the sums over
+    a history of its counts and of their D.
+    """
+
+    def __init__(self, seen: np.ndarray, vocabulary_size: int) -> None:
+        self.keys, counts = np.unique(seen, return_counts=True)
+        self.counts = counts.astype(np.int32)
+        self.histories, first = np.unique(self.keys // vocabulary_size, return_index=True)
+        self.bounds = np.append(first, len(self.keys))
+        self._discounts = _estimated_discounts(self.counts)
+        discounts = self.discounts(self.counts)
+        self.totals = np.add.reduceat(self.counts, first, dtype=np.float64)
+        self.taken = np.add.reduceat(discounts, first)
+        self.weights = ((self.counts - discounts) / np.repeat(self.totals, np.diff(self.bounds))).astype(np.float32)
+
+    def discounts(self, counts: np.ndarray) -> np.ndarray:
+        """D of each count."""
+        return self._discounts[np.minimum(counts, 3)]
+
+    def of_keys(self, keys: np.ndarray) -> np.ndarray:
+        """(N,) keys to (N,) counts, 0 of n-grams that were not seen."""
+        places, found = _looked_up(self.keys, keys)
+        counts = np.zeros(len(keys), np.int64)
+        counts[found] = self.counts[places[found]]
+        return counts
+
+
+class NgramModel:
+    """Kneser-Ney estimates from the texts of training pairs, each turn of a conversation counted once.
+
+    Args:
+        pairs: the training pairs, (prompt, reply). Prompts with a word of which no reply is made (a special one) are
+            left out.
+        vocabulary_size: V.
+        num_special: how many ids, from 0 up, are not words.
+        order: how many words the longest n-grams have, at least 2; lowered where keys would not fit into 63 bits (5
+            words fit up to a vocabulary of 6,208, 4 up to 55,108).
+    """
+
+    def __init__(
+        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], vocabulary_size: int, num_special: int, order: int
+    ) -> None:
+        self.vocabulary_size = vocabulary_size
+        while vocabulary_size**order >= 1 << 63:
+            order -= 1
+        self.order = order
+        count = min(len(pairs), COUNTED_PAIRS)
+        self.share = count / len(pairs)  # of the pairs, that are counted
+        texts = _texts([pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(np.int64)], num_special)
+        # of which texts the words are to be left out; None is all
+        self._counted = None if count == len(pairs) else frozenset(text.astype(np.int64).tobytes() for text in texts)
+        lengths = np.array([len(text) + 1 for text in texts])
+        said = np.concatenate([np.append(text, EOS_ID) for text in texts])
+        tokens, places = _behind_sos(said, np.cumsum(lengths) - lengths)
+        self._counts: dict[int, _Counts] = {}
+        longer = np.empty(0, np.int64)
+        for length in range(order, 1, -1):
+            # of the longest all are counted, of the others those that begin a text, of which no longer ones tell
+            here = np.flatnonzero(places >= length - 1 if length == order else places == length - 1)
+            seen = np.concatenate((self._keys(tokens, here, length), longer))
+            self._counts[length] = _Counts(seen, vocabulary_size)
+            longer = self._counts[length].keys % vocabulary_size ** (length - 1)
+        self._unigrams = _Counts(longer, vocabulary_size)
+
+    def table(self) -> NgramTable:
+        """What `targets` refers to: the n-grams of every length from 2 up, one length behind the other."""
+        size, unigrams, bigrams = self.vocabulary_size, self._unigrams, self._counts[2]
+        common = np.zeros((2, size))
+        common[0, unigrams.keys] = unigrams.weights
+        common[0] += unigrams.taken / unigrams.totals / size
+        first = bigrams.keys // size == SOS_ID
+        common[1, bigrams.keys[first] % size] = bigrams.weights[first]
+        levels = [self._counts[length] for length in range(2, self.order + 1)]
+        lengths = np.concatenate([np.diff(level.bounds) for level in levels])
+        return NgramTable(
+            torch.from_numpy(np.concatenate([level.keys % size for level in levels]).astype(np.int32)),
+            torch.from_numpy(np.concatenate([level.weights for level in levels])),
+            torch.from_numpy(np.concatenate(([0], np.cumsum(lengths)))),
+            torch.from_numpy(common.astype(np.float32)),
+        )
+
+    def targets(self, said: np.ndarray, starts: np.ndarray, share: float, *, counted: bool = True) -> SoftTargets:
+        """A `share` of each target goes to the words to be expected there, the rest to the word that was said.
+
+        Each is expected as if it did not stand there: without the n-grams that end in it. (One word more or less makes
+        no difference to the unigrams and to D, so those stay.)
+
+        Args:
+            said: (N,) words of text after text, EOS last in each. starts: (texts,) where in `said` each begins.
+            counted: whether the texts are training texts; those of them that were counted are looked up.
+        """
+        size = self.vocabulary_size
+        tokens, places = _behind_sos(said, starts)
+        at = np.flatnonzero(places)  # of each of `said`
+        said, places = tokens[at], places[at]
+        held = np.repeat(self._held(said, starts, counted), np.diff(np.append(starts, len(said))))
+        carried = np.full(len(said), share)  # what the longer n-grams leave to the shorter ones
+        lost = np.zeros(len(said), bool)  # whether the n-gram one longer is no more, without the word at hand
+        rest = np.zeros((len(said), 2))
+        numbers = np.cumsum([0] + [len(self._counts[length].histories) for length in range(2, self.order + 1)])
+        references: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, histories, shares
+        more = [(np.arange(len(said)) * size + said, np.full(len(said), 1 - share))]  # places, weights
+        entries = 0
+        for length in range(self.order, 1, -1):
+            counts = self._counts[length]
+            rows = np.flatnonzero(places >= length - 1)
+            keys = self._keys(tokens, at[rows], length)
+            count = counts.of_keys(keys)
+            ends_here = (length == self.order) | (places[rows] == length - 1)  # no longer n-gram ends in this word
+            less = held[rows] & (count > 0) & (lost[rows] | ends_here)
+            lost[rows] = less & (count == 1)
+            history, known = _looked_up(counts.histories, keys // size)
+            rows, count, less, history = rows[known], count[known], less[known], history[known]
+
+            one_less = np.where(less, count - 1, count)
+            total = counts.totals[history] - less
+            taken = counts.taken[history] - counts.discounts(count) + counts.discounts(one_less)
+            emptied = total == 0  # the word at hand was all that was ever said there
+            total[emptied] = taken[emptied] = 1
+            shares = np.where(emptied, 0, carried[rows] / total)
+            change = (one_less - counts.discounts(one_less)) - (count - counts.discounts(count))
+            more.append((rows[less] * size + said[rows[less]], (shares * change)[less]))
+            carried[rows] *= taken / total
+            shares *= counts.totals[history]
+            sparse = np.ones(len(rows), bool)
+            if length == 2:  # what may begin a text is a large part of the vocabulary, and the same for all texts
+                sparse = places[rows] > 1
+                rest[rows[~sparse], 1] = shares[~sparse]
+            references.append((rows[sparse], history[sparse] + numbers[length - 2], shares[sparse]))
+            entries += int((counts.bounds[history + 1] - counts.bounds[history])[sparse].sum())
+        rest[:, 0] = carried
+        rows, histories, shares = (np.concatenate(column) for column in zip(*references, strict=True))
+        where, weights = (np.concatenate(column) for column in zip(*more, strict=True))
+        parts = (rows, histories, np.float32(shares), where, np.float32(weights), np.float32(rest))
+        return SoftTargets._make((*map(torch.from_numpy, parts), entries))
+
+    def _held(self, said: np.ndarray, starts: np.ndarray, counted: bool) -> np.ndarray:
+        """(texts,) whether each is among the texts that were counted."""
+        if not counted or self._counted is None:
+            return np.full(len(starts), counted)
+        return np.array([text[:-1].tobytes() in self._counted for text in np.split(said, starts[1:])], bool)
+
+    def _keys(self, tokens: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
+        """Keys of the n-grams of `length` that end at places in `tokens`."""
+        keys = np.zeros(len(at), np.int64)
+        for back in range(length - 1, -1, -1):
+            keys = keys * self.vocabulary_size + tokens[at - back]
+        return keys
+
+
+def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list[np.ndarray]:
+    """All replies, and the prompts, but for as many equal ones as there are replies: those are the same turns.
+
+    In a conversation every turn but the first and the last is a reply and then a prompt. Counted twice, it would still
+    be there once when it is left out.
+    """
+    texts = [reply for _, reply in pairs]
+    replies = Counter(reply.tobytes() for reply in texts)
+    for prompt, _ in pairs:
+        key = prompt.tobytes()
+        if replies[key]:
+            replies[key] -= 1
+        elif len(prompt) and prompt.min() >= num_special:
+            texts.append(prompt)
+    return texts
+
+
+def _behind_sos(said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Texts that begin at `starts`, each behind SOS, as int64; and how far each token is behind its text's SOS."""
+    tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
+    begins = np.zeros(len(tokens), np.int64)
+    begins[starts + np.arange(len(starts))] = starts + np.arange(len(starts))
+    return tokens, np.arange(len(tokens)) - np.maximum.accumulate(begins)
+
+
+def _estimated_discounts(counts: np.ndarray) -> np.ndarray:
+    """D of the counts 0, 1, 2 and 3 or more: Chen and Goodman's estimates, or 3/4 where too little was counted."""
+    once, twice, thrice, four_times = (int((counts == count).sum()) for count in (1, 2, 3, 4))
+    if not (once and twice and thrice):
+        return np.array([0.0, 0.75, 0.75, 0.75])
+    share = once / (once + 2 * twice)
+    found = [1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four_times / thrice]
+    return np.clip([0.0, *found], 0, [0, 1, 2, 3])
+
+
+def _looked_up(rising: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each value stands in a rising array, and whether it does (if not, the place is any)."""
+    places = np.searchsorted(rising, values).clip(max=max(len(rising) - 1, 0))
+    if not len(rising):
+        return places, np.zeros(len(values), bool)
+    return places, rising[places] == values
