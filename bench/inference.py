@@ -44,9 +44,9 @@ from chatbot.decoding.search import GreedySearchDecoder
 from chatbot.deployment.onnx import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.evaluation.yardstick import yardstick
+from chatbot.network.batch import collate, pad_prompts
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
-from chatbot.training.batches import collate, pad_prompts
 
 BATCH = 64
 COLUMNS = {

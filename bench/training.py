@@ -37,10 +37,11 @@ from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 
 from chatbot.config.settings import PRESETS, Config
 from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.network.batch import Batch, collate
 from chatbot.network.model import Seq2Seq
 from chatbot.system.devices import pick_precision
 from chatbot.system.memory import peak_memory
-from chatbot.training.batches import Batch, collate, smoothed
+from chatbot.training.batches import smoothed
 from chatbot.training.ngrams import NgramModel
 from chatbot.training.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
-from chatbot.training.batches import pad_prompts
+from chatbot.network.batch import pad_prompts
 
 HIDDEN, LAYERS, DROPOUT, CLIP, RATE, DECODER_RATIO = 500, 2, 0.1, 50.0, 1e-4, 5.0
 

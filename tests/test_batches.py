@@ -11,19 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config.settings import TrainingConfig
-from chatbot.corpus.prepared import PairDataset, load_manifest, load_vocabulary
+from chatbot.corpus.prepared import PairDataset, in_order, load_manifest, load_vocabulary
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import (
-    BatchSampler,
-    StepData,
-    StepReader,
-    collate,
-    in_order,
-    pad_prompts,
-    permuted,
-    step_seed,
-)
+from chatbot.training.batches import BatchSampler, StepData, StepReader, permuted, step_seed
 
 Pairs = list[tuple[list[int], list[int]]]
 IDS = st.lists(st.integers(3, 60_000), max_size=6)

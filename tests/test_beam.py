@@ -11,8 +11,8 @@ from plain_search import LIMITS, NEVER, PlainSearch, Said, Table, network, reply
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.beam import BeamSearchDecoder, continuations
 from chatbot.decoding.search import GreedySearchDecoder, Hypotheses, Limits
+from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
-from chatbot.training.batches import pad_prompts
 
 V = 19
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.network.batch import collate
 from chatbot.network.copy_mechanism import CopyMechanism, with_copies
 from chatbot.network.model import Seq2Seq
-from chatbot.training.batches import collate
 
 V, H, E = 11, 4, 3
 Prompts = list[list[int]]

@@ -17,8 +17,8 @@ from chatbot.decoding.generate import Decoding, Hypothesis
 from chatbot.decoding.likelihood import log_likelihood
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
-from chatbot.training.batches import pad_prompts
 
 V = 19
 CPU = torch.device("cpu")

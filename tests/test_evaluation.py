@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from chatbot.chat.bot import Chatbot
-from chatbot.corpus.prepared import PairDataset
+from chatbot.corpus.prepared import PairDataset, in_order
 from chatbot.evaluation.held_out import Evaluation, answer, drawn, evaluate, generate
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import in_order
 
 CPU = torch.device("cpu")
 

@@ -40,13 +40,13 @@ from chatbot.deployment import onnx as exchange
 from chatbot.deployment.manifest import check, golden_of, read_manifest
 from chatbot.deployment.onnx import export_onnx
 from chatbot.deployment.torchscript import export
+from chatbot.network.batch import collate
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 from chatbot.runs.tutorial import import_checkpoint
 from chatbot.system.errors import ChatbotError
 from chatbot.training import journal
-from chatbot.training.batches import collate
 
 resource = pytest.importorskip("resource", reason="this system limits no process's memory")
 

@@ -1,95 +1,107 @@
-"""The floors: imports go downward only, and each thing that belongs to one room stays in it."""
+"""The house: imports between packages go one way, and each thing that belongs to one file stays there."""
 
 import ast
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "chatbot"
-FLOORS = (
-    {"errors", "files", "lock", "config", "tokenizer", "vocabulary", "interruption", "products", "dropout"}
-    | {"attention", "devices", "memory", "threads"},
-    {
-        "gru",
-        "copying",
-        "search",
-        "metrics",
-        "inputs",
-        "scattered",
-        "prepared",
-        "pictures",
-        "report",
-        "replies",
-        "scoreboard",
-        "ngrams",
-        "flags",
-    }
-    | {"spelling", "manifest", "quantization"},
-    {"model", "beam", "sampling", "dataset", "distributed", "tables", "sources", "frequencies", "graph"}
-    | {"arguments"},
-    {"checkpoint", "decoding", "likelihood", "evaluation", "formats", "optimization", "bundle", "operators"},
-    {"run"},
-    {"export", "exchange", "journal", "corpus", "lineage"},
-    {"bot", "draft", "packing"},
-    {"numbering", "conversation", "answers"},
-    {"preparation", "training", "repl"},
-    {"yardstick"},
-    {"examination"},
-    {"__main__"},
-)
-FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-ROOMS = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+ORDER = [
+    "system",
+    "config",
+    "corpus",
+    "network",
+    "decoding",
+    "runs",
+    "deployment",
+    "chat",
+    "serving",
+    "evaluation",
+    "training",
+]
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
-def imported_rooms(tree: ast.Module) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
-    return found - {"__version__"}
+def imports(name: str) -> Iterator[str]:
+    """The files of this program that a file imports, as `corpus.pairs`; anywhere in it, not at its top alone."""
+    package = name.split(".")[:-1]
+    for node in ast.walk(FILES[name]):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            parts = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+            for alias in node.names:
+                inside = ".".join([*parts, alias.name])
+                yield inside if inside in FILES else ".".join(parts)
 
 
-def test_every_room_has_a_floor() -> None:
-    assert set(ROOMS) == set(FLOOR)
+def test_a_package_imports_only_those_before_it() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name in FILES
+        if (package := name.split(".")[0]) in ORDER
+        for other in imports(name)
+        if other and ORDER.index(other.split(".")[0]) > ORDER.index(package)
+    ]
+    assert not wrong
 
 
-def test_the_tree_that_is_shown_names_every_room() -> None:
+def test_the_files_of_a_package_do_not_import_in_a_circle() -> None:
+    left = {name: {other for other in imports(name) if other in FILES and other != name} for name in FILES}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert not left
+
+
+def test_every_folder_is_in_the_order_and_says_what_it_is() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ORDER)
+    for path in PACKAGE.rglob("*/__init__.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        assert len(ast.get_docstring(FILES[name]) or "") > 200, (
+            f"{name} needs a paragraph: what comes in, what goes out"
+        )
+        assert len(FILES[name].body) == 1, f"{name} imports nothing, so that one file can be had without the others"
+
+
+def test_the_tree_that_is_shown_names_every_package() -> None:
     tree = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("├── chatbot/")[1].split("├── data/")[0]
-    named = re.findall(r"^ *│   [├└]── ([a-z_, ]+?)(?:  .*)?$", tree, flags=re.MULTILINE)
-    assert sorted(room for line in named for room in line.split(", ")) == sorted(ROOMS)
-
-
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_imports_go_downward_or_stay_among_the_lowest(room: str) -> None:
-    for other in imported_rooms(ROOMS[room]):
-        # the ground floor's rooms may know each other; every other stair leads down
-        assert FLOOR[other] < FLOOR[room] or FLOOR[room] == 0, f"{room} imports {other}"
+    assert re.findall(r"^ *│   [├└]── (\w+)/", tree, flags=re.MULTILINE) == ORDER
 
 
 def test_model_and_search_do_not_know_each_other() -> None:
-    searches = {"search", "beam", "sampling", "decoding"}
-    assert not searches & imported_rooms(ROOMS["model"])
-    assert not any("model" in imported_rooms(ROOMS[search]) for search in searches)
+    searches = ("decoding.search", "decoding.beam", "decoding.sampling")
+    assert not any(other.startswith("network.") for search in searches for other in imports(search))
+
+
+@pytest.mark.parametrize("room", ["training.loop", "evaluation.held_out", "chat.bot"])
+def test_what_trains_or_answers_does_not_load_what_exports(room: str) -> None:
+    code = (
+        f"import sys, chatbot.{room}; print(*(name for name in sys.modules if name.startswith('chatbot.deployment')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize(
-    ("pattern", "room"),
+    ("pattern", "files"),
     [
-        (r"torch\.jit\b", {"export"}),
-        (r"torch\.distributed\b", {"distributed"}),
-        (r"\bre\.compile\(", {"tokenizer", "formats"}),
+        (r"torch\.jit\b", {"deployment.torchscript"}),
+        (r"torch\.distributed\b", {"training.distributed"}),
+        (r"\bre\.\w+\(", {"corpus.tokenizer", "corpus.formats", "corpus.sources", "corpus.pairs"}),
         (r"\bsys\.argv\b|\bparse_args\(", {"__main__"}),
-        (r"\bprint\(", {"__main__", "repl", "run"}),
+        (r"\bprint\(", {"__main__", "chat.terminal", "runs.directory"}),
+        (r"\.strerror\b", {"system.errors", "__main__"}),
+        (r"\bfcntl\b", {"system.lock"}),
     ],
 )
-def test_what_belongs_to_one_room_stays_there(pattern: str, room: set[str]) -> None:
-    code = {
-        path.stem: ast.unparse(_without_docstrings(ROOMS[path.stem]))
-        for path in PACKAGE.glob("*.py")
-        if path.stem in ROOMS
-    }
-    assert {name for name, text in code.items() if re.search(pattern, text)} <= room
+def test_what_belongs_to_one_file_stays_there(pattern: str, files: set[str]) -> None:
+    found = {name for name, tree in FILES.items() if re.search(pattern, ast.unparse(_without_docstrings(tree)))}
+    assert {name for name in found if not any(name == file or name.startswith(f"{file}.") for file in files)} == set()
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -107,12 +119,12 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def test_nothing_dangerous_is_called() -> None:
-    for name, tree in ROOMS.items():
+    for name, tree in FILES.items():
         called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not called & {"eval", "exec", "pickle.load", "pickle.loads", "os.system"}, name
     loads = [
         node
-        for tree in ROOMS.values()
+        for tree in FILES.values()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
     ]

@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.evaluation.metrics import token_sums
+from chatbot.network.batch import collate
 from chatbot.network.model import LinearBridge, Seq2Seq, TutorialBridge, packed_in_any_order, real_positions, unpacked
-from chatbot.training.batches import collate
 
 V = 23
 PAIRS = [([5, 6, 7, 5, 5], [4, 5]), ([10], [6, 7, 8, 9]), ([11, 12, 13], []), ([14, 15, 4], [22])]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from chatbot.config.settings import Config, ModelConfig, TrainingConfig
 from chatbot.corpus.vocabulary import EOS_ID, SOS_ID
+from chatbot.network.batch import collate
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import StepReader, collate, smoothed
+from chatbot.training.batches import StepReader, smoothed
 from chatbot.training.distributed import Group
 from chatbot.training.loop import train
 from chatbot.training.ngrams import NgramModel

@@ -20,11 +20,11 @@ from chatbot.decoding.search import GreedySearchDecoder
 from chatbot.deployment.manifest import golden_of, read_manifest, refuse_to_replace
 from chatbot.deployment.onnx import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export
+from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import pad_prompts
 
 TEXTS = ["Hello.", "How are you?", "What's your name?", "tell me a joke", "zzzz", "I'm tired , good night !"]
 

@@ -14,9 +14,9 @@ from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.decoding.search import GreedySearchDecoder, SearchResult
 from chatbot.deployment.onnx_network import Network
+from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.quantization import quantize
-from chatbot.training.batches import pad_prompts
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from chatbot.config.settings import PRESETS, ModelConfig, TrainingConfig
+from chatbot.network.batch import collate
 from chatbot.network.model import Seq2Seq
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import collate, smoothed
+from chatbot.training.batches import smoothed
 from chatbot.training.ngrams import NgramModel
 from chatbot.training.optimization import Optimizer, batch_loss, clip, cross_entropy, learning_rate, step_weights
 

@@ -12,8 +12,8 @@ from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, re
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.sampling import SamplingDecoder, draw, inverse, keys, mixed, uniform
 from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
-from chatbot.training.batches import pad_prompts
 
 V = 19
 PRIME = 2**31 - 1

@@ -26,11 +26,11 @@ from chatbot.decoding.search import GreedySearchDecoder, Limits
 from chatbot.deployment.manifest import golden_of, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.deployment.torchscript_tokenizer import Spelling, table_sha256
+from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint, is_bundle
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import pad_prompts
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,11 @@ from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.evaluation.yardstick import yardstick
+from chatbot.network.batch import pad_prompts
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory, find_run
 from chatbot.runs.tutorial import convert, import_checkpoint
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import pad_prompts
 
 PAD, SOS, EOS = 0, 1, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

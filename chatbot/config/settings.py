@@ -12,6 +12,12 @@ from ..system.errors import ChatbotError, shown
 from ..system.files import read_whole
 
 MAX_BYTES = 1 << 20  # of a file of settings
+# settings that version 0.1 had: files of that version still open, and what a value here asked for is no longer done
+RETIRED = {
+    "corpus": {"max_vocabulary", "unknown_replies"},
+    "training": {"teacher_forcing_ratio", "reply_limit", "ngram_order", "histograms"},
+    "decoding": {"mmi_length"},
+}
 
 
 def setting(
@@ -47,11 +53,9 @@ class CorpusConfig:
     min_length: int = setting(1, "shortest prompt and reply kept, in words", low=0, high=1000)
     max_length: int = setting(12, "longest prompt and reply kept, in words", low=1, high=1000)
     min_count: int = setting(3, "a word seen less often in training pairs is unknown", low=1, high=1_000_000)
-    max_vocabulary: int = setting(0, "keep only so many of the most frequent words; 0 keeps all", low=0, high=1 << 24)
     vocabulary: str = setting("", "take the words of this vocabulary.txt, and learn none from the training pairs")
     context: int = setting(0, "how many turns before the prompt are put in front of it", low=0, high=20)
     unknown_prompts: str = setting("keep", "pairs whose prompt has an unknown word", choices=("keep", "drop"))
-    unknown_replies: str = setting("drop", "pairs whose reply has an unknown word", choices=("keep", "drop"))
     duplicates: str = setting("keep", "pairs that stand in the corpus more than once", choices=("keep", "drop"))
     split: tuple[float, float, float] = setting(
         (0.9, 0.05, 0.05), "shares of the films (or conversations) for train, valid and test", low=0, high=1
@@ -135,12 +139,6 @@ class TrainingConfig:
     warmup_steps: int = setting(100, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
     weight_decay: float = setting(0.01, "AdamW's decoupled weight decay, of all but biases", low=0, high=10)
     clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
-    teacher_forcing_ratio: float = setting(
-        1.0, "share of the batches that are fed the true reply and not the model's own words", low=0, high=1
-    )
-    reply_limit: int = setting(
-        0, "a reply to more prompts than this is shown about so many times an epoch; 0 is off", low=0, high=1 << 31
-    )
     prompt_dropout: float = setting(
         0.1, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
     )
@@ -153,9 +151,6 @@ class TrainingConfig:
         "is that at first, and fades to nothing by the last step",
         low=0,
         high=0.99,
-    )
-    ngram_order: int = setting(
-        4, "words of the longest of those n-grams; beyond 4 only of vocabularies below 6,209 words", low=2, high=8
     )
     word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
     dropout_warmup_epochs: float = setting(
@@ -177,7 +172,6 @@ class TrainingConfig:
     patience: int = setting(
         4, "stop after so many validations without a better one; 0 never stops", low=0, high=1_000_000
     )
-    histograms: bool = setting(False, "TensorBoard histograms of weights and gradients at each validation")
     keep: str = setting("best", "the checkpoint that chat, evaluate and export open", choices=("best", "last"))
     max_minutes: float = setting(18.0, "stop (and save) after so many minutes; 0 is no limit", low=0, high=1e7)
     seed: int = setting(1, "of weights, order and dropout", low=0, high=(1 << 63) - 1)
@@ -229,7 +223,6 @@ class DecodingConfig:
     mmi_weight: float = setting(
         0.5, "lambda of MMI-bidi (Li et al. 2016): weight of log p(prompt | reply) in reranking", low=0, high=100
     )
-    mmi_length: float = setting(0.0, "gamma of MMI-bidi: what each word adds in reranking", low=-100, high=100)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -440,6 +433,7 @@ def _replace(section: _Section, values: Any) -> _Section:
     where = section_name(type(section))
     if not isinstance(values, dict):
         raise ChatbotError(f"section {where!r} must be an object, not {type(values).__name__}")
+    values = {name: value for name, value in values.items() if name not in RETIRED.get(where, ())}
     for name in values:
         if name not in hints:
             setting_named = name if isinstance(name, str) else shown(name)

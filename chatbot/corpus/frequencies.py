@@ -4,14 +4,14 @@ In memory is what is asked for, and a chunk; to count the replies takes 12 bytes
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..evaluation.replies import Ngram
 from .prepared import PairDataset
 
+Ngram: TypeAlias = tuple[Hashable, ...]
 KEY = np.dtype("<i4")
 
 

@@ -121,13 +121,11 @@ def _vocabulary(words: list[str], counts: np.ndarray, config: CorpusConfig) -> t
     """The vocabulary, and (words,) int32 from draft numbers to its ids: -1 for an unknown word."""
     by_count = np.argsort(-counts, kind="stable")  # of equals the first seen first
     known = by_count[: np.count_nonzero(counts >= config.min_count)]
-    if config.max_vocabulary:
-        known = known[: config.max_vocabulary]
     if config.tutorial_quirks:
         known = np.sort(known)  # the order in which they were first seen
     vocabulary = Vocabulary.from_words(
         (words[number] for number in known.tolist()),
-        unknown="keep" in (config.unknown_prompts, config.unknown_replies),
+        unknown=config.unknown_prompts == "keep",
         separator=config.context > 0,
     )
     final = np.full(len(words), -1, np.int32)
@@ -152,9 +150,7 @@ def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: Cor
     """(P,) masks of pairs to drop, by reason; a pair may be in several."""
     unknown = chunk.flagged(ids < 0) > 0
     hollow = unknown & (chunk.flagged(ids >= vocabulary.num_special) == 0)
-    reasons = {}
-    if config.unknown_replies == "drop" or vocabulary.unk_id is None:
-        reasons["pairs_unknown_reply"] = unknown[:, 1]
+    reasons = {"pairs_unknown_reply": unknown[:, 1]}
     if config.unknown_prompts == "drop" or vocabulary.unk_id is None:
         reasons["pairs_unknown_prompt"] = unknown[:, 0]
     reasons["pairs_only_unknown"] = hollow.any(axis=1)

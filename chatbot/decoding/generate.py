@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID
-from ..training.batches import pad_prompts
+from ..network.batch import pad_prompts
 from .beam import BeamSearchDecoder
 from .sampling import SamplingDecoder
 from .search import GreedySearchDecoder, Hypotheses, Limits
@@ -41,8 +41,7 @@ class Decoding:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
         never_replied: ids that no reply holds.
         backward: (prompts, replies) -> log p(prompt | reply), (N,); where it is given, replies are reranked by
-            log p(reply | prompt) + `mmi_weight` * log p(prompt | reply) + `mmi_length` * words of the reply, MMI-bidi
-            of Li et al. 2016.
+            log p(reply | prompt) + `mmi_weight` * log p(prompt | reply), MMI-bidi of Li et al. 2016.
     """
 
     def __init__(
@@ -109,8 +108,7 @@ class Decoding:
         backward = self.backward([prompts[row] for row, _ in pairs], [hypothesis.ids for _, hypothesis in pairs])
         again: list[list[Hypothesis]] = [[] if len(prompt) else found[row] for row, prompt in enumerate(prompts)]
         for (row, hypothesis), score in zip(pairs, backward.tolist(), strict=True):
-            bonus = settings.mmi_weight * score + settings.mmi_length * len(hypothesis.ids)
-            again[row].append(hypothesis._replace(total=hypothesis.log_prob + bonus))
+            again[row].append(hypothesis._replace(total=hypothesis.log_prob + settings.mmi_weight * score))
         return [_best_first(hypotheses) for hypotheses in again]
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..network.batch import collate
 from ..network.model import Seq2Seq
-from ..training.batches import collate
 
 BATCH = 128
 

@@ -27,12 +27,12 @@ from ..config.settings import Config
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer
 from ..corpus.vocabulary import EOS_ID, SOS_ID, Vocabulary
 from ..decoding.search import GreedySearchDecoder, SearchResult
+from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.quantization import quantize
 from ..system.errors import ChatbotError, first_line
 from ..system.files import atomic_file
-from ..training.batches import pad_prompts
 from .manifest import add_to_manifest, refuse_other_weights
 from .onnx_graph import extra
 from .onnx_network import Network

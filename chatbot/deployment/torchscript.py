@@ -22,13 +22,13 @@ from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS_ID, Vocabulary
 from ..decoding.generate import Decoding
 from ..decoding.search import GreedySearchDecoder, Limits
+from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint, check_archive
 from ..runs.directory import BUNDLE
 from ..runs.quantization import quantized
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_folder
-from ..training.batches import pad_prompts
 from .bundle import EXPORTED, BundleModule, Packing
 from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
 from .torchscript_tokenizer import Spelling, table_sha256

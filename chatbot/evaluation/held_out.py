@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -11,11 +11,10 @@ import torch
 from tqdm import tqdm
 
 from ..corpus.frequencies import Frequencies, most_frequent_reply
-from ..corpus.prepared import PairDataset
+from ..corpus.prepared import PairDataset, in_order
+from ..network.batch import collate
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError
-from ..training.batches import collate, in_order
-from ..training.distributed import Group
 from .metrics import TokenSums, token_sums
 from .replies import Figures, figures
 
@@ -60,7 +59,7 @@ def evaluate(
     if not len(dataset):
         raise ChatbotError(f"the split {split!r} holds no pair; it was prepared with shares that leave nothing for it")
     started = time.perf_counter()
-    sums = held_out_sums(model, dataset, Group(), device, batch_size)
+    sums = held_out_sums(model, dataset, in_order(dataset, batch_size), device)
     seconds = time.perf_counter() - started
     return Evaluation(
         split=split,
@@ -75,16 +74,16 @@ def evaluate(
 
 @torch.inference_mode()
 def held_out_sums(
-    model: Seq2Seq, dataset: PairDataset, group: Group, device: torch.device, batch_size: int = EVALUATION_BATCH
+    model: Seq2Seq, dataset: PairDataset, batches: Iterable[Sequence[int]], device: torch.device
 ) -> TokenSums:
-    """The sums over all pairs of `dataset`, each process taking its share; the model is left in eval mode."""
+    """The sums over those pairs of `dataset` whose indices the `batches` hold; the model is left in eval mode."""
     model.eval()
     sums = TokenSums(0.0, 0.0, 0.0)
-    for indices in group.share(list(in_order(dataset, batch_size))):
+    for indices in batches:
         batch = collate([dataset[index] for index in indices]).to(device)
         logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
         sums += token_sums(logits, batch.targets)
-    return group.sum_tokens(sums)
+    return sums
 
 
 class Row(NamedTuple):

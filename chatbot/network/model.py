@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..config.settings import ModelConfig
-from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from ..corpus.vocabulary import EOS_ID, PAD_ID
 from ..system.devices import sent
 from .attention import attention
 from .copy_mechanism import CopyMechanism, with_copies
@@ -329,19 +329,3 @@ class Seq2Seq(nn.Module):
         prompts, replies = prompts._replace(data=places), replies._replace(data=spots)
         memory, hidden = self.encoder.read(prompts, src.size(0), tables[0])
         return self.decoder.teacher_forced(replies, tgt_lengths, hidden, memory, src, tables[1], shared)
-
-    def free_running(self, src: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
-        """As `forward`, but each step is fed the model's own likeliest word: what `teacher_forcing_ratio` < 1 mixes in.
-
-        This one needs a loop over steps, so it is several times slower.
-        """
-        memory, source, hidden = self.encoder(src, src_lengths)
-        tokens = src.new_full((src.size(0), 1), SOS_ID)
-        steps = []
-        with self.decoder.gru.one_draw():
-            for _ in range(int(tgt_lengths.max())):
-                logits, hidden, _ = self.decoder(tokens, hidden, memory, source)  # (B, 1, V)
-                steps.append(logits)
-                tokens = logits.detach().argmax(dim=-1)
-        real = sent(real_positions(tgt_lengths, len(steps)), src.device)
-        return torch.cat(steps, dim=1).flatten(0, 1)[real]

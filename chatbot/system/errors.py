@@ -1,5 +1,10 @@
 """The one exception that a user's mistake ends in, and text of strangers as a terminal may show it."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+MAKEFILE = Path(__file__).resolve().parents[2] / "Makefile"  # a checkout has it, a wheel has not
 LONGEST = 1000  # characters of a message
 # what would steer a terminal or turn its text round instead of standing in it, each as Python writes it in a string:
 # C0, DEL, C1, separators of lines and paragraphs, marks and overrides of direction, halves of surrogate pairs
@@ -36,6 +41,43 @@ class ChatbotError(Exception):
 
 class LostProcessError(ChatbotError):
     """Another of the processes that train together has ended; what it said itself is the message to read."""
+
+
+@contextlib.contextmanager
+def failing_as(what: str, advice: str = "") -> Iterator[None]:
+    """Turn an OSError of the block into one line: `with failing_as(f"cannot write {path}"): ...`.
+
+    Raises:
+        ChatbotError: `what`, the system's own words for the error, and `advice`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ChatbotError(f"{what}: {error.strerror or error}{advice}") from error
+
+
+def command(verb: str, run: "str | Path | None" = None, *, corpus: str = "", flags: str = "") -> str:
+    """A command as it can be typed here: by make in a checkout, without make where the package was installed.
+
+    `command("train", "mine", flags="--resume")` is `make train RUN=mine ARGS=--resume`, or
+    `chatbot train --run mine --resume`.
+    """
+    named = str(run) if run is not None else ""
+    if _in_a_checkout():
+        values = {"CORPUS": corpus, "RUN": named, "ARGS": f"'{flags}'" if " " in flags else flags}
+        parts = ["make", verb, *(f"{variable}={value}" for variable, value in values.items() if value)]
+    else:
+        # `train` and `prepare` make something new, so what they make is named by a flag
+        name = f"--run {named}" if verb == "train" else named
+        parts = ["chatbot", verb, f"--corpus {corpus}" * bool(corpus), name * bool(named), flags]
+    return " ".join(filter(None, parts))
+
+
+def _in_a_checkout() -> bool:
+    try:
+        return MAKEFILE.is_file()
+    except OSError:  # the folder above may not be read
+        return False
 
 
 def first_line(error: Exception) -> str:

@@ -7,12 +7,13 @@ what a killed one left behind from what is still being written.
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import ChatbotError
 from .lock import take
@@ -174,6 +175,19 @@ def read_whole(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content
+
+
+def read_json(path: Path, most: int) -> Any:
+    """What a JSON file of at most `most` bytes holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger, no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(read_whole(path, most))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def sha256(path: Path) -> str:

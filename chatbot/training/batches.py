@@ -1,71 +1,33 @@
 """Numbered pairs to batches of tensors: length buckets, padding, the SOS/EOS shift; what is read at which step."""
 
 import random
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..config.settings import TrainingConfig
 from ..corpus.prepared import PairDataset
-from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
-from ..system.devices import sent
+from ..network.batch import Batch, collate
 from .ngrams import NgramModel, SoftTargets
 
 
-class Batch(NamedTuple):
-    """B pairs, rows ordered by prompt length, longest first (as the packed encoder wants them). All int64.
+class Part(NamedTuple):
+    """A batch that is worked on at once, and the soft targets that it learns besides its own, if any."""
 
-    src (B, S) prompts padded with PAD; src_lengths (B,) on the CPU, each at least 1, the first being S;
-    tgt (B, T) replies behind SOS, padded with PAD; tgt_lengths (B,) on the CPU;
-    targets (N,) what the decoder should say at each of the N real positions of `tgt`, row by row: the replies and
-    their EOS. N = tgt_lengths.sum();
-    soft what else it should learn to hold for likely there, if anything.
-    """
-
-    src: Tensor
-    src_lengths: Tensor
-    tgt: Tensor
-    tgt_lengths: Tensor
-    targets: Tensor
+    batch: Batch
     soft: SoftTargets | None = None
 
-    def to(self, device: torch.device) -> "Batch":
-        """Move what the network reads; lengths stay on the CPU, where packing needs them."""
-        src, tgt, targets = (sent(part, device) for part in (self.src, self.tgt, self.targets))
-        return self._replace(src=src, tgt=tgt, targets=targets, soft=self.soft and self.soft.to(device))
+    def to(self, device: torch.device) -> "Part":
+        """Move what is computed with."""
+        return Part(self.batch.to(device), self.soft and self.soft.to(device))
 
 
-def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Pad prompts to (B, S) with PAD; an empty prompt becomes a single EOS. Returns them and their lengths (B,)."""
-    filled = [prompt if len(prompt) else (EOS_ID,) for prompt in prompts]
-    lengths = torch.tensor([len(prompt) for prompt in filled])
-    src = np.full((len(filled), int(lengths.max())), PAD_ID, dtype=np.int64)
-    for row, prompt in zip(src, filled, strict=True):
-        row[: len(prompt)] = prompt
-    return torch.from_numpy(src), lengths
-
-
-def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]) -> Batch:
-    """Pairs of ids to one padded batch, its rows sorted by prompt length (stable)."""
-    pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
-    src, src_lengths = pad_prompts([prompt for prompt, _ in pairs])
-    tgt_lengths = torch.tensor([len(reply) + 1 for _, reply in pairs])
-    tgt = np.full((len(pairs), int(tgt_lengths.max())), PAD_ID, dtype=np.int64)
-    tgt[:, 0] = SOS_ID
-    for row, (_, reply) in zip(tgt, pairs, strict=True):
-        row[1 : len(reply) + 1] = reply
-    targets = np.concatenate([part for _, reply in pairs for part in (reply, (EOS_ID,))]).astype(np.int64)
-    return Batch(src, src_lengths, torch.from_numpy(tgt), tgt_lengths, torch.from_numpy(targets))
-
-
-def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Batch:
+def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Part:
     """The batch with soft targets: a `share` of each position goes to what the n-grams expect, the rest to its word."""
     starts = batch.tgt_lengths.cumsum(0) - batch.tgt_lengths
-    return batch._replace(soft=ngrams.targets(batch.targets.numpy(), starts.numpy(), share))
+    return Part(batch, ngrams.targets(batch.targets.numpy(), starts.numpy(), share))
 
 
 class BatchSampler:
@@ -152,7 +114,7 @@ class StepData(NamedTuple):
     those are. tokens: reply tokens of the whole batch over all processes, EOS counted.
     """
 
-    parts: list[Batch]
+    parts: list[Part]
     pairs: int
     tokens: int
 
@@ -166,7 +128,6 @@ class StepReader(Dataset[StepData]):
         unk_id: what word dropout puts in a word's place; None is no word dropout.
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
-        chances: (pairs,) how likely each pair is to stay in its batch, from 0 to 1; None keeps all.
         ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
     """
 
@@ -178,23 +139,22 @@ class StepReader(Dataset[StepData]):
         num_special: int,
         rank: int = 0,
         size: int = 1,
-        chances: np.ndarray | None = None,
         ngrams: NgramModel | None = None,
     ) -> None:
-        self.pairs, self.settings, self.chances = pairs, settings, chances
+        self.pairs, self.settings = pairs, settings
         self.unk_id, self.num_special = unk_id, num_special
         self.rank, self.size, self.ngrams = rank, size, ngrams
         self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws, settings.bucket_batches)
 
     def __getitem__(self, step: Any) -> StepData:
-        indices = self._thinned(self.sampler[step], step)
+        indices = self.sampler[step]
         alone = self._alone(indices, step)
         prompts, replies = self.pairs.lengths(indices)
         tokens = int(np.where(alone, prompts, replies).sum()) + len(indices)
         own = np.stack((indices, alone), axis=1)[self.rank :: self.size]
         share = self.settings.dropout_share(step / len(self.sampler))
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
-        parts = [
+        batches = [
             collate([self._shown(self.pairs[index], bool(alone), rng, share) for index, alone in part])
             for part in np.array_split(own, self.settings.accumulate)
             if len(part)
@@ -202,16 +162,10 @@ class StepReader(Dataset[StepData]):
         if self.ngrams:
             # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
             smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
-            parts = [smoothed(part, self.ngrams, smoothing) for part in parts]
+            parts = [smoothed(batch, self.ngrams, smoothing) for batch in batches]
+        else:
+            parts = [Part(batch) for batch in batches]
         return StepData(parts, len(own), tokens)
-
-    def _thinned(self, indices: np.ndarray, step: int) -> np.ndarray:
-        """Those of a batch that stay in it, the same in every process; at least one."""
-        if self.chances is None:
-            return indices
-        drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "pairs")).random(len(indices))
-        stays = drawn < self.chances[indices]
-        return indices[stays] if stays.any() else indices[:1]
 
     def _alone(self, indices: np.ndarray, step: int) -> np.ndarray:
         """Of which pairs of a batch the prompt is shown alone, (B,) bool, the same in every process.
@@ -249,11 +203,3 @@ class StepReader(Dataset[StepData]):
 def step_seed(seed: int, step: int, rank: int, purpose: str) -> int:
     """The seed of what a process draws at a step for one purpose, from 0 to 2**63 - 1."""
     return random.Random(f"{seed} {step} {rank} {purpose}").getrandbits(63)
-
-
-def in_order(dataset: PairDataset, batch_size: int) -> Iterator[list[int]]:
-    """Every index once, shortest pairs together, the same every time: for validation and evaluation."""
-    prompts, replies = dataset.lengths(np.arange(len(dataset)))
-    order = np.lexsort((prompts, replies))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size].tolist()

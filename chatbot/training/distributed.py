@@ -18,7 +18,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ..evaluation.metrics import TokenSums
 from ..system.errors import LostProcessError
 
 STOPPED = 130  # exit code of a process that was asked to stop, and saved
@@ -69,10 +68,6 @@ class Group:
         with _lost_process():
             dist.all_reduce(tensor)
         return tensor.tolist()
-
-    def sum_tokens(self, sums: TokenSums) -> TokenSums:
-        """An evaluation's sums over the processes."""
-        return TokenSums(*self.sum(sums))
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Add up each parameter's gradient over the processes; a missing one counts as zero."""

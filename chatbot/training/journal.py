@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from ..runs.directory import RunDirectory
 from ..system.errors import ChatbotError
@@ -76,14 +75,6 @@ class Journal:
         """An image (height, width, 3) of uint8 under TensorBoard's Images tab; `number` says of which prompt."""
         with _writing(self._run.tensorboard):
             self._writer.add_image(f"attention/{number}", picture, step, dataformats="HWC")
-
-    def write_histograms(self, step: int, model: nn.Module) -> None:
-        """Every parameter and its gradient, as they are now, under TensorBoard's Histograms tab."""
-        with _writing(self._run.tensorboard):
-            for name, parameter in model.named_parameters():
-                self._writer.add_histogram(f"weights/{name}", parameter, step)
-                if parameter.grad is not None:
-                    self._writer.add_histogram(f"gradients/{name}", parameter.grad, step)
 
     def close(self) -> None:
         """Write out what is left, if that can be done; every validation did so before."""

@@ -3,7 +3,7 @@
 One step: a batch of pairs, teacher forcing through encoder and decoder in one call each, the mean negative
 log-likelihood per token over all processes (or, with `ngram_smoothing`, the cross-entropy of softer targets; what is
 reported is the likelihood), clipped gradient, AdamW (Loshchilov and Hutter 2019). Every draw of a step
-(dropout, the teacher-forcing coin) comes from a generator seeded by (seed, step, rank), and the order of an epoch from
+comes from a generator seeded by (seed, step, rank), and the order of an epoch from
 (seed, epoch): a step number is all the random state there is, and resuming is exact by construction.
 """
 
@@ -13,7 +13,6 @@ import dataclasses
 import gc
 import math
 import os
-import random
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -30,10 +29,9 @@ from tqdm import tqdm
 from ..chat.bot import Chatbot
 from ..chat.pictures import attention_picture
 from ..config.settings import Config, TrainingConfig
-from ..corpus.frequencies import reply_counts
-from ..corpus.prepared import PairDataset, load_vocabulary
+from ..corpus.prepared import PairDataset, in_order, load_vocabulary
 from ..corpus.vocabulary import EOS_ID, Vocabulary
-from ..evaluation.held_out import held_out_sums
+from ..evaluation.held_out import EVALUATION_BATCH, held_out_sums
 from ..evaluation.metrics import TokenSums, perplexity
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
@@ -43,13 +41,14 @@ from ..system.memory import keep_freed, peak_memory
 from .batches import StepData, StepReader, step_seed
 from .distributed import Group
 from .journal import Journal, spaced
+from .ngrams import ORDER as NGRAM_ORDER
 from .ngrams import NgramModel, NgramTable
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .signals import leave_signals_alone, stop_on_signal
 
 LOG_EVERY = 25  # steps between two lines of metrics, at first
 LINES = 4096  # after so many lines they come half as often, and so on
-LOOKS = 256  # the same for what is heavier: sample replies, attention, histograms, which come with validations
+LOOKS = 256  # the same for what is heavier: sample replies and attention, which come with validations
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
@@ -140,7 +139,6 @@ class Trainer:
             vocabulary.num_special,
             group.rank,
             group.size,
-            chances(self.pairs, self.settings.reply_limit),
             ngrams,
         )
 
@@ -247,7 +245,6 @@ class Trainer:
     def _step(self, data: StepData) -> None:
         """One update, without waiting for the device."""
         progress, settings = self.progress, self.settings
-        coin = random.Random(f"{settings.seed} {progress.step}").random()
         torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
 
         self.model.train()
@@ -255,9 +252,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with self._determined():
             for part in data.parts:
-                forced = coin < settings.teacher_forcing_ratio
-                batch = part.to(self.device)
-                loss, cost = batch_loss(self.model, batch, settings, data.tokens, forced=forced, ngrams=self.ngrams)
+                loss, cost = batch_loss(self.model, part.to(self.device), settings, data.tokens, self.ngrams)
                 loss.backward()
                 self.costs.append(cost)
             self.group.sum_gradients(self.parameters)
@@ -265,7 +260,7 @@ class Trainer:
         progress.step += 1
         if settings.weight_averaging and (progress.step % AVERAGE_EVERY == 0 or progress.step < AVERAGE_EVERY):
             average(self.judged, self.model, settings.weight_averaging, progress.step)
-        progress.token_count += sum(len(part.targets) for part in data.parts)
+        progress.token_count += sum(len(part.batch.targets) for part in data.parts)
         progress.pair_count += data.pairs
 
     @contextlib.contextmanager
@@ -337,7 +332,8 @@ class Trainer:
         if not len(self.held_out):
             return
         with self._determined():
-            sums = held_out_sums(self.judged, self.held_out, self.group, self.device)
+            batches = self.group.share(list(in_order(self.held_out, EVALUATION_BATCH)))
+            sums = TokenSums(*self.group.sum(held_out_sums(self.judged, self.held_out, batches, self.device)))
         better = sums.perplexity < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
         progress.best_perplexity = min(progress.best_perplexity, sums.perplexity)
@@ -360,15 +356,13 @@ class Trainer:
         bar.write(f"step {progress.step}: held-out perplexity {sums.perplexity:.2f} ({mark})", file=sys.stderr)
 
     def _show(self) -> None:
-        """Sample replies, attention and, on request, histograms, for TensorBoard."""
+        """Sample replies, and attention, for TensorBoard."""
         assert self.journal is not None
         bot, step = self._bot(), self.progress.step
         self.journal.write_samples(step, self._samples(bot))
         for number, prompt in enumerate(self._shown_prompts()[-2:]):
             words, reply, weights = bot.attend(prompt)
             self.journal.write_attention(step, attention_picture(weights, words, reply), number)
-        if self.settings.histograms:
-            self.journal.write_histograms(step, self.model)
         gc.collect()  # a drawn figure refers to itself: without this tens of megabytes of them would wait
 
     def _bot(self) -> Chatbot:
@@ -434,17 +428,6 @@ def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
 
-def chances(pairs: PairDataset, reply_limit: int) -> np.ndarray | None:
-    """How likely each pair is to be shown in an epoch, (pairs,) float32, so that no reply comes much too often.
-
-    A remedy against replies that fit everything, in the data (Csaky et al. 2019 leave such pairs out for good).
-    None where there is no limit.
-    """
-    if not reply_limit:
-        return None
-    return np.minimum(1, reply_limit / reply_counts(pairs)).astype(np.float32)
-
-
 def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
     """The logarithm of each token's share of the replies' tokens, EOS counted, of a sample of the pairs: (V,) floats.
 
@@ -462,7 +445,7 @@ def ngram_model(pairs: PairDataset, settings: TrainingConfig, vocabulary: Vocabu
     """What `ngram_smoothing` needs; None where there is none."""
     if not settings.ngram_smoothing:
         return None
-    return NgramModel(pairs, len(vocabulary), vocabulary.num_special, settings.ngram_order)
+    return NgramModel(pairs, len(vocabulary), vocabulary.num_special, NGRAM_ORDER)
 
 
 def kept_prompts(dataset: PairDataset) -> list[list[int]]:

@@ -30,6 +30,7 @@ from torch import Tensor
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..system.devices import sent
 
+ORDER = 4  # words of the longest n-grams; 5 would leave room for no vocabulary above 6,208 words
 COUNTED_PAIRS = 200_000  # of a larger corpus these, evenly spaced: the counts are kept in memory
 
 

@@ -16,7 +16,7 @@ from ..network.kernels.linear import aligned
 from ..network.model import Seq2Seq
 from ..system.devices import sent
 from ..system.errors import ChatbotError
-from .batches import Batch
+from .batches import Part
 from .ngrams import NgramTable
 
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
@@ -113,18 +113,15 @@ def clip(parameters: list[nn.Parameter], most: float) -> Tensor:
 
 def batch_loss(
     model: Seq2Seq,
-    batch: Batch,
+    part: Part,
     settings: TrainingConfig,
     tokens: int,
-    *,
-    forced: bool = True,
     ngrams: NgramTable | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What to differentiate for a batch, or for a part of one, and what it costs.
 
     Args:
         tokens: reply tokens of the whole batch, of which this may be a part.
-        forced: whether the network reads the true reply or its own words.
         ngrams: what the batch's soft targets are made from, if it has any; on its device.
 
     Returns:
@@ -132,12 +129,10 @@ def batch_loss(
         the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them;
         the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
     """
+    batch = part.batch
     with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        if forced:
-            logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
-        else:
-            logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)
-    soft = ngrams.dense(batch.soft) if ngrams and batch.soft else None
+        logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
+    soft = ngrams.dense(part.soft) if ngrams and part.soft else None
     if settings.loss == "tokens" or soft is not None:
         loss, cost = cross_entropy(logits, batch.targets, soft)
         return loss / tokens, cost
