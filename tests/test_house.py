@@ -62,15 +62,13 @@ def test_every_folder_is_in_the_order_and_says_what_it_is() -> None:
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ORDER)
     for path in PACKAGE.rglob("*/__init__.py"):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        assert len(ast.get_docstring(FILES[name]) or "") > 200, (
-            f"{name} needs a paragraph: what comes in, what goes out"
-        )
+        assert len(ast.get_docstring(FILES[name]) or "") > 200, name
         assert len(FILES[name].body) == 1, f"{name} imports nothing, so that one file can be had without the others"
 
 
 def test_the_tree_that_is_shown_names_every_package() -> None:
     tree = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("├── chatbot/")[1].split("├── data/")[0]
-    assert re.findall(r"^ *│   [├└]── (\w+)/", tree, flags=re.MULTILINE) == ORDER
+    assert re.findall(r"^ *│   [├└]── (\w+)/", tree, flags=re.MULTILINE) == list(ORDER)
 
 
 def test_model_and_search_do_not_know_each_other() -> None:

@@ -6,6 +6,7 @@ In memory is what is asked for, and a chunk; to count the replies takes 12 bytes
 import itertools
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
