@@ -20,7 +20,7 @@ import results
 import torch
 from quality import SAME_DATA, changed, ours
 
-from chatbot.config.settings import PRESETS
+from chatbot.config.presets import PRESETS
 from chatbot.corpus.preparation import prepare
 
 # in the words of the table: what is changed

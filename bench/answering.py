@@ -17,7 +17,7 @@ import results
 import torch
 
 from chatbot.chat.bot import Chatbot
-from chatbot.config.settings import PRESETS, decoding_named
+from chatbot.config.presets import PRESETS, decoding_named
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.network.model import Seq2Seq
 

@@ -195,7 +195,7 @@ def one(way: str, corpus: str, folder: str, began: float) -> dict[str, Any]:
         peaks = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         ids = hashlib.sha256(json.dumps([result.pop("words"), result.pop("pairs")]).encode()).hexdigest()
     else:
-        from chatbot.config.settings import PRESETS
+        from chatbot.config.presets import PRESETS
         from chatbot.corpus.preparation import prepare
 
         preset = "tutorial" if way == "chatbot" else "default"

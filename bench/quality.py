@@ -27,7 +27,8 @@ import results
 import torch
 from tutorial_training import TutorialTraining, drawn
 
-from chatbot.config.settings import PRESETS, Config, CorpusConfig
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import Config, CorpusConfig
 from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.vocabulary import EOS_ID

@@ -25,7 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chatbot.chat.bot import Chatbot
-from chatbot.config.settings import DECODINGS, PRESETS
+from chatbot.config.presets import DECODINGS, PRESETS
 from chatbot.corpus.preparation import prepare
 from chatbot.runs.directory import RunDirectory
 from chatbot.training.distributed import Group

@@ -35,7 +35,8 @@ import torch
 from torch.utils.data import DataLoader
 from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 
-from chatbot.config.settings import PRESETS, Config
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import Config
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.network.batch import Batch, collate
 from chatbot.network.model import Seq2Seq

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.config.settings import PRESETS, Config, DecodingConfig
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.preparation import prepare
 from chatbot.runs.directory import RunDirectory
 from chatbot.training.distributed import Group

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 import chatbot.training.loop as training
 from chatbot.__main__ import main
-from chatbot.config.settings import PRESETS, Config, DecodingConfig
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.preparation import prepare
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory

@@ -8,17 +8,8 @@ from pathlib import Path
 import pytest
 
 from chatbot.config.flags import add_flags, decoding_from_flags, flags_given, from_flags
-from chatbot.config.settings import (
-    DECODINGS,
-    PRESETS,
-    Config,
-    CorpusConfig,
-    DecodingConfig,
-    ModelConfig,
-    TrainingConfig,
-    decoding_named,
-    method_of,
-)
+from chatbot.config.presets import DECODINGS, PRESETS, decoding_named
+from chatbot.config.settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
 from chatbot.system.errors import ChatbotError
 
 
@@ -160,7 +151,7 @@ def test_a_setting_of_another_method_is_refused(text: str, owner: str) -> None:
 
 
 def test_every_setting_of_a_decoding_says_whose_it_is() -> None:
-    owners = {field.name: method_of(field) for field in dataclasses.fields(DecodingConfig)}
+    owners = {field.name: field.metadata["method"] for field in dataclasses.fields(DecodingConfig)}
     assert {name for name, owner in owners.items() if owner == "beam"} == {"beam_width", "length_penalty"}
     sampling = {"samples", "temperature", "top_k", "top_p", "seed"}
     assert {name for name, owner in owners.items() if owner == "sample"} == sampling

@@ -28,8 +28,9 @@ from test_batches import SOME, write
 from test_tutorial import Plain, made_up
 
 from chatbot.chat.bot import Chatbot
+from chatbot.config.presets import decoding_named
 from chatbot.config.settings import Config as Settings
-from chatbot.config.settings import CorpusConfig, DecodingConfig, decoding_named
+from chatbot.config.settings import CorpusConfig, DecodingConfig
 from chatbot.corpus.formats.recognise import READERS, conversations, recognise
 from chatbot.corpus.inputs import Reading, input_files
 from chatbot.corpus.pairs import pairs_of

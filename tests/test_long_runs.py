@@ -10,7 +10,8 @@ import torch
 
 import chatbot.training.loop as training
 from chatbot.chat.bot import Chatbot
-from chatbot.config.settings import DECODINGS, Config
+from chatbot.config.presets import DECODINGS
+from chatbot.config.settings import Config
 from chatbot.runs.directory import RunDirectory
 from chatbot.training.distributed import Group
 from chatbot.training.journal import spaced

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from chatbot.config.settings import PRESETS, ModelConfig, TrainingConfig
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import ModelConfig, TrainingConfig
 from chatbot.network.batch import collate
 from chatbot.network.model import Seq2Seq
 from chatbot.system.errors import ChatbotError

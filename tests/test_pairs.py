@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.config.settings import PRESETS, CorpusConfig
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import CorpusConfig
 from chatbot.corpus.formats.recognise import Conversation
 from chatbot.corpus.pairs import TEST, TRAIN, VALID, Pairs, batches, pairs_of, side_of
 

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.config.settings import PRESETS, CorpusConfig
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import CorpusConfig
 from chatbot.corpus import draft, preparation
 from chatbot.corpus.numbering import repeats
 from chatbot.corpus.pairs import side_of

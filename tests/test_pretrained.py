@@ -13,7 +13,8 @@ from chatbot.__main__ import VERBS, main
 from chatbot.chat.bot import Chatbot
 from chatbot.config.arguments import parser
 from chatbot.config.flags import from_flags
-from chatbot.config.settings import DECODINGS, Config, DecodingConfig
+from chatbot.config.presets import DECODINGS
+from chatbot.config.settings import Config, DecodingConfig
 from chatbot.deployment.manifest import golden_of, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
-from chatbot.config.settings import PRESETS, Config
+from chatbot.config.presets import PRESETS
+from chatbot.config.settings import Config
 from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.vocabulary import Vocabulary

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config.settings import DECODINGS, Config, DecodingConfig
+from ..config.presets import DECODINGS
+from ..config.settings import Config, DecodingConfig
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
 from ..decoding.generate import Decoding

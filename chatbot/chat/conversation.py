@@ -8,7 +8,8 @@ from typing import IO
 
 import numpy as np
 
-from ..config.settings import DECODINGS, DecodingConfig, method_of
+from ..config.presets import DECODINGS
+from ..config.settings import DecodingConfig
 from ..corpus.tokenizer import MAX_CHARACTERS
 from ..system.errors import ChatbotError, printable
 from .bot import Chatbot
@@ -135,7 +136,7 @@ def describe(decoding: DecodingConfig) -> str:
     defaults, said = DecodingConfig(), [decoding.method]
     for field in dataclasses.fields(DecodingConfig):
         value = getattr(decoding, field.name)
-        if field.name in ("method", "seed") or method_of(field) not in (None, decoding.method):
+        if field.name in ("method", "seed") or field.metadata["method"] not in (None, decoding.method):
             continue
         if value != getattr(defaults, field.name) or (decoding.method, field.name) in SHOWN:
             said.append(f"{field.name.replace('_', ' ')} {value:g}")

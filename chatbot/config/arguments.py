@@ -8,7 +8,8 @@ from typing import NoReturn
 from .. import __version__
 from ..system.errors import printable
 from .flags import add_flags
-from .settings import DECODINGS, PRESETS, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
+from .presets import DECODINGS, PRESETS
+from .settings import CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
 
 
 class _Parser(argparse.ArgumentParser):

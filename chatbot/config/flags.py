@@ -5,7 +5,8 @@ import dataclasses
 import typing
 from typing import Any
 
-from .settings import DECODINGS, PRESETS, Config, DecodingConfig, changed_decoding, section_name
+from .presets import DECODINGS, PRESETS, changed_decoding
+from .settings import Config, DecodingConfig, section_name
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:

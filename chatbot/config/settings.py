@@ -1,7 +1,6 @@
-"""Every setting of the program, once: frozen dataclasses, and their presets. Flags are made from them in `flags.py`."""
+"""Every setting of the program, once, as frozen dataclasses. Their flags are made from these fields."""
 
 import dataclasses
-import json
 import types
 import typing
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..system.errors import ChatbotError, shown
-from ..system.files import read_whole
+from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
 # settings that version 0.1 had: files of that version still open, and what a value here asked for is no longer done
@@ -21,10 +20,22 @@ RETIRED = {
 
 
 def setting(
-    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Any = None
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Any = None,
+    method: str | None = None,
 ) -> Any:
-    """A field with what its flag and its check need: help text, inclusive bounds or allowed values."""
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+    """A field with all that its check and its flag need.
+
+    Args:
+        low, high: inclusive bounds. choices: the values allowed.
+        method: the one decoding method that the setting belongs to; None where it is of all.
+    """
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "method": method}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def _check(section: Any) -> None:
@@ -195,13 +206,17 @@ class DecodingConfig:
     """How a trained model finds its replies. The defaults are plain greedy search; a run has its own in `Config`."""
 
     method: str = setting("greedy", "how a reply is searched for", choices=("greedy", "beam", "sample"))
-    beam_width: int = setting(5, "beam: hypotheses kept at a step, and replies found", low=1, high=1000)
-    length_penalty: float = setting(0.0, "beam: alpha of Wu et al. 2016, higher for longer replies", low=0, high=10)
-    samples: int = setting(1, "sample: replies drawn to a prompt, of which the best is given", low=1, high=1000)
-    temperature: float = setting(1.0, "sample: below 1 likely words get likelier", low=0.001, high=1000)
-    top_k: int = setting(0, "sample: only from so many of the likeliest words; 0 is all", low=0, high=1 << 24)
-    top_p: float = setting(1.0, "sample: only from the likeliest words that have this share", low=1e-6, high=1)
-    seed: int = setting(1, "sample: the same seed and prompt give the same reply", low=0, high=(1 << 63) - 1)
+    beam_width: int = setting(5, "hypotheses kept at a step, and replies found", low=1, high=1000, method="beam")
+    length_penalty: float = setting(
+        0.0, "alpha of Wu et al. 2016, higher for longer replies", low=0, high=10, method="beam"
+    )
+    samples: int = setting(
+        1, "replies drawn to a prompt, of which the best is given", low=1, high=1000, method="sample"
+    )
+    temperature: float = setting(1.0, "below 1 likely words get likelier", low=0.001, high=1000, method="sample")
+    top_k: int = setting(0, "only from so many of the likeliest words; 0 is all", low=0, high=1 << 24, method="sample")
+    top_p: float = setting(1.0, "only from the likeliest words that have this share", low=1e-6, high=1, method="sample")
+    seed: int = setting(1, "the same seed and prompt give the same reply", low=0, high=(1 << 63) - 1, method="sample")
     min_length: int = setting(0, "so many words come before a reply may end", low=0, high=1000)
     no_repeat_ngram: int = setting(0, "no so many words come twice in a reply; 0 is off", low=0, high=1000)
     repetition_penalty: float = setting(
@@ -231,68 +246,6 @@ class DecodingConfig:
     def candidates(self) -> int:
         """How many replies are found to a prompt, before the best is chosen."""
         return {"greedy": 1, "beam": self.beam_width, "sample": self.samples}[self.method]
-
-
-def method_of(field: dataclasses.Field) -> str | None:
-    """The one method that a field of `DecodingConfig` belongs to, as its help says; None where it is of all."""
-    owner, colon, _ = field.metadata["help"].partition(":")
-    return owner if colon and owner in ("beam", "sample") else None
-
-
-def changed_decoding(base: DecodingConfig, values: dict[str, Any]) -> DecodingConfig:
-    """`base` with `values`.
-
-    Raises:
-        ChatbotError: a value is out of bounds, or belongs to another method, where it would change nothing.
-    """
-    made = _replace(base, values)
-    for field in dataclasses.fields(made):
-        if field.name in values and method_of(field) not in (None, made.method):
-            raise ChatbotError(
-                f"{field.name.replace('_', '-')} belongs to the method {method_of(field)}, and the method here is "
-                f"{made.method}"
-            )
-    return made
-
-
-# by name, for `evaluate --decodings`; `default` is the run's own
-DECODINGS: dict[str, DecodingConfig] = {
-    "greedy": DecodingConfig(method="greedy"),
-    "beam": DecodingConfig(method="beam", length_penalty=1.0),
-    "sample": DecodingConfig(method="sample"),
-}
-# chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
-CHOSEN = DecodingConfig(
-    method="sample",
-    temperature=0.3,
-    min_length=4,
-    no_repeat_ngram=2,
-    anti_lm=0.4,
-    anti_lm_tokens=20,
-    anti_lm_bound=1.5,
-)
-
-
-def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
-    """A decoding by its name, or by its name and changes: `beam`, `sample:temperature=0.8,top_p=0.9`.
-
-    Args:
-        own: what `default` stands for.
-
-    Raises:
-        ChatbotError: there is no such decoding or setting, a value is out of bounds, or a setting is of another method.
-    """
-    name, _, changes = text.partition(":")
-    if name != "default" and name not in DECODINGS:
-        raise ChatbotError(f"there is no decoding {name!r}; there are default, {', '.join(DECODINGS)}")
-    values: dict[str, Any] = {}
-    for change in filter(None, changes.split(",")):
-        field, _, value = change.partition("=")
-        try:
-            values[field] = json.loads(value)
-        except ValueError as error:
-            raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
-    return changed_decoding(own if name == "default" else DECODINGS[name], values)
 
 
 @dataclass(frozen=True)
@@ -334,101 +287,29 @@ class Config:
         for name, values in data.items():
             if name not in sections:
                 raise ChatbotError(f"unknown section {shown(name)}; there are {', '.join(sections)}")
-            sections[name] = _replace(sections[name], values)
+            sections[name] = replaced(sections[name], values)
         return cls(**sections)
 
     @classmethod
     def load(cls, path: Path, *, over: "Config | None" = None) -> "Config":
         """Read a JSON file that `to_dict` describes; errors name the file."""
         try:
-            return cls.from_dict(json.loads(read_whole(path, MAX_BYTES)), over=over)
-        except (OSError, ValueError, RecursionError) as error:
+            return cls.from_dict(read_json(path, MAX_BYTES), over=over)
+        except (OSError, ValueError) as error:
             raise ChatbotError(f"cannot read the settings {path}: {error}") from error
         except ChatbotError as error:
             raise ChatbotError(f"{path}: {error}") from error
 
 
-PRESETS: dict[str, Config] = {
-    # what one would choose today
-    "default": Config(
-        model=ModelConfig(
-            encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True, copy_mechanism=True
-        ),
-        training=TrainingConfig(
-            steps=3000,
-            weight_decay=0.5,
-            prompts_as_replies=0.25,
-            ngram_smoothing=0.6,
-            bucket_batches=1,
-            dropout_warmup_epochs=2.0,
-            max_minutes=60.0,
-        ),
-        decoding=CHOSEN,
-    ),
-    # the lineage's preparation and sizes
-    "tutorial": Config(
-        corpus=CorpusConfig(
-            tokenizer="tutorial",
-            min_length=0,
-            max_length=9,  # "fewer than 10 words"
-            unknown_prompts="drop",
-            split=(1.0, 0.0, 0.0),
-            max_bad_fraction=1.0,
-            tutorial_quirks=True,
-        ),
-        model=ModelConfig(
-            bridge="tutorial",
-            attention_mask=False,
-            dropout=0.1,
-            dropout_places="tutorial",
-            tie_embeddings=False,
-            tutorial_tokens=True,
-        ),
-        training=TrainingConfig(
-            steps=4000,
-            draws="replacement",
-            loss="steps",
-            optimizer="two-adams",
-            learning_rate=1e-4,
-            decoder_rate_ratio=5.0,
-            schedule="constant",
-            warmup_steps=0,
-            weight_decay=0.0,
-            clip_norm=50.0,
-            prompt_dropout=0.0,
-            word_frequencies=False,
-            weight_averaging=0.0,
-            precision="fp32",
-            patience=0,
-            keep="last",
-            max_minutes=0,
-        ),
-    ),
-    # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
-    "sample": Config(
-        corpus=CorpusConfig(corpus="sample", min_count=1),
-        model=ModelConfig(hidden_size=256, dropout=0.1),
-        training=TrainingConfig(
-            steps=800,
-            batch_size=32,
-            learning_rate=3e-3,
-            warmup_steps=50,
-            prompt_dropout=0.0,
-            word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
-            weight_averaging=0.98,
-            validate_every=200,
-            patience=0,
-            keep="last",
-        ),
-    ),
-}
-
-
 _Section = TypeVar("_Section")
 
 
-def _replace(section: _Section, values: Any) -> _Section:
-    """`section` with `values`, each checked against its field's type."""
+def replaced(section: _Section, values: Any) -> _Section:
+    """`section` with `values`, each checked against its field's type.
+
+    Raises:
+        ChatbotError: no such setting, a wrong type, or a value out of bounds.
+    """
     hints = typing.get_type_hints(type(section))
     where = section_name(type(section))
     if not isinstance(values, dict):

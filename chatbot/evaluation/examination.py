@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..chat.bot import Chatbot
-from ..config.settings import DecodingConfig, decoding_named
+from ..config.presets import decoding_named
+from ..config.settings import DecodingConfig
 from ..corpus.preparation import Preparation
 from ..corpus.prepared import PairDataset
 from ..corpus.tokenizer import Tokenizer

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.settings import PRESETS, Config
+from ..config.presets import PRESETS
+from ..config.settings import Config
 from ..corpus.vocabulary import EOS, PAD, SEP, SOS, UNK, Vocabulary
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import ChatbotError
+from .errors import ChatbotError, failing_as
 
 
 def take(descriptor: int, *, wait: bool = False) -> bool | None:
@@ -32,29 +32,29 @@ def take(descriptor: int, *, wait: bool = False) -> bool | None:
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
+def held(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock file at `path`, which then names this process; it stays there afterwards, and means nothing.
 
+    Args:
+        what: what the lock protects, for the message.
+        wait: until another process lets go of it.
+
     Raises:
-        ChatbotError: another process holds it (the message names that process and says that it has `what`), or the
+        ChatbotError: another process holds it and this one does not wait (the message names that process), or the
             file cannot be written.
     """
-    try:
+    with failing_as(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         # a link is refused, for what it points to would be overwritten
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    except OSError as error:
-        raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
     with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as file:
-        if take(descriptor) is False:
+        if take(descriptor, wait=wait) is False:
             holder = "".join(filter(str.isprintable, file.read(200))) or "another process"
             raise ChatbotError(f"{what} is in use by {holder}: wait for it to end, or stop it")
-        try:
+        with failing_as(f"cannot write {path}"):
             file.truncate()
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
             file.flush()
-        except OSError as error:
-            raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
         holding = [True]
         # a process that is forked meanwhile (one that reads ahead) would hold it too, and longer
         os.register_at_fork(after_in_child=lambda: _let_go(descriptor) if holding else None)

@@ -1,0 +1,139 @@
+"""Named settings: the presets of a whole run, and the decodings that `evaluate --decodings` knows by name."""
+
+import dataclasses
+import json
+from typing import Any
+
+from ..system.errors import ChatbotError
+from .settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig, replaced
+
+
+def changed_decoding(base: DecodingConfig, values: dict[str, Any]) -> DecodingConfig:
+    """`base` with `values`.
+
+    Raises:
+        ChatbotError: a value is out of bounds, or belongs to another method, where it would change nothing.
+    """
+    made = replaced(base, values)
+    for field in dataclasses.fields(made):
+        if field.name in values and (owner := field.metadata["method"]) not in (None, made.method):
+            raise ChatbotError(
+                f"{field.name.replace('_', '-')} belongs to the method {owner}, and the method here is {made.method}"
+            )
+    return made
+
+
+# by name, for `evaluate --decodings`; `default` is the run's own
+DECODINGS: dict[str, DecodingConfig] = {
+    "greedy": DecodingConfig(method="greedy"),
+    "beam": DecodingConfig(method="beam", length_penalty=1.0),
+    "sample": DecodingConfig(method="sample"),
+}
+# chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
+CHOSEN = DecodingConfig(
+    method="sample",
+    temperature=0.3,
+    min_length=4,
+    no_repeat_ngram=2,
+    anti_lm=0.4,
+    anti_lm_tokens=20,
+    anti_lm_bound=1.5,
+)
+
+
+def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
+    """A decoding by its name, or by its name and changes: `beam`, `sample:temperature=0.8,top_p=0.9`.
+
+    Args:
+        own: what `default` stands for.
+
+    Raises:
+        ChatbotError: there is no such decoding or setting, a value is out of bounds, or a setting is of another method.
+    """
+    name, _, changes = text.partition(":")
+    if name != "default" and name not in DECODINGS:
+        raise ChatbotError(f"there is no decoding {name!r}; there are default, {', '.join(DECODINGS)}")
+    values: dict[str, Any] = {}
+    for change in filter(None, changes.split(",")):
+        field, _, value = change.partition("=")
+        try:
+            values[field] = json.loads(value)
+        except ValueError as error:
+            raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
+    return changed_decoding(own if name == "default" else DECODINGS[name], values)
+
+
+PRESETS: dict[str, Config] = {
+    # what one would choose today
+    "default": Config(
+        model=ModelConfig(
+            encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True, copy_mechanism=True
+        ),
+        training=TrainingConfig(
+            steps=3000,
+            weight_decay=0.5,
+            prompts_as_replies=0.25,
+            ngram_smoothing=0.6,
+            bucket_batches=1,
+            dropout_warmup_epochs=2.0,
+            max_minutes=60.0,
+        ),
+        decoding=CHOSEN,
+    ),
+    # the lineage's preparation and sizes
+    "tutorial": Config(
+        corpus=CorpusConfig(
+            tokenizer="tutorial",
+            min_length=0,
+            max_length=9,  # "fewer than 10 words"
+            unknown_prompts="drop",
+            split=(1.0, 0.0, 0.0),
+            max_bad_fraction=1.0,
+            tutorial_quirks=True,
+        ),
+        model=ModelConfig(
+            bridge="tutorial",
+            attention_mask=False,
+            dropout=0.1,
+            dropout_places="tutorial",
+            tie_embeddings=False,
+            tutorial_tokens=True,
+        ),
+        training=TrainingConfig(
+            steps=4000,
+            draws="replacement",
+            loss="steps",
+            optimizer="two-adams",
+            learning_rate=1e-4,
+            decoder_rate_ratio=5.0,
+            schedule="constant",
+            warmup_steps=0,
+            weight_decay=0.0,
+            clip_norm=50.0,
+            prompt_dropout=0.0,
+            word_frequencies=False,
+            weight_averaging=0.0,
+            precision="fp32",
+            patience=0,
+            keep="last",
+            max_minutes=0,
+        ),
+    ),
+    # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
+    "sample": Config(
+        corpus=CorpusConfig(corpus="sample", min_count=1),
+        model=ModelConfig(hidden_size=256, dropout=0.1),
+        training=TrainingConfig(
+            steps=800,
+            batch_size=32,
+            learning_rate=3e-3,
+            warmup_steps=50,
+            prompt_dropout=0.0,
+            word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
+            weight_averaging=0.98,
+            validate_every=200,
+            patience=0,
+            keep="last",
+        ),
+    ),
+}
