@@ -224,7 +224,7 @@ def export(arguments: argparse.Namespace) -> int:
     run = _existing_run(arguments)
     folder, checkpoint = arguments.out or run.export, run.load_chosen()
     if arguments.pack:
-        checkpoint = checkpoint.pack()
+        checkpoint = checkpoint.quantized()
     if arguments.onnx or arguments.quantize:
         return _export_onnx(arguments, folder, checkpoint)
     from .deployment.torchscript import export

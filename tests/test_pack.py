@@ -51,8 +51,8 @@ def test_weights_are_near_those_of_the_run(trained: RunDirectory, packed: RunDir
 
 def test_what_is_packed_twice_is_packed_once(packed: RunDirectory, tmp_path: Path) -> None:
     once = packed.load_chosen()
-    again = once.pack()
-    assert once.packed
+    again = once.quantized()
+    assert once.is_quantized
     for name, weight in once.model.items():
         assert torch.equal(weight, again.model[name])
 

@@ -30,7 +30,7 @@ def pack(run: RunDirectory, folder: Path, corpus: str | None = None) -> Proof:
     """
     if folder.exists():
         raise ChatbotError(f"{folder} is there already: name a new folder, or delete that one")
-    packed = run.load_chosen().pack()
+    packed = run.load_chosen().quantized()
     if corpus is not None:
         config = packed.config
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))

@@ -100,7 +100,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "special_ids": vocabulary.special_ids,
         "never_replied": checkpoint.never_replied,
         "max_length": checkpoint.config.corpus.max_length,
-        "weights": "uint8" if checkpoint.packed else "float32",
+        "weights": "uint8" if checkpoint.is_quantized else "float32",
         "step": checkpoint.step,
         "perplexity": checkpoint.perplexity,
         "config": checkpoint.config.to_dict(),
@@ -134,7 +134,7 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
     module = BundleModule(
         encoder,
         decoder,
-        _packing(encoder, decoder, checkpoint.packed),
+        _packing(encoder, decoder, checkpoint.is_quantized),
         checkpoint.never_replied,
         checkpoint.vocabulary,
         Spelling(checkpoint.tokenizer.name),

@@ -19,7 +19,7 @@ from ..system.files import atomic_file
 from .quantization import from_bytes, in_bytes
 
 CHECKPOINT_FORMAT = 1
-PACKED_FORMAT = 2  # the same, with the matrices in bytes
+QUANTIZED_FORMAT = 2  # the same, with the matrices in bytes
 MAX_PROMPTS = 1 << 20  # ids of them all
 MAX_CODE = 64 << 20  # bytes that the compressed members of a bundle, its code, may unfold to
 
@@ -30,7 +30,7 @@ class Checkpoint:
 
     model: the state dict, on the CPU. prompts: ids of held-out prompts, for sample replies and for proving an export.
     training: what `--resume` needs (optimiser and counters), absent from `best.pt`.
-    packed: every matrix of the model is one that bytes can say (`quantization`), and is kept so in a file.
+    is_quantized: every matrix of the model is one that bytes can say (`quantization`), and is kept so in a file.
     """
 
     config: Config
@@ -40,7 +40,7 @@ class Checkpoint:
     perplexity: float | None
     prompts: list[list[int]]
     training: dict[str, Any] | None = field(default=None, repr=False)
-    packed: bool = False
+    is_quantized: bool = False
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -79,9 +79,9 @@ class Checkpoint:
             digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def pack(self) -> "Checkpoint":
+    def quantized(self) -> "Checkpoint":
         """The same with each matrix rounded to what bytes can say, and without what resuming needs."""
-        return replace(self, model=from_bytes(in_bytes(self.model)), training=None, packed=True)
+        return replace(self, model=from_bytes(in_bytes(self.model)), training=None, is_quantized=True)
 
     def save(self, path: Path) -> None:
         """Write all of it to `path`, whole or not at all."""
@@ -89,10 +89,10 @@ class Checkpoint:
             sink: Any = _Sink(file)
             torch.save(
                 {
-                    "format": PACKED_FORMAT if self.packed else CHECKPOINT_FORMAT,
+                    "format": QUANTIZED_FORMAT if self.is_quantized else CHECKPOINT_FORMAT,
                     "config": self.config.to_dict(),
                     "vocabulary": self.vocabulary.tokens,
-                    "model": in_bytes(self.model) if self.packed else self.model,
+                    "model": in_bytes(self.model) if self.is_quantized else self.model,
                     "step": self.step,
                     "perplexity": self.perplexity,
                     "prompts": self.prompts,
@@ -118,10 +118,10 @@ class Checkpoint:
             raise ChatbotError(f"there is no checkpoint {path}") from error
         except Exception as error:  # a damaged file makes the reader fail in every way there is
             raise ChatbotError(f"cannot read the checkpoint {path}: {first_line(error)}") from error
-        if type(version) is not int or version not in (CHECKPOINT_FORMAT, PACKED_FORMAT):
+        if type(version) is not int or version not in (CHECKPOINT_FORMAT, QUANTIZED_FORMAT):
             raise ChatbotError(
                 f"{path} has checkpoint format {shown(version)}, this program reads {CHECKPOINT_FORMAT} and "
-                f"{PACKED_FORMAT}: use the version of chatbot that wrote it, or train again"
+                f"{QUANTIZED_FORMAT}: use the version of chatbot that wrote it, or train again"
             )
         try:
             vocabulary, step, perplexity = Vocabulary(data["vocabulary"]), data["step"], data["perplexity"]
@@ -140,7 +140,7 @@ class Checkpoint:
                 perplexity,
                 [[int(id) for id in prompt] for prompt in prompts],
                 data["training"],
-                version == PACKED_FORMAT,
+                version == QUANTIZED_FORMAT,
             )
         except ChatbotError as error:  # of its settings or its words
             raise ChatbotError(
