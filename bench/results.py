@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chatbot.system.threads import wait_briefly
+from chatbot.system.process import wait_briefly
 
 wait_briefly()
 

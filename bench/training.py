@@ -41,7 +41,7 @@ from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.network.batch import Batch, collate
 from chatbot.network.model import Seq2Seq
 from chatbot.system.devices import pick_precision
-from chatbot.system.memory import peak_memory
+from chatbot.system.process import peak_memory
 from chatbot.training.batches import smoothed
 from chatbot.training.ngrams import NgramModel
 from chatbot.training.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss

@@ -19,7 +19,7 @@ from .config.arguments import parser
 from .config.flags import decoding_from_flags, flags_given, from_flags
 from .config.settings import Config
 from .system.errors import ChatbotError, LostProcessError, printable
-from .system.threads import wait_briefly
+from .system.process import wait_briefly
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
-from ..system.errors import ChatbotError
+from ..system.errors import ChatbotError, command, failing_as
 from ..system.files import atomic_file, tidy
 from ..system.lock import held
 from .checkpoint import Checkpoint
@@ -86,12 +86,10 @@ class RunDirectory:
         self._advance()
 
     def _advance(self) -> None:
-        try:
+        with failing_as(f"cannot write {self.last}"):
             if self.last.exists():
                 self.last.replace(self.previous)
             self.next.replace(self.last)
-        except OSError as error:
-            raise ChatbotError(f"cannot write {self.last}: {error.strerror or error}") from error
 
     def load_last(self) -> Checkpoint:
         """The newest whole checkpoint to resume from; says on stderr if a newer one is damaged.
@@ -131,7 +129,7 @@ class RunDirectory:
             ChatbotError: nothing was trained here yet, or a file is damaged.
         """
         if not self.is_trained:
-            raise ChatbotError(f"{self.path} holds no trained model; train one: make train RUN={self.path.name}")
+            raise ChatbotError(f"{self.path} holds no trained model; train one: {command('train', self.path.name)}")
         keeps_last = self.config.exists() and Config.load(self.config).training.keep == "last"
         best = self.best.exists() and not (keeps_last and self.is_resumable)
         checkpoint = Checkpoint.load(self.best) if best else self.load_last()
@@ -164,12 +162,16 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
     if name is None:
         trained_here = [path for path in runs if path.name != PRETRAINED]
         if not runs:
-            raise ChatbotError(f"nothing is trained in {folder} yet; try: make train CORPUS=sample (two minutes)")
+            raise ChatbotError(
+                f"nothing is trained in {folder} yet; try: {command('train', corpus='sample')} (two minutes)"
+            )
         return RunDirectory((trained_here or runs)[-1])
     for path in (folder / name, Path(name)):  # a corpus's folder here may have the run's name
         if RunDirectory(path).is_trained:
             return RunDirectory(path)
-    known = f"; there are {', '.join(sorted(path.name for path in runs))}" if runs else "; train one: make train"
+    known = (
+        f"; there are {', '.join(sorted(path.name for path in runs))}" if runs else f"; train one: {command('train')}"
+    )
     raise ChatbotError(f"there is no trained run {name!r} in {folder}{known}")
 
 

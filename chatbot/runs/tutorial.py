@@ -29,7 +29,7 @@ from ..config.presets import PRESETS
 from ..config.settings import Config
 from ..corpus.vocabulary import EOS, PAD, SEP, SOS, UNK, Vocabulary
 from ..network.model import Seq2Seq
-from ..system.errors import ChatbotError
+from ..system.errors import ChatbotError, failing_as
 from ..system.files import atomic_folder
 from .checkpoint import Checkpoint, check_archive
 from .directory import RunDirectory
@@ -55,7 +55,9 @@ def import_checkpoint(path: Path, run: RunDirectory, *, max_length: int = MAX_LE
         ChatbotError: the file is missing, damaged or something else, or the folder has something in it.
     """
     try:
-        checkpoint = convert(_load(path), max_length=max_length, corpus=corpus, vocabulary=str(run.vocabulary))
+        with failing_as("it cannot be read"):
+            data = _load(path)
+        checkpoint = convert(data, max_length=max_length, corpus=corpus, vocabulary=str(run.vocabulary))
     except ChatbotError as error:
         raise ChatbotError(f"cannot import {path}: {error}") from error
     if run.path.exists() and not (run.path.is_dir() and not any(run.path.iterdir())):
@@ -138,10 +140,8 @@ def _load(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a damaged file torch says this and that before it fails
             return torch.load(path, map_location="cpu", weights_only=True)
-    except ChatbotError:
+    except (ChatbotError, OSError):
         raise
-    except OSError as error:
-        raise ChatbotError(error.strerror or str(error)) from error
     except Exception as error:  # a damaged file makes the reader fail in every way there is
         raise ChatbotError(_reason(str(error))) from error
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import ChatbotError
+from .errors import ChatbotError, failing_as
 from .lock import take
 
 CHUNK = 1 << 20
@@ -33,7 +33,7 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
         ChatbotError: the folder cannot be written to, or the disk is full.
     """
     text = "b" not in mode
-    try:
+    with failing_as(f"cannot write {path}"):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ChatbotError(f"cannot write {path}: it is no file that another can take the place of")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +55,6 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
             raise
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -66,13 +64,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     Raises:
         ChatbotError: none can be made there.
     """
-    try:
+    with failing_as(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         tidy(path.parent, path.name)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
         descriptor = os.open(part, os.O_RDONLY)
-    except OSError as error:
-        raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         take(descriptor)
         yield part
@@ -92,31 +88,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         ChatbotError: the folder cannot be written to, the disk is full, or a file stands at `path`.
     """
-    try:
-        with scratch_folder(path) as part:
-            yield part
-            for file in part.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as opened:
-                        os.fsync(opened.fileno())
-            part.chmod(0o777 & ~_umask())
-            _fsync_folder(part)
-            if path.exists() and not path.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-            aside = part.with_suffix(ASIDE)
-            if os.path.lexists(path):
-                path.replace(aside)
-            try:
-                part.replace(path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    aside.replace(path)
-                raise
-            _fsync_folder(path.parent)
+    with failing_as(f"cannot write {path}"), scratch_folder(path) as part:
+        yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+        part.chmod(0o777 & ~_umask())
+        _fsync_folder(part)
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        aside = part.with_suffix(ASIDE)
+        if os.path.lexists(path):
+            path.replace(aside)
+        try:
+            part.replace(path)
+        except OSError:
             with contextlib.suppress(OSError):
-                aside.replace(part)  # to be removed under a name that is nobody's: what is put aside is always whole
-    except OSError as error:
-        raise ChatbotError(f"cannot write {path}: {error.strerror or error}") from error
+                aside.replace(path)
+            raise
+        _fsync_folder(path.parent)
+        with contextlib.suppress(OSError):
+            aside.replace(part)  # to be removed under a name that is nobody's: what is put aside is always whole
 
 
 def tidy(folder: Path, name: str = "") -> None:

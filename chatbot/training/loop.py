@@ -37,7 +37,7 @@ from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
 from ..system.errors import ChatbotError
-from ..system.memory import keep_freed, peak_memory
+from ..system.process import keep_freed, peak_memory
 from .batches import StepData, StepReader, step_seed
 from .distributed import Group
 from .journal import Journal, spaced

@@ -1,4 +1,4 @@
-"""Memory that is kept is not asked for again."""
+"""What is asked of OpenMP and of glibc for this process, and what is left as someone else asked it."""
 
 import os
 import platform
@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-import chatbot.system.memory as room
+import chatbot.system.process as room
+from chatbot.system.process import SPINS, wait_briefly
 
 COUNTED = """
 import ctypes, resource, sys
-from chatbot.system.memory import keep_freed
+from chatbot.system.process import keep_freed
 
 if sys.argv[1] == "kept":
     keep_freed()
@@ -54,3 +55,12 @@ def test_what_was_freed_is_used_again_unless_the_environment_says_else() -> None
 def test_where_there_is_no_such_switch_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room.ctypes, "CDLL", lambda name: object())
     room.keep_freed()
+
+
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "5"}])
+def test_threads_spin_briefly_unless_the_environment_says_otherwise(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(given))
+    wait_briefly()
+    assert os.environ == (given or {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)})

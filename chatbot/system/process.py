@@ -1,15 +1,30 @@
-"""The memory of a process that trains: how much it took, and that it keeps what it will need again."""
+"""This process: how its threads wait for each other, what memory it keeps, and how much it took."""
 
 import ctypes
 import os
 import resource
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
+SPINS = 10_000  # turns of a waiting thread before it sleeps
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MOST, MOST_OF_OLD = 1 << 30, 1 << 25  # bytes; glibc before 2.35 takes no more than the second as MMAP_THRESHOLD
+
+
+def wait_briefly() -> None:
+    """Have OpenMP's threads spin for a moment when they wait, and then sleep, unless the environment says otherwise.
+
+    It must be called before torch is loaded. The next product often comes sooner than a sleeping thread wakes up; but
+    threads that spin for as long as OpenMP's default is take the cores from whatever else runs there, and then wait
+    for each other.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        # GNU's OpenMP, which torch has on Linux, goes by the count; others know the policy, and just sleep
+        os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT=str(SPINS))
 
 
 def keep_freed() -> None:
@@ -25,9 +40,11 @@ def keep_freed() -> None:
         mallopt(TRIM_THRESHOLD, MOST)
 
 
-def peak_memory(device: torch.device) -> int:
+def peak_memory(device: "torch.device") -> int:
     """The most memory in bytes that was in use at once: on a GPU what torch held there, else what the process held."""
     if device.type == "cuda":
+        import torch  # here, for `wait_briefly` is of use only before torch is loaded
+
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would also count what the parent held before it started this process
