@@ -40,12 +40,12 @@ def main() -> None:
     rows = []
     print(f"{'decoding':12}{'one at a time':>16}{f'{arguments.batch_size} at once':>16}{'ratio':>8}   replies/s")
     for name in ("greedy", "default"):
-        bot.decoding = decoding_named(name, own)
+        decoding = decoding_named(name, own)
         alone: list[float] = []
         together: list[float] = []
         for _ in range(arguments.rounds):  # in turn, so that a busy moment meets both
-            alone.append(speed(few, lambda some: [bot.reply_ids([prompt]) for prompt in some]))
-            together.append(speed(prompts, lambda some: bot.reply_ids(some, len(some))))
+            alone.append(speed(few, lambda some, how=decoding: [bot.reply_ids([one], decoding=how) for one in some]))
+            together.append(speed(prompts, lambda some, how=decoding: bot.reply_ids(some, len(some), how)))
         one, many = statistics.median(alone), statistics.median(together)
         rows.append({"decoding": name, "one_at_a_time": one, "in_batches": many, "ratio": many / one})
         print(f"{name:12}{one:16.1f}{many:16.1f}{many / one:8.1f}")

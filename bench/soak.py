@@ -114,9 +114,9 @@ def soak_replies(path: Path, count: int, rows: int) -> list[dict[str, float]]:
     words = bot.vocabulary.tokens[bot.vocabulary.num_special :]
     table = Table("replies", rows)
     for number, decoding in zip(range(1, count + 1), itertools.cycle(own), strict=False):
-        bot.decoding = dataclasses.replace(decoding, seed=number)
         # every second line is of new words, so that what is remembered of lines would grow
-        bot.reply(rng.choice(LINES) if number % 2 else " ".join(rng.choices(words, k=rng.randint(1, 10))) + str(number))
+        line = rng.choice(LINES) if number % 2 else " ".join(rng.choices(words, k=rng.randint(1, 10))) + str(number)
+        bot.reply(line, decoding=dataclasses.replace(decoding, seed=number))
         if number % max(1, count // rows) == 0:
             table.add(number)
     return table.end()

@@ -9,21 +9,19 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .config.arguments import parser
 from .config.flags import decoding_from_flags, flags_given, from_flags
-from .config.settings import Config
-from .system.errors import ChatbotError, LostProcessError, printable
+from .config.settings import Config, retired_settings
+from .system.errors import ChatbotError, LostProcessError, command, failing_as, printable
 from .system.process import wait_briefly
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
-RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep", "histograms"}
-DOORS = Path(__file__).resolve().parent.parent / "Makefile"  # a checkout has it, a wheel has not
+RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"chatbot: {error}", file=sys.stderr)
         return 2
     except ChatbotError as error:
-        print(f"chatbot: {_as_typed_here(str(error))}", file=sys.stderr)
+        print(f"chatbot: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -74,15 +72,12 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """chatbot train"""
-    import torch
-
     from .system.devices import pick_device
     from .training.distributed import Group, launch
 
     if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
         return launch(arguments.processes, arguments.given)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    _use_threads(arguments.threads)
     group = Group.join(pick_device(arguments.device))
     try:
         return _train(arguments, group)
@@ -129,9 +124,9 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
 
 
 def _is_there(run: Any) -> ChatbotError:
-    go_on = "" if run.is_imported else f"continue it (make train RUN={run.path.name} ARGS=--resume), "
+    go_on = "" if run.is_imported else f"continue it ({command('train', run.path.name, flags='--resume')}), "
     return ChatbotError(
-        f"{run.path} holds a trained run already: {go_on}name another (RUN=name), or delete that folder"
+        f"{run.path} holds a trained run already: {go_on}name another (RUN=name or --run name), or delete that folder"
     )
 
 
@@ -147,10 +142,8 @@ def _report(outcome: Any, config: Config, run: Any) -> None:
         _say(f"held-out perplexity {outcome.perplexity:.2f} (the lowest)")
     for prompt, reply in outcome.samples:
         _say(f"  > {prompt}\n  {reply}")
-    _say("try next:")
-    if outcome.reason in ("interrupted", "minutes"):
-        _say(f"  make train RUN={run.path.name} ARGS=--resume")
-    _say(f"  make chat RUN={run.path.name}\n  make export RUN={run.path.name}")
+    go_on = [command("train", run.path.name, flags="--resume")] * (outcome.reason in ("interrupted", "minutes"))
+    _try_next(*go_on, command("chat", run.path.name), command("export", run.path.name))
 
 
 def _settled(config: Config, corpus: str, device: Any) -> Config:
@@ -168,16 +161,13 @@ def _settled(config: Config, corpus: str, device: Any) -> Config:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """chatbot evaluate"""
-    import torch
-
     from .evaluation import scoreboard
     from .evaluation.examination import Examination
     from .runs.directory import find_run
 
     if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
         raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    _use_threads(arguments.threads)
     split = arguments.split_name
     if arguments.compare and not arguments.corpus:
         split = split or "test"  # the same for all
@@ -217,10 +207,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """chatbot export"""
-    import torch
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    _use_threads(arguments.threads)
     run = _existing_run(arguments)
     folder, checkpoint = arguments.out or run.export, run.load_chosen()
     if arguments.pack:
@@ -241,18 +228,16 @@ def _report_export(arguments: argparse.Namespace, folder: Path, proof: Any) -> N
         f"{proof.longest} words, each alone and all in one batch: {proof.tokens} reply tokens equal, "
         f"scores within {proof.largest_score_difference:.1g}; beams and samples of all, and {proof.golden} golden texts"
     )
-    _say(f"try next:\n  make chat RUN={folder}")
+    _try_next(command("chat", folder))
     _figures(arguments, {"path": str(folder), "bytes": files, **dataclasses.asdict(proof)})
 
 
 def pack(arguments: argparse.Namespace) -> int:
     """chatbot pack"""
-    import torch
-
     from .deployment.pack import pack
     from .runs.directory import RunDirectory
 
-    torch.set_num_threads(1)
+    _use_threads(1)
     proof = pack(_existing_run(arguments), arguments.folder, arguments.corpus)
     made = RunDirectory(arguments.folder)
     _say(f"wrote {made.best} ({made.best.stat().st_size / 1e6:.1f} MB)")
@@ -275,7 +260,7 @@ def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -
             f"{proof.largest_score_difference:.1g}"
         )
         figures["int8" if quantized else "fp32"] = {"files": files, **dataclasses.asdict(proof)}
-    _say(f"try next:\n  make chat RUN={next(iter(files))}")
+    _try_next(command("chat", next(iter(files))))
     _figures(arguments, figures)
     return 0
 
@@ -300,8 +285,10 @@ def import_checkpoint(arguments: argparse.Namespace) -> int:
             f"the tutorial's normaliser never makes {len(strange):,} of the words, such as {strange[0]!r}: "
             "no prompt will hold them"
         )
-    _say(f"wrote {run.path}\ntry next:\n  make chat RUN={run.path.name}\n  make export RUN={run.path.name}")
-    _say(f"  make evaluate RUN={run.path.name}, on {corpus}; or add ARGS='--corpus PATH'")
+    name = run.path.name
+    _say(f"wrote {run.path}")
+    elsewhere = command("evaluate", name, flags="--corpus PATH")
+    _try_next(command("chat", name), command("export", name), f"{command('evaluate', name)} ({corpus}), or {elsewhere}")
     sizes = {name: getattr(model, name) for name in ("hidden_size", "encoder_layers", "decoder_layers", "attention")}
     figures = {"run": str(run.path), "step": checkpoint.step, "words": len(words), **sizes}
     _figures(arguments, figures | {"max_length": arguments.max_length})
@@ -310,46 +297,49 @@ def import_checkpoint(arguments: argparse.Namespace) -> int:
 
 def chat(arguments: argparse.Namespace) -> int:
     """chatbot chat"""
-    import torch
-
     from .chat.bot import Chatbot
     from .chat.conversation import transcribe
+    from .chat.loading import reranked
     from .chat.terminal import converse
     from .runs.directory import find_model
-    from .serving.batch import answer_file
+    from .serving.lines import answer_file, answer_lines
 
     if (arguments.file is None) != (arguments.out is None):
         raise ChatbotError("--file PROMPTS and --out REPLIES go together")
     if arguments.file is not None and (arguments.log is not None or arguments.prompt is not None):
         raise ChatbotError("--file answers a file into --out: leave out --log and --prompt")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    _use_threads(arguments.threads)
     path = _named(arguments, find_model(arguments.run, arguments.checkpoints_dir))
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device)
-    bot.decoding = decoding_from_flags(arguments, bot.decoding)
+    bot = dataclasses.replace(bot, decoding=decoding_from_flags(arguments, bot.decoding))
     if backward:
-        bot.rerank_with(backward)
+        bot = reranked(bot, backward)
     if arguments.file is not None:
         count = answer_file(bot, arguments.file, arguments.out, arguments.batch_size)
         _say(f"wrote {arguments.out}: {count:,} replies")
         return 0
     with contextlib.ExitStack() as stack:
-        log = None if arguments.log is None else stack.enter_context(_appended(arguments.log))
-        if arguments.prompt is None:
-            converse(bot, str(path), quiet=arguments.quiet, log=log)
-        else:
+        log = None
+        if arguments.log is not None:
+            with failing_as(f"cannot write {arguments.log}"):
+                log = stack.enter_context(arguments.log.open("a", encoding="utf-8", errors="replace"))
+        if arguments.prompt is not None:
             reply = bot.reply(arguments.prompt)
             print(reply)
             transcribe(log, arguments.prompt, reply)
+        elif sys.stdin.isatty():
+            converse(bot, str(path), quiet=arguments.quiet, log=log)
+        else:
+            answer_lines(bot, sys.stdin.buffer, sys.stdout, log)
     return 0
 
 
-def _appended(path: Path) -> IO[str]:
-    try:
-        return path.open("a", encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ChatbotError(f"cannot write {path}: {error.strerror}") from error
+def _use_threads(count: int) -> None:
+    import torch
+
+    if count:  # 0 is torch's own choice
+        torch.set_num_threads(count)
 
 
 def _existing_run(arguments: argparse.Namespace) -> Any:
@@ -375,6 +365,11 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     if arguments.preset or arguments.config:
         raise ChatbotError("--resume takes the run's own settings: leave out --preset and --config")
     saved = Config.load(run.config)
+    if gone := retired_settings(run.config):
+        raise ChatbotError(
+            f"{run.path} was trained with {', '.join(gone)}, which this version has not: resume it with version 0.1, "
+            "or begin another run (--run NAME)"
+        )
     wanted = flags_given(arguments, over=saved)
     for section in ("corpus", "model", "training"):
         before, after = (dataclasses.asdict(getattr(config, section)) for config in (saved, wanted))
@@ -397,20 +392,14 @@ def _tell(prepared: Any) -> None:
     _say(summary(prepared.manifest))
 
 
+def _try_next(*commands: str) -> None:
+    _say("\n  ".join(("try next:", *commands)))
+
+
 def _say(text: str) -> None:
     first = int(os.environ.get("WORLD_SIZE", 1)) <= 1 or os.environ.get("RANK") == "0"
     if first:  # of the processes that train together, one speaks
-        print("\n".join(map(printable, _as_typed_here(text).split("\n"))), file=sys.stderr)
-
-
-def _as_typed_here(text: str) -> str:
-    """A message with the commands that can be typed: without a Makefile, `make chat RUN=x` is `chatbot chat x`."""
-    if os.path.isfile(DOORS):  # noqa: PTH113 - Path.is_file raises where the folder may not be read
-        return text
-    text = re.sub(r"\bmake (?=(?:train|chat|evaluate|export|prepare)\b)", "chatbot ", text)
-    text = re.sub(r"\b(chat|evaluate|export) RUN=", r"\1 ", text)
-    text = text.replace("RUN=", "--run ").replace("CORPUS=", "--corpus ")
-    return re.sub(r"\bARGS=(?:'([^']*)')?", r"\1", text)
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 def _figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:

@@ -49,8 +49,7 @@ def test_the_seed_makes_the_reply(trained: RunDirectory) -> None:
     assert first == bot.reply("How are you?")
     replies = set()
     for seed in range(20):
-        bot.decoding = dataclasses.replace(SAMPLE, seed=seed)
-        replies.add(bot.reply("How are you?"))
+        replies.add(bot.reply("How are you?", decoding=dataclasses.replace(SAMPLE, seed=seed)))
     assert len(replies) > 1
 
 
@@ -92,10 +91,13 @@ def backward(tiny: Config, prepared: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def test_another_run_reranks(trained: RunDirectory, backward: RunDirectory) -> None:
-    way = dataclasses.replace(BEAM, mmi_weight=0.0, mmi_length=-100.0)
+    way = dataclasses.replace(BEAM, mmi_weight=100.0)  # so much that the other run decides alone
     bot = Chatbot.load(trained.path, decoding=way, backward=backward.path)
-    listed = [ids for ids, *_ in bot.decode([bot.vocabulary.encode(["hello", "."])], way, bot.max_length + 1)[0]]
-    assert [len(ids) for ids in listed] == sorted(len(ids) for ids in listed)
+    prompt = bot.vocabulary.encode(["hello", "."])
+    listed = [ids for ids, *_ in bot.decode([prompt], way, bot.max_length + 1)[0]]
+    scores = log_likelihood(backward.load_chosen().build_model(), listed, [prompt] * len(listed)).tolist()
+    assert len(listed) > 1
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_a_run_that_cannot_rerank_is_refused(trained: RunDirectory, tmp_path: Path) -> None:

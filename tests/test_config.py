@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from chatbot.__main__ import main
 from chatbot.config.flags import add_flags, decoding_from_flags, flags_given, from_flags
 from chatbot.config.presets import DECODINGS, PRESETS, decoding_named
 from chatbot.config.settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
@@ -155,3 +157,28 @@ def test_every_setting_of_a_decoding_says_whose_it_is() -> None:
     assert {name for name, owner in owners.items() if owner == "beam"} == {"beam_width", "length_penalty"}
     sampling = {"samples", "temperature", "top_k", "top_p", "seed"}
     assert {name for name, owner in owners.items() if owner == "sample"} == sampling
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "export", "chat", "pack", "import-checkpoint"])
+def test_help_fits_two_screens_and_help_all_has_every_setting(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(flag: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main([verb, flag])
+        assert left.value.code == 0
+        return capsys.readouterr().out
+
+    short, whole = shown("--help"), shown("--help-all")
+    assert len(short.splitlines()) <= 48
+    assert set(re.findall(r"--[a-z-]+", short)) <= set(re.findall(r"--[a-z-]+", whole))
+    sections = {
+        "prepare": (CorpusConfig,),
+        "train": (CorpusConfig, ModelConfig, TrainingConfig),
+        "chat": (DecodingConfig,),
+    }
+    for section in sections.get(verb, ()):
+        for field in dataclasses.fields(section):
+            assert f"--{field.name.replace('_', '-')}" in whole

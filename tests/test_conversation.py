@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from chatbot.chat.bot import Chatbot
-from chatbot.chat.conversation import Conversation, alignment, describe
+from chatbot.chat.commands import alignment, command, describe
+from chatbot.chat.conversation import Conversation
 from chatbot.config.settings import DecodingConfig
 from chatbot.runs.directory import RunDirectory
-from chatbot.serving.batch import READ_AHEAD, answer_file
+from chatbot.serving.lines import READ_AHEAD, answer_file
 from chatbot.system.errors import ChatbotError
 
 GREEDY = DecodingConfig(method="greedy")
@@ -25,76 +26,103 @@ def bot(trained: RunDirectory) -> Chatbot:
 
 def test_commands_change_how_replies_are_found(bot: Chatbot) -> None:
     talk = Conversation(bot)
-    assert talk.command("/beam 7") == "beam, beam width 7, length penalty 1"
-    assert (bot.decoding.method, bot.decoding.beam_width) == ("beam", 7)
-    assert talk.reply("Hello.") == bot.nbest("Hello.", 1)[0][0]
-    assert talk.command("/sample 0.8") == "sample, temperature 0.8"
-    assert (bot.decoding.method, bot.decoding.temperature) == ("sample", 0.8)
-    assert talk.command("/greedy") == talk.command("/default") == "greedy"
-    assert talk.reply("Hello.") == bot.reply("Hello.")
+    assert command(talk, "/beam 7") == "beam, beam width 7, length penalty 1"
+    assert (talk.decoding.method, talk.decoding.beam_width) == ("beam", 7)
+    assert talk.say("Hello.") == bot.reply("Hello.", decoding=talk.decoding)
+    assert command(talk, "/sample 0.8") == "sample, temperature 0.8"
+    assert (talk.decoding.method, talk.decoding.temperature) == ("sample", 0.8)
+    assert command(talk, "/greedy") == command(talk, "/default") == "greedy"
+    assert talk.say("Hello.") == bot.reply("Hello.")
+
+
+def test_conversations_share_a_bot_and_change_nothing_of_it(bot: Chatbot) -> None:
+    bot = dataclasses.replace(bot, context=2)
+    warm = DecodingConfig(method="sample", temperature=1.5)
+    alone = bot.conversation(warm)
+    expected = [alone.say(line) for line in ("Hello.", "How are you?", "Hello.")]
+    one, other = bot.conversation(warm), bot.conversation()
+    said = []
+    for line in ("Hello.", "How are you?", "Hello."):  # in turn, and each has its own turns, seeds and decoding
+        said.append(one.say(line))
+        command(other, "/beam 3")
+        other.say("What's your name?")
+    assert said == expected
+    assert bot.decoding == GREEDY
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bot.decoding = warm  # type: ignore[misc]
+
+
+def test_a_reply_in_pieces_is_the_reply(bot: Chatbot) -> None:
+    for decoding in (GREEDY, DecodingConfig(method="beam", beam_width=3), DecodingConfig(method="sample", samples=2)):
+        for text in ("Hello.", "How are you?", "What's your name?", ""):
+            pieces = list(bot.stream(text, decoding=decoding))
+            assert "".join(pieces) == bot.reply(text, decoding=decoding)
+            assert all(pieces)
+    talk = bot.conversation()
+    pieces = list(talk.stream("How are you?"))
+    assert len(pieces) > 1
+    assert talk.turns == ["".join(pieces)]  # of a bot that reads one turn the newest is kept
 
 
 @pytest.mark.parametrize("line", ["/dance", "/", "/beam five", "/beam 1 2", "/sample warm", "/nbest x", "/reset now"])
 def test_a_wrong_command_says_how_it_is_used(bot: Chatbot, line: str) -> None:
     talk = Conversation(bot)
-    talk.reply("Hello.")
-    before = bot.decoding
+    talk.say("Hello.")
+    before = talk.decoding
     with pytest.raises(ChatbotError, match=r"/help|is used so"):
-        talk.command(line)
-    assert bot.decoding == before
+        command(talk, line)
+    assert talk.decoding == before
 
 
 @pytest.mark.parametrize("line", ["/beam 0", "/beam 100000", "/sample -1", "/sample nan"])
 def test_a_value_out_of_bounds_is_refused(bot: Chatbot, line: str) -> None:
     with pytest.raises(ChatbotError, match="between"):
-        Conversation(bot).command(line)
+        command(Conversation(bot), line)
 
 
 def test_help_lists_every_command(bot: Chatbot) -> None:
-    shown = Conversation(bot).command("/help")
+    shown = command(Conversation(bot), "/help")
     for name in ("help", "reset", "default", "greedy", "beam", "sample", "nbest", "attention"):
         assert f"/{name}" in shown
 
 
 def test_sampling_draws_anew_each_turn_and_a_seed_repeats_the_conversation(bot: Chatbot) -> None:
     def said(seed: int) -> list[str]:
-        bot.decoding = DecodingConfig(method="sample", temperature=1.5, seed=seed)
-        talk = Conversation(bot)
-        return [talk.reply("How are you?") for _ in range(8)]
+        talk = bot.conversation(DecodingConfig(method="sample", temperature=1.5, seed=seed))
+        return [talk.say("How are you?") for _ in range(8)]
 
     assert len(set(said(1))) > 1
     assert said(1) == said(1) != said(2)
 
 
 def test_after_reset_a_conversation_begins_again(bot: Chatbot) -> None:
-    bot.decoding = DecodingConfig(method="sample", temperature=1.5)
-    bot.context = 2
-    talk = Conversation(bot)
-    first = [talk.reply("Hello."), talk.reply("How are you?")]
+    bot = dataclasses.replace(bot, context=2)
+    talk = bot.conversation(DecodingConfig(method="sample", temperature=1.5))
+    first = [talk.say("Hello."), talk.say("How are you?")]
     assert talk.turns == ["How are you?", first[1]]
-    assert talk.command("/reset") == "forgotten"
+    assert command(talk, "/reset") == "forgotten"
     assert talk.turns == []
-    assert [talk.reply("Hello."), talk.reply("How are you?")] == first
+    assert [talk.say("Hello."), talk.say("How are you?")] == first
 
 
 def test_nbest_and_attention_are_of_the_last_sentence(bot: Chatbot, tmp_path: Path) -> None:
     talk = Conversation(bot)
-    assert talk.command("/nbest") == talk.command("/attention") == "(say something first)"
-    reply = talk.reply("How are you?")
-    listed = [line.split(maxsplit=1) for line in talk.command("/nbest 3").splitlines()]
+    assert command(talk, "/nbest") == command(talk, "/attention") == "(say something first)"
+    reply = talk.say("How are you?")
+    listed = [line.split(maxsplit=1) for line in command(talk, "/nbest 3").splitlines()]
     assert [text for _, text in listed] == [text for text, _ in bot.nbest("How are you?", 3)]
-    table = talk.command("/attention").splitlines()
+    table = command(talk, "/attention").splitlines()
     assert table[0].split() == ["how", "are", "you", "?"]
     words = [row.split()[0] for row in table[1:]]
     assert "<eos>" not in words[:-1]  # it ends a reply that was not cut
     assert bot.tokenizer.detokenize([word for word in words if word != "<eos>"]) == reply
     for row in table[1:]:
         assert abs(sum(map(int, row.split()[1:])) - 100) <= 3
-    talk.command(f"/attention {tmp_path / 'look.png'}")
+    command(talk, f"/attention {tmp_path / 'look.png'}")
     with Image.open(tmp_path / "look.png") as picture:
         assert min(picture.size) > 10
     with pytest.raises(ChatbotError, match=r"look\.png"):
-        talk.command(f"/attention {tmp_path / 'look.txt'}")
+        command(talk, f"/attention {tmp_path / 'look.txt'}")
     assert not (tmp_path / "look.txt").exists()
 
 
@@ -110,8 +138,8 @@ def test_an_alignment_has_a_row_for_each_word_said() -> None:
 
 def test_a_transcript_holds_what_was_said_and_no_control_characters(bot: Chatbot) -> None:
     log = io.StringIO()
-    talk = Conversation(bot, log)
-    replies = [talk.reply("Hello."), talk.reply("\x1b[31mHow are\tyou?")]
+    talk = bot.conversation(log=log)
+    replies = [talk.say("Hello."), talk.say("\x1b[31mHow are\tyou?")]
     assert log.getvalue() == f"> Hello.\n{replies[0]}\n> \\x1b[31mHow are you?\n{replies[1]}\n"
 
 
@@ -141,12 +169,11 @@ def test_a_file_that_is_not_there_leaves_nothing(bot: Chatbot, tmp_path: Path) -
 
 
 def test_attention_is_of_the_reply_that_was_given_whatever_is_asked_for_since(bot: Chatbot) -> None:
-    bot.decoding = DecodingConfig(method="sample", temperature=3.0)  # nothing that greedy search would find
-    talk = Conversation(bot)
-    replies = [talk.reply("How are you?") for _ in range(2)]
-    assert len({*replies, bot.text(bot.replier(GREEDY)([talk.prompt])[0])}) == 3
-    for command in ("/greedy", "/beam 3", "/sample 0.1"):
-        talk.command(command)
-        said = [line.split()[0] for line in talk.command("/attention").splitlines()[1:]]
+    talk = bot.conversation(DecodingConfig(method="sample", temperature=3.0))  # nothing that greedy search would find
+    replies = [talk.say("How are you?") for _ in range(2)]
+    assert len({*replies, bot.reply_ids([talk.prompt], decoding=GREEDY)[0]}) == 3
+    for line in ("/greedy", "/beam 3", "/sample 0.1"):
+        command(talk, line)
+        said = [line.split()[0] for line in command(talk, "/attention").splitlines()[1:]]
         words = [word[:8] for word in bot.words(replies[1])]
         assert [word for word in said if word != "<eos>"] == words

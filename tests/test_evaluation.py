@@ -113,7 +113,7 @@ def test_a_decoding_must_not_be_called_human(test: PairDataset, training: PairDa
 def test_a_search_answers_as_the_bot_does(trained: RunDirectory, test: PairDataset) -> None:
     bot = Chatbot.load(trained.path)
     prompts = [test[index][0].tolist() for index in range(30)]
-    replies = bot.replier(bot.decoding)(prompts)
+    replies = bot.generate(prompts)
     assert [bot.text(reply) for reply in replies] == bot.reply_ids(prompts)
     never = {0, 1, 2, *bot.vocabulary.never_replied}
     assert not never & {id for reply in replies for id in reply}

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from chatbot.__main__ import main
-from chatbot.chat import terminal as repl
 from chatbot.chat.bot import Chatbot
 from chatbot.chat.conversation import Conversation
+from chatbot.chat.terminal import converse
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.formats.recognise import conversations, recognise
 from chatbot.corpus.inputs import Reading, input_files, line_ends
@@ -31,7 +31,7 @@ from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.checkpoint import Checkpoint, check_archive
 from chatbot.runs.directory import RunDirectory
 from chatbot.runs.tutorial import import_checkpoint
-from chatbot.serving.batch import answer_file
+from chatbot.serving.lines import answer_file, answer_lines
 from chatbot.system.errors import LONGEST, ChatbotError, printable, shown
 from chatbot.system.files import read_whole
 
@@ -149,9 +149,8 @@ def test_the_summary_of_a_corpus_echoes_no_control_characters(
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_any_text_is_answered_with_plain_text(bot: Chatbot, method: str) -> None:
-    bot.decoding = DecodingConfig(method=method)
     for text in TEXTS:
-        assert clean(bot.reply(text))
+        assert clean(bot.reply(text, decoding=DecodingConfig(method=method)))
         assert all(word.isascii() and word.isprintable() for word in bot.unknown_words(text))
 
 
@@ -176,7 +175,7 @@ def test_a_terminal_is_never_sent_what_was_typed(
     monkeypatch.setattr("builtins.input", read)
     monkeypatch.setattr(sys, "stdin", type("Terminal", (io.StringIO,), {"isatty": lambda self: True})())
     log = io.StringIO()
-    repl.converse(bot, f"runs/{STEERING}", log=log)
+    converse(bot, f"runs/{STEERING}", log=log)
     shown = capsys.readouterr()
     assert "I never learnt" in shown.err
     assert shown.out.count("\n") > len(PLANES)
@@ -189,7 +188,7 @@ def test_a_pipe_gets_a_line_of_plain_text_for_every_line(bot: Chatbot) -> None:
     lines += [bytes(range(256)).replace(b"\n", b""), b"how are you? " * (10 * MEGABYTE // 13), b"\xff" * 10 * MEGABYTE]
     lines += [b"x" * 100_000 + b" how are you?"]
     out = io.StringIO()
-    repl.answer_lines(bot, io.BytesIO(b"\n".join(lines)), out)
+    answer_lines(bot, io.BytesIO(b"\n".join(lines)), out)
     replies = out.getvalue().split("\n")[:-1]
     assert replies == [bot.reply(line.decode("utf-8", "replace")) for line in lines]
     assert all(map(clean, replies))
@@ -228,7 +227,7 @@ def test_a_line_without_an_end_takes_no_memory(
     tracemalloc.start()
     try:
         if reader == "pipe":
-            repl.answer_lines(bot, endless, io.StringIO())
+            answer_lines(bot, endless, io.StringIO())
         else:
             path, original = tmp_path / "prompts.txt", Path.open
             path.write_bytes(b"")
@@ -252,7 +251,7 @@ def test_an_input_that_fails_half_way_is_named_as_such(
     bot: Chatbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ChatbotError, match="cannot read the input: Input/output error"):
-        repl.answer_lines(bot, Failing(b"hello\nhello\n"), io.StringIO())
+        answer_lines(bot, Failing(b"hello\nhello\n"), io.StringIO())
     path, original = tmp_path / "prompts.txt", Path.open
     path.write_bytes(b"hello\nhello\n")
     monkeypatch.setattr(
@@ -280,7 +279,7 @@ def test_a_file_of_hostile_lines_becomes_a_table_of_plain_text(bot: Chatbot, tmp
 
 def test_a_conversation_holds_no_more_than_is_read(bot: Chatbot) -> None:
     talk = Conversation(bot, io.StringIO())
-    assert talk.reply("x " * 5 * MEGABYTE + "how are you?") == bot.reply("x " * 500 + "how are you?")
+    assert talk.say("x " * 5 * MEGABYTE + "how are you?") == bot.reply("x " * 500 + "how are you?")
     assert max(map(len, talk.turns)) <= 10_000
 
 

@@ -62,8 +62,7 @@ def test_a_thousand_replies_leave_nothing_behind(trained: RunDirectory) -> None:
     lines = ["Hello.", "How are you?", "xqzzy", "", "a" * 9000, "\U0001f600 \ud800"]
     turns = zip(range(1200), itertools.cycle(lines), itertools.cycle(DECODINGS.values()), strict=False)
     for number, line, decoding in turns:
-        bot.decoding = dataclasses.replace(decoding, seed=number)
-        bot.reply(f"{line} {number}")
+        bot.reply(f"{line} {number}", decoding=dataclasses.replace(decoding, seed=number))
         if number == 200:
             early = held()
     nothing_was_added(early, held(), 1000)

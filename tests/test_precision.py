@@ -95,5 +95,4 @@ def test_evaluation_likelihood_and_every_search_ask_for_none(trained: RunDirecto
         DecodingConfig(method="sample", samples=3, top_k=20, top_p=0.9, **limits),  # type: ignore[arg-type]
         DecodingConfig(method="sample", top_p=0.9),
     ):
-        bot.decoding = decoding
-        assert len(bot.reply_batch(["Hello.", "How are you?"])) == 2
+        assert len(bot.reply_batch(["Hello.", "How are you?"], decoding=decoding)) == 2

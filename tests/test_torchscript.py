@@ -204,9 +204,8 @@ def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) ->
         assert [reply for reply, _ in found] == [reply for reply, _ in expected]
         assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-4)
         for seed in range(3):
-            bot.decoding = DecodingConfig(method="sample", temperature=1.2, top_p=0.9, seed=seed)
-            assert module.sample(text, seed, 1.2, 0, 0.9) == bot.reply(text)
-        bot.decoding = DecodingConfig(method="greedy")
+            decoding = DecodingConfig(method="sample", temperature=1.2, top_p=0.9, seed=seed)
+            assert module.sample(text, seed, 1.2, 0, 0.9) == bot.reply(text, decoding=decoding)
 
 
 def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Checkpoint, bundle: Path) -> None:

@@ -3,17 +3,39 @@
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..system.errors import printable
-from .flags import add_flags
+from .flags import Rare, add_flags
 from .presets import DECODINGS, PRESETS
 from .settings import CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, not the whole usage."""
+    """One line for a mistake, not the whole usage; `--help` on two screens, and `--help-all` for every flag."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, allow_abbrev=False)
+        self._shows_all = False
+
+    def format_help(self) -> str:
+        """The help of the flags that are shown now."""
+        hidden = [] if self._shows_all else [action for action in self._actions if isinstance(action.help, Rare)]
+        said = [action.help for action in hidden]
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        try:
+            return super().format_help() + ("\n--help-all shows every flag\n" if hidden else "")
+        finally:
+            for action, help in zip(hidden, said, strict=True):
+                action.help = help
+
+    def show_all(self) -> None:
+        """Print the help of every flag, and leave."""
+        self._shows_all = True
+        self.print_help()
+        self.exit()
 
     def error(self, message: str) -> NoReturn:
         """Say it and leave with exit code 2."""
@@ -34,24 +56,33 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 _count = _whole(0, 4096)
 
 
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        assert isinstance(parser, _Parser)
+        parser.show_all()
+
+
 def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
     """All verbs and flags.
 
     Args:
         verbs: what does each verb; what is parsed has it as `verb`.
     """
-    whole = _Parser(prog="chatbot", description="A seq2seq chatbot you can train and deploy.", allow_abbrev=False)
+    whole = _Parser(prog="chatbot", description="A seq2seq chatbot you can train and deploy.")
     whole.add_argument("--version", action="version", version=f"chatbot {__version__}")
     parsers = whole.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    def verb(name: str, help: str) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = parsers.add_parser(name, help=help, description=help, allow_abbrev=False)
+    def verb(name: str, help: str, takes: str = "") -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = parsers.add_parser(
+            name, help=help, description=help, usage=f"chatbot {name} {takes}[FLAGS]"
+        )
+        made.add_argument("--help-all", action=_HelpAll, nargs=0, help=Rare("show every flag"))
         made.set_defaults(verb=verbs[name])
         return made
 
     def settings(made: argparse.ArgumentParser, *sections: type) -> None:
         made.add_argument("--preset", choices=tuple(PRESETS), help="named settings (default: default, or sample)")
-        made.add_argument("--config", type=Path, metavar="FILE", help="settings from a saved config.json")
+        made.add_argument("--config", type=Path, metavar="FILE", help=Rare("settings from a saved config.json"))
         add_flags(made, *sections)
 
     def threads(made: argparse.ArgumentParser, default: int) -> None:
@@ -61,10 +92,10 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     def places(made: argparse.ArgumentParser, *, data: bool = False, runs: bool = False, device: bool = False) -> None:
         if data:
             made.add_argument(
-                "--data-dir", type=Path, default=Path("data"), metavar="DIR", help="corpora (default: data)"
+                "--data-dir", type=Path, default=Path("data"), metavar="DIR", help=Rare("corpora (default: data)")
             )
             made.add_argument(
-                "--workers", type=_count, default=0, metavar="INT", help="processes that prepare; 0 is one a core"
+                "--workers", type=_count, default=0, metavar="INT", help=Rare("processes that prepare; 0 is one a core")
             )
         if runs:
             made.add_argument(
@@ -72,7 +103,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
                 type=Path,
                 default=Path("checkpoints"),
                 metavar="DIR",
-                help="runs (default: checkpoints)",
+                help=Rare("runs (default: checkpoints)"),
             )
         if device:
             made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
@@ -81,21 +112,21 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     made = verb("prepare", "read a corpus and write numbered pairs")
     made.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
     made.add_argument("--stats", action="store_true", help="lengths, coverage and frequent replies as table and plot")
-    made.add_argument("--json", action="store_true", help="the manifest as JSON on stdout")
+    made.add_argument("--json", action="store_true", help=Rare("the manifest as JSON on stdout"))
     places(made, data=True)
     settings(made, CorpusConfig)
 
     made = verb("train", "train a model on a corpus")
     made.add_argument("--run", metavar="NAME", help="folder under checkpoints (default: the corpus's name)")
     made.add_argument("--resume", action="store_true", help="continue a run exactly where it was saved")
-    made.add_argument("--json", action="store_true", help="how it ended as JSON on stdout")
+    made.add_argument("--json", action="store_true", help=Rare("how it ended as JSON on stdout"))
     made.add_argument(
         "--processes", type=_count, default=1, metavar="INT", help="processes that train together here (default: 1)"
     )
     places(made, data=True, runs=True, device=True)
     settings(made, CorpusConfig, ModelConfig, TrainingConfig)
 
-    made = verb("evaluate", "score a run on held-out pairs, and its replies beside people's")
+    made = verb("evaluate", "score a run on held-out pairs, and its replies beside people's", "[RUN] ")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument(
         "--split",
@@ -125,10 +156,10 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     )
     made.add_argument("--out", type=Path, metavar="FILE", help="prompts, human replies and replies, between tabs")
     made.add_argument("--corpus", metavar="NAME|PATH", help="another corpus than the run's own: all its pairs")
-    made.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
+    made.add_argument("--json", action="store_true", help=Rare("the figures as JSON on stdout"))
     places(made, data=True, runs=True, device=True)
 
-    made = verb("export", "write the deployable files of a run, and prove them")
+    made = verb("export", "write the deployable files of a run, and prove them", "[RUN] ")
     made.add_argument("run", nargs="?", metavar="RUN", help="run's name or path (default: the latest)")
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: export in the run's folder)")
     made.add_argument("--pack", action="store_true", help="round the weights; chatbot.pt has a quarter of its size")
@@ -136,18 +167,20 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     made.add_argument(
         "--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)"
     )
-    made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
+    made.add_argument("--json", action="store_true", help=Rare("what was written and compared as JSON on stdout"))
     threads(made, 1)
     places(made, runs=True)
 
-    made = verb("pack", "write a run at a quarter of its size, to keep or pass on, with its deployable file")
+    made = verb(
+        "pack", "write a run at a quarter of its size, to keep or pass on, with its deployable file", "RUN FOLDER "
+    )
     made.add_argument("run", metavar="RUN", help="run's name or path")
     made.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
     made.add_argument("--corpus", metavar="NAME|PATH", help="what its settings call the corpus (default: as the run's)")
-    made.add_argument("--json", action="store_true", help="what was written and compared as JSON on stdout")
+    made.add_argument("--json", action="store_true", help=Rare("what was written and compared as JSON on stdout"))
     places(made, runs=True)
 
-    made = verb("import-checkpoint", "make a run of a checkpoint of the PyTorch chatbot tutorial")
+    made = verb("import-checkpoint", "make a run of a checkpoint of the PyTorch chatbot tutorial", "FILE RUN ")
     made.add_argument("file", type=Path, metavar="FILE", help="what the tutorial saved, such as 4000_checkpoint.tar")
     made.add_argument("run", metavar="RUN", help="folder under checkpoints")
     made.add_argument(
@@ -160,10 +193,10 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     made.add_argument(
         "--corpus", default="cornell", metavar="NAME|PATH", help="what it was trained on (default: cornell)"
     )
-    made.add_argument("--json", action="store_true", help="what was imported as JSON on stdout")
+    made.add_argument("--json", action="store_true", help=Rare("what was imported as JSON on stdout"))
     places(made, runs=True)
 
-    made = verb("chat", "talk to a run or an exported file")
+    made = verb("chat", "talk to a run or an exported file", "[RUN|FILE] ")
     made.add_argument("run", nargs="?", metavar="RUN|FILE", help="run, checkpoint or bundle (default: the latest run)")
     made.add_argument("--prompt", metavar="TEXT", help="answer this once and leave")
     made.add_argument("--file", type=Path, metavar="PROMPTS", help="answer each line of a file, many at once")

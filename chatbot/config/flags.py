@@ -1,4 +1,4 @@
-"""Command-line flags for the settings, one for each field of `config.py`, and back from what was given to settings."""
+"""A command-line flag for each setting, and back from the flags that were given to settings."""
 
 import argparse
 import dataclasses
@@ -7,6 +7,19 @@ from typing import Any
 
 from .presets import DECODINGS, PRESETS, changed_decoding
 from .settings import Config, DecodingConfig, section_name
+
+
+class Rare(str):
+    """The help of a flag that `--help` leaves out and `--help-all` shows."""
+
+
+# the settings that most people change: `--help` shows these, `--help-all` shows every one
+EVERYDAY = {
+    *("corpus", "format", "max_length", "min_count", "context"),
+    *("hidden_size", "encoder_layers", "decoder_layers", "attention", "dropout"),
+    *("steps", "batch_size", "learning_rate", "max_minutes", "patience", "seed"),
+    *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "anti_lm"),
+}
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
@@ -20,7 +33,9 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
         for field in dataclasses.fields(section):
             kind = typing.get_type_hints(section)[field.name]
             default = "the run's own" if section is DecodingConfig else _shown(getattr(values, field.name))
-            options: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {default})"}
+            method = f"{field.metadata['method']}: " if field.metadata["method"] else ""
+            said = f"{method}{field.metadata['help']} (default: {default})"
+            options: dict[str, Any] = {"help": said if field.name in EVERYDAY else Rare(said)}
             if kind is bool:
                 options["action"] = argparse.BooleanOptionalAction
             elif typing.get_origin(kind) is tuple:

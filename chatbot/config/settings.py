@@ -11,11 +11,11 @@ from ..system.errors import ChatbotError, shown
 from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
-# settings that version 0.1 had: files of that version still open, and what a value here asked for is no longer done
-RETIRED = {
-    "corpus": {"max_vocabulary", "unknown_replies"},
-    "training": {"teacher_forcing_ratio", "reply_limit", "ngram_order", "histograms"},
-    "decoding": {"mmi_length"},
+# settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open
+RETIRED: dict[str, dict[str, Any]] = {
+    "corpus": {"max_vocabulary": 0, "unknown_replies": "drop"},
+    "training": {"teacher_forcing_ratio": 1.0, "reply_limit": 0, "ngram_order": 4, "histograms": False},
+    "decoding": {"mmi_length": 0.0},
 }
 
 
@@ -299,6 +299,17 @@ class Config:
             raise ChatbotError(f"cannot read the settings {path}: {error}") from error
         except ChatbotError as error:
             raise ChatbotError(f"{path}: {error}") from error
+
+
+def retired_settings(path: Path) -> list[str]:
+    """The settings of a file of version 0.1 that asked for what this version does not do any more."""
+    data = read_json(path, MAX_BYTES)
+    return [
+        name
+        for section, neutral in RETIRED.items()
+        for name, value in neutral.items()
+        if data.get(section, {}).get(name, value) != value
+    ]
 
 
 _Section = TypeVar("_Section")

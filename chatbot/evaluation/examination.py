@@ -71,8 +71,8 @@ class Examination:
         spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
         if self.backward:
-            bot.rerank_by(self._reranker, str(self.backward.path))
-        decodings = {name: bot.replier(decoding) for name, decoding in ways.items()}
+            bot = bot.reranked_by(self._reranker, str(self.backward.path))
+        decodings = {name: functools.partial(bot.generate, decoding=decoding) for name, decoding in ways.items()}
         rows = answer(decodings, dataset, indices, training, self.batch_size)
         figures = {
             "run": str(run.path),

@@ -1,6 +1,8 @@
-"""The one exception that a user's mistake ends in, and text of strangers as a terminal may show it."""
+"""What the program says to a person: the one exception that a user's mistake ends in, commands as they can be typed
+here, and a stranger's text as a terminal may show it."""
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +64,7 @@ def command(verb: str, run: "str | Path | None" = None, *, corpus: str = "", fla
     `command("train", "mine", flags="--resume")` is `make train RUN=mine ARGS=--resume`, or
     `chatbot train --run mine --resume`.
     """
-    named = str(run) if run is not None else ""
+    named = shlex.quote(str(run)) if run is not None else ""
     if _in_a_checkout():
         values = {"CORPUS": corpus, "RUN": named, "ARGS": f"'{flags}'" if " " in flags else flags}
         parts = ["make", verb, *(f"{variable}={value}" for variable, value in values.items() if value)]

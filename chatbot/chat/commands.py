@@ -1,0 +1,139 @@
+"""The commands of a conversation in a terminal: lines that begin with `/`."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..config.presets import DECODINGS
+from ..config.settings import DecodingConfig
+from ..system.errors import ChatbotError, printable
+from .conversation import Conversation
+from .pictures import attention_picture, save_picture
+
+SHOWN_WIDTH = 9  # characters of a word in a printed alignment
+SHOWN = {("beam", "beam_width"), ("sample", "temperature")}  # settings that are told whatever their values are
+NOTHING_SAID = "(say something first)"
+
+
+class Command(NamedTuple):
+    """How a command is typed, what it does, what does it, and what its arguments are read as."""
+
+    usage: str
+    help: str
+    run: Callable[..., str]
+    arguments: tuple[Callable[[str], Any], ...] = ()
+
+
+def command(talk: Conversation, line: str) -> str:
+    """Do what a line that begins with `/` asks for; returns what to show.
+
+    Raises:
+        ChatbotError: there is no such command, or its argument is none.
+    """
+    name, *words = line[1:].split() or [""]
+    if name not in COMMANDS:
+        raise ChatbotError(f"there is no command /{name[:20]}; /help lists them")
+    found = COMMANDS[name]
+    try:
+        if len(words) > len(found.arguments):
+            raise ValueError
+        arguments = [read(word) for read, word in zip(found.arguments, words, strict=False)]
+    except ValueError as error:
+        raise ChatbotError(f"/{name} is used so: {_usage(found)}") from error
+    return found.run(talk, *arguments)
+
+
+def _help(talk: Conversation) -> str:
+    return "\n".join(map(_usage, COMMANDS.values()))
+
+
+def _reset(talk: Conversation) -> str:
+    talk.reset()
+    return "forgotten"
+
+
+def _default(talk: Conversation) -> str:
+    talk.decoding = talk.first_decoding
+    return describe(talk.decoding)
+
+
+def _greedy(talk: Conversation) -> str:
+    return _search_by(talk, "greedy")
+
+
+def _beam(talk: Conversation, width: int = 5) -> str:
+    return _search_by(talk, "beam", beam_width=width)
+
+
+def _sample(talk: Conversation, temperature: float = 1.0) -> str:
+    return _search_by(talk, "sample", temperature=temperature)
+
+
+def _search_by(talk: Conversation, method: str, **changes: Any) -> str:
+    talk.decoding = dataclasses.replace(DECODINGS[method], **changes)
+    return describe(talk.decoding)
+
+
+def _nbest(talk: Conversation, count: int = 5) -> str:
+    if not talk.prompt:
+        return NOTHING_SAID
+    return "\n".join(f"{log_prob:8.2f}  {reply}" for reply, log_prob in talk.nbest(count))
+
+
+def _attention(talk: Conversation, file: str = "") -> str:
+    if not talk.prompt:
+        return NOTHING_SAID
+    words, said, weights = talk.attention()
+    if not file:
+        return alignment(words, said, weights)
+    save_picture(Path(file), attention_picture(weights, words, said))
+    return f"wrote {printable(file)}"
+
+
+def _positive(word: str) -> int:
+    if int(word) < 1:
+        raise ValueError
+    return int(word)
+
+
+COMMANDS = {
+    "help": Command("/help", "this list", _help),
+    "reset": Command("/reset", "forget what was said so far", _reset),
+    "default": Command("/default", "search as when the conversation began", _default),
+    "greedy": Command("/greedy", "always the likeliest next word", _greedy),
+    "beam": Command("/beam 5", "the best of so many replies that are built side by side", _beam, (int,)),
+    "sample": Command("/sample 0.8", "draw words; below 1 the likely ones come more often", _sample, (float,)),
+    "nbest": Command("/nbest 5", "so many answers to your last sentence, with log-probabilities", _nbest, (_positive,)),
+    "attention": Command(
+        "/attention FILE.png", "how the last reply looked at your sentence; printed without FILE", _attention, (str,)
+    ),
+}
+
+
+def _usage(command: Command) -> str:
+    return f"{command.usage:<20} {command.help}"
+
+
+def describe(decoding: DecodingConfig) -> str:
+    """A decoding in a few words: what differs from the defaults and belongs to its method."""
+    defaults, said = DecodingConfig(), [decoding.method]
+    for field in dataclasses.fields(DecodingConfig):
+        value = getattr(decoding, field.name)
+        if field.name in ("method", "seed") or field.metadata["method"] not in (None, decoding.method):
+            continue
+        if value != getattr(defaults, field.name) or (decoding.method, field.name) in SHOWN:
+            said.append(f"{field.name.replace('_', ' ')} {value:g}")
+    return ", ".join(said)
+
+
+def alignment(words: Sequence[str], said: Sequence[str], weights: np.ndarray) -> str:
+    """Attention weights (T, S) as a table in per cent: a column for each word of the prompt, a row for each said."""
+    head = " " * SHOWN_WIDTH + "".join(f"{word[: SHOWN_WIDTH - 1]:>{SHOWN_WIDTH}}" for word in words)
+    rows = [
+        f"{word[: SHOWN_WIDTH - 1]:<{SHOWN_WIDTH}}" + "".join(f"{100 * weight:{SHOWN_WIDTH}.0f}" for weight in row)
+        for word, row in zip(said, weights, strict=True)
+    ]
+    return "\n".join([head, *rows])
