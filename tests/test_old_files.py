@@ -44,7 +44,7 @@ def test_settings_that_are_gone_are_passed_over(tmp_path: Path, capsys: pytest.C
 def test_a_training_that_version_0_1_began_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was stopped after step 15 of 24; the sums of weights are of the same run, which version 0.1.0 brought to its end."""
+    """It was stopped after step 15 of 24; the sums of weights are of the same run, ended by version 0.1.0."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(OLD / "talk.tsv", tmp_path)
     shutil.copytree(OLD / "half", tmp_path / "checkpoints" / "half")

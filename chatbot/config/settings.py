@@ -11,6 +11,7 @@ from ..system.errors import ChatbotError, shown
 from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
+FORMATS = ("cornell", "convokit", "delimited", "jsonl", "log", "dailydialog", "chitchat")
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open
 RETIRED: dict[str, dict[str, Any]] = {
     "corpus": {"max_vocabulary": 0, "unknown_replies": "drop"},
@@ -19,23 +20,20 @@ RETIRED: dict[str, dict[str, Any]] = {
 }
 
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: Any = None,
-    method: str | None = None,
-) -> Any:
-    """A field with all that its check and its flag need.
+def _setting(default: Any, help: str, **more: Any) -> Any:
+    """A field with the help text of its flag; a setting of one decoding `method` only says of which."""
+    empty = {"low": None, "high": None, "choices": None, "method": None}
+    return dataclasses.field(default=default, metadata={"help": help, **empty, **more})
 
-    Args:
-        low, high: inclusive bounds. choices: the values allowed.
-        method: the one decoding method that the setting belongs to; None where it is of all.
-    """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "method": method}
-    return dataclasses.field(default=default, metadata=metadata)
+
+def _number(default: Any, help: str, low: float, high: float, method: str | None = None) -> Any:
+    """A number, or several, within bounds (both included)."""
+    return _setting(default, help, low=low, high=high, method=method)
+
+
+def _choice(default: str, help: str, *choices: str) -> Any:
+    """One of a few words."""
+    return _setting(default, help, choices=choices)
 
 
 def _check(section: Any) -> None:
@@ -54,27 +52,19 @@ def _check(section: Any) -> None:
 class CorpusConfig:
     """From raw files to numbered pairs. Lengths are in words (punctuation marks are words), without `<eos>`."""
 
-    corpus: str = setting("auto", "auto, cornell, chitchat, sample, or a path to a file, a folder or an archive")
-    format: str = setting(
-        "auto",
-        "how to read the corpus; auto recognises it by its content",
-        choices=("auto", "cornell", "convokit", "delimited", "jsonl", "log", "dailydialog", "chitchat"),
-    )
-    tokenizer: str = setting("english", "how text becomes words", choices=("english", "tutorial"))
-    min_length: int = setting(1, "shortest prompt and reply kept, in words", low=0, high=1000)
-    max_length: int = setting(12, "longest prompt and reply kept, in words", low=1, high=1000)
-    min_count: int = setting(3, "a word seen less often in training pairs is unknown", low=1, high=1_000_000)
-    vocabulary: str = setting("", "take the words of this vocabulary.txt, and learn none from the training pairs")
-    context: int = setting(0, "how many turns before the prompt are put in front of it", low=0, high=20)
-    unknown_prompts: str = setting("keep", "pairs whose prompt has an unknown word", choices=("keep", "drop"))
-    duplicates: str = setting("keep", "pairs that stand in the corpus more than once", choices=("keep", "drop"))
-    split: tuple[float, float, float] = setting(
-        (0.9, 0.05, 0.05), "shares of the films (or conversations) for train, valid and test", low=0, high=1
-    )
-    max_bad_fraction: float = setting(0.01, "give up if more of the lines than this are damaged", low=0, high=1)
-    tutorial_quirks: bool = setting(
-        False, "count as the tutorial did: ISO-8859-1, its csv quoting, the empty string as a word"
-    )
+    corpus: str = _setting("auto", "auto, cornell, chitchat, sample, or a path to a file, a folder or an archive")
+    format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
+    tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
+    min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
+    max_length: int = _number(12, "longest prompt and reply kept, in words", 1, 1000)
+    min_count: int = _number(3, "a word seen less often in training pairs is unknown", 1, 1_000_000)
+    vocabulary: str = _setting("", "take the words of this vocabulary.txt instead of those of the training pairs")
+    context: int = _number(0, "how many earlier turns stand in front of the prompt", 0, 20)
+    unknown_prompts: str = _choice("keep", "pairs whose prompt has an unknown word", "keep", "drop")
+    duplicates: str = _choice("keep", "pairs that stand in the corpus more than once", "keep", "drop")
+    split: tuple[float, float, float] = _number((0.9, 0.05, 0.05), "shares of films for train, valid and test", 0, 1)
+    max_bad_fraction: float = _number(0.01, "give up if more of the lines than this are damaged", 0, 1)
+    tutorial_quirks: bool = _setting(False, "count as the tutorial did: ISO-8859-1, csv quoting, the empty word")
 
     def __post_init__(self) -> None:
         _check(self)
@@ -88,35 +78,25 @@ class CorpusConfig:
 class ModelConfig:
     """Sizes and kinds of the network's parts; the defaults are the tutorial's sizes."""
 
-    direction: str = setting(
-        "forward", "replies from prompts, or prompts from replies (a run for --rerank)", choices=("forward", "backward")
+    direction: str = _choice("forward", "reply from prompt, or prompt from reply (for --rerank)", "forward", "backward")
+    hidden_size: int = _number(500, "units of each GRU layer", 1, 8192)
+    embedding_size: int = _number(0, "size of a word's vector; 0 is hidden_size", 0, 8192)
+    encoder_layers: int = _number(2, "layers of the bidirectional encoder", 1, 16)
+    decoder_layers: int = _number(2, "layers of the decoder", 1, 16)
+    attention: str = _choice("dot", "Luong's score", "dot", "general", "concat")
+    bridge: str = _choice("linear", "how the decoder's first state is made of the encoder's last", "linear", "tutorial")
+    attention_mask: bool = _setting(True, "attention leaves padding out in training too, unlike the tutorial's")
+    dropout: float = _number(0.2, "share of the values that training leaves out", 0, 0.95)
+    recurrent_dropout: float = _number(0.0, "share of the recurrent connections that a batch leaves out", 0, 0.95)
+    dropout_places: str = _choice(
+        "all", "also before the output layer, or where the tutorial has it", "all", "tutorial"
     )
-    hidden_size: int = setting(500, "units of each GRU layer", low=1, high=8192)
-    embedding_size: int = setting(0, "size of a word's vector; 0 is hidden_size", low=0, high=8192)
-    encoder_layers: int = setting(2, "layers of the bidirectional encoder", low=1, high=16)
-    decoder_layers: int = setting(2, "layers of the decoder", low=1, high=16)
-    attention: str = setting("dot", "Luong's score", choices=("dot", "general", "concat"))
-    bridge: str = setting(
-        "linear",
-        "encoder's last states to the decoder's first: linear over both directions of each layer, or the tutorial's",
-        choices=("linear", "tutorial"),
+    tie_embeddings: bool = _setting(True, "the output layer shares the embedding's weights (Press and Wolf 2017)")
+    scale_embeddings: bool = _setting(
+        False, "embeddings are multiplied by the root of their size (Vaswani et al. 2017)"
     )
-    attention_mask: bool = setting(True, "attention leaves padding out in training too, as the tutorial's does not")
-    dropout: float = setting(0.2, "share of the values that training leaves out", low=0, high=0.95)
-    recurrent_dropout: float = setting(
-        0.0, "share of the recurrent connections that training leaves out of a batch", low=0, high=0.95
-    )
-    dropout_places: str = setting(
-        "all",
-        "also on the encoder's embeddings and before the output layer, or as the tutorial has it",
-        choices=("all", "tutorial"),
-    )
-    tie_embeddings: bool = setting(True, "the output layer shares the embedding's weights")
-    scale_embeddings: bool = setting(False, "words are read times the square root of their size (Vaswani et al. 2017)")
-    copy_mechanism: bool = setting(False, "the prompt's words can be copied into the reply (Gu et al. 2016, CopyNet)")
-    tutorial_tokens: bool = setting(
-        False, "special tokens as the tutorial has them: <eos> read behind every prompt, and none barred from replies"
-    )
+    copy_mechanism: bool = _setting(False, "the prompt's words can be copied into the reply (Gu et al. 2016, CopyNet)")
+    tutorial_tokens: bool = _setting(False, "the tutorial's special tokens: <eos> read behind prompts, none barred")
 
     def __post_init__(self) -> None:
         _check(self)
@@ -128,65 +108,34 @@ class ModelConfig:
 class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
-    steps: int = setting(2000, "updates in all", low=1, high=1_000_000_000)
-    epochs: float = setting(0.0, "passes over the pairs, instead of `steps`; 0 is off", low=0, high=1e6)
-    batch_size: int = setting(64, "pairs in a batch, over all processes together", low=1, high=1 << 20)
-    accumulate: int = setting(1, "parts in which a batch is worked on, in turn: less memory", low=1, high=1 << 16)
-    draws: str = setting(
-        "epoch",
-        "every pair once an epoch, or each batch drawn anew as the tutorial does",
-        choices=("epoch", "replacement"),
-    )
-    bucket_batches: int = setting(
-        64, "batches sorted by length together, to pad less (--draws epoch); 1 mixes all lengths", low=1, high=1 << 20
-    )
-    loss: str = setting(
-        "tokens", "mean over tokens, or the tutorial's sum over time steps of means", choices=("tokens", "steps")
-    )
-    optimizer: str = setting("adamw", "one AdamW, or the tutorial's two Adams", choices=("adamw", "two-adams"))
-    learning_rate: float = setting(2e-3, "the optimiser's highest rate", low=0, high=10)
-    decoder_rate_ratio: float = setting(1.0, "the decoder's rate over the encoder's", low=0, high=1000)
-    schedule: str = setting("cosine", "the rate after warm-up, down to zero or not", choices=("cosine", "constant"))
-    warmup_steps: int = setting(100, "the rate rises linearly for so many steps", low=0, high=1_000_000_000)
-    weight_decay: float = setting(0.01, "AdamW's decoupled weight decay, of all but biases", low=0, high=10)
-    clip_norm: float = setting(1.0, "the gradient's norm is cut to this", low=1e-6, high=1e9)
-    prompt_dropout: float = setting(
-        0.1, "share of the prompts that training shows empty: --anti-lm needs that", low=0, high=0.9
-    )
-    prompts_as_replies: float = setting(
-        0.0, "share of the pairs of which training shows the prompt, as a reply to nothing", low=0, high=0.9
-    )
-    ngram_smoothing: float = setting(
-        0.0,
-        "share of what is learnt that is not the words said but those that n-grams of the training texts expect; it "
-        "is that at first, and fades to nothing by the last step",
-        low=0,
-        high=0.99,
-    )
-    word_dropout: float = setting(0.0, "share of the prompts' words that training replaces by <unk>", low=0, high=0.9)
-    dropout_warmup_epochs: float = setting(
-        0.0, "all dropout but that of prompts grows from nothing for so many passes over the pairs", low=0, high=1e6
-    )
-    word_frequencies: bool = setting(True, "the output layer's biases begin at how often each word is said")
-    weight_averaging: float = setting(
-        0.995,
-        "decay per step of the exponential average of the weights that is judged, kept and used; 0 is off",
-        low=0,
-        high=0.99999,
-    )
-    precision: str = setting(
-        "auto",
-        "of the matrix products; auto is bf16 where the processor has the instructions for it",
-        choices=("auto", "fp32", "bf16"),
-    )
-    validate_every: int = setting(200, "steps between validations; each keeps `last`", low=1, high=1_000_000_000)
-    patience: int = setting(
-        4, "stop after so many validations without a better one; 0 never stops", low=0, high=1_000_000
-    )
-    keep: str = setting("best", "the checkpoint that chat, evaluate and export open", choices=("best", "last"))
-    max_minutes: float = setting(18.0, "stop (and save) after so many minutes; 0 is no limit", low=0, high=1e7)
-    seed: int = setting(1, "of weights, order and dropout", low=0, high=(1 << 63) - 1)
-    deterministic: bool = setting(False, "on a GPU the same bits each time, as on a CPU anyway; slower")
+    steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
+    epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
+    batch_size: int = _number(64, "pairs in a batch, over all processes together", 1, 1 << 20)
+    accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
+    draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
+    bucket_batches: int = _number(64, "batches that are sorted by length together; 1 mixes all lengths", 1, 1 << 20)
+    loss: str = _choice("tokens", "mean over tokens, or the tutorial's sum over steps of means", "tokens", "steps")
+    optimizer: str = _choice("adamw", "one AdamW, or the tutorial's two Adams", "adamw", "two-adams")
+    learning_rate: float = _number(2e-3, "the optimiser's highest rate", 0, 10)
+    decoder_rate_ratio: float = _number(1.0, "the decoder's rate over the encoder's", 0, 1000)
+    schedule: str = _choice("cosine", "the rate after warm-up: down to zero, or constant", "cosine", "constant")
+    warmup_steps: int = _number(100, "the rate rises linearly for so many steps", 0, 1_000_000_000)
+    weight_decay: float = _number(0.01, "AdamW's decoupled weight decay, of all weights but biases", 0, 10)
+    clip_norm: float = _number(1.0, "the gradient's norm is cut to this", 1e-6, 1e9)
+    prompt_dropout: float = _number(0.1, "share of the prompts that training shows empty, for --anti-lm", 0, 0.9)
+    prompts_as_replies: float = _number(0.0, "share of the pairs whose prompt is learnt as a reply to nothing", 0, 0.9)
+    ngram_smoothing: float = _number(0.0, "share of the target that n-grams of the texts give; it fades to 0", 0, 0.99)
+    word_dropout: float = _number(0.0, "share of the prompts' words that training replaces by <unk>", 0, 0.9)
+    dropout_warmup_epochs: float = _number(0.0, "dropout grows from nothing for so many epochs", 0, 1e6)
+    word_frequencies: bool = _setting(True, "the output layer's biases begin at how often each word is said")
+    weight_averaging: float = _number(0.995, "decay a step of the averaged weights that are kept; 0 is off", 0, 0.99999)
+    precision: str = _choice("auto", "of products; auto is bf16 where the processor has it", "auto", "fp32", "bf16")
+    validate_every: int = _number(200, "steps between validations; each keeps `last`", 1, 1_000_000_000)
+    patience: int = _number(4, "stop after so many validations without a better one; 0 never stops", 0, 1_000_000)
+    keep: str = _choice("best", "the checkpoint that chat, evaluate and export open", "best", "last")
+    max_minutes: float = _number(18.0, "stop (and save) after so many minutes; 0 is no limit", 0, 1e7)
+    seed: int = _number(1, "of weights, order and dropout", 0, (1 << 63) - 1)
+    deterministic: bool = _setting(False, "the same bits each time on a GPU too; slower")
 
     def __post_init__(self) -> None:
         _check(self)
@@ -194,10 +143,7 @@ class TrainingConfig:
             raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
 
     def dropout_share(self, epochs: float) -> float:
-        """How much of its dropout an update has after so many passes over the pairs: from 0 to 1, linear.
-
-        Dropout that grows is an idea of Morerio et al. 2017.
-        """
+        """How much of its dropout an update has after so many epochs: from 0 to 1, linear (Morerio et al. 2017)."""
         return min(1.0, epochs / self.dropout_warmup_epochs) if self.dropout_warmup_epochs else 1.0
 
 
@@ -205,39 +151,25 @@ class TrainingConfig:
 class DecodingConfig:
     """How a trained model finds its replies. The defaults are plain greedy search; a run has its own in `Config`."""
 
-    method: str = setting("greedy", "how a reply is searched for", choices=("greedy", "beam", "sample"))
-    beam_width: int = setting(5, "hypotheses kept at a step, and replies found", low=1, high=1000, method="beam")
-    length_penalty: float = setting(
-        0.0, "alpha of Wu et al. 2016, higher for longer replies", low=0, high=10, method="beam"
+    method: str = _choice("greedy", "how a reply is searched for", "greedy", "beam", "sample")
+    beam_width: int = _number(5, "hypotheses kept at a step, and replies found", 1, 1000, "beam")
+    length_penalty: float = _number(0.0, "alpha of Wu et al. 2016, higher for longer replies", 0, 10, "beam")
+    samples: int = _number(1, "replies drawn to a prompt; the best is given", 1, 1000, "sample")
+    temperature: float = _number(1.0, "below 1 likely words get likelier", 0.001, 1000, "sample")
+    top_k: int = _number(0, "only from so many of the likeliest words; 0 is all", 0, 1 << 24, "sample")
+    top_p: float = _number(1.0, "only from the likeliest words that have this share together", 1e-6, 1, "sample")
+    seed: int = _number(1, "the same seed and prompt give the same reply", 0, (1 << 63) - 1, "sample")
+    min_length: int = _number(0, "words that a reply has before it may end", 0, 1000)
+    no_repeat_ngram: int = _number(0, "no sequence of so many words comes twice in a reply; 0 is off", 0, 1000)
+    repetition_penalty: float = _number(
+        1.0, "divides the logit of a word that was said (Keskar et al. 2019)", 0.01, 100
     )
-    samples: int = setting(
-        1, "replies drawn to a prompt, of which the best is given", low=1, high=1000, method="sample"
+    anti_lm: float = _number(
+        0.0, "lambda of MMI-antiLM (Li et al. 2016): less of what fits any prompt; 0 is off", 0, 10
     )
-    temperature: float = setting(1.0, "below 1 likely words get likelier", low=0.001, high=1000, method="sample")
-    top_k: int = setting(0, "only from so many of the likeliest words; 0 is all", low=0, high=1 << 24, method="sample")
-    top_p: float = setting(1.0, "only from the likeliest words that have this share", low=1e-6, high=1, method="sample")
-    seed: int = setting(1, "the same seed and prompt give the same reply", low=0, high=(1 << 63) - 1, method="sample")
-    min_length: int = setting(0, "so many words come before a reply may end", low=0, high=1000)
-    no_repeat_ngram: int = setting(0, "no so many words come twice in a reply; 0 is off", low=0, high=1000)
-    repetition_penalty: float = setting(
-        1.0, "a word's logit is divided by this once it is said (Keskar et al. 2019); 1 is off", low=0.01, high=100
-    )
-    anti_lm: float = setting(
-        0.0,
-        "lambda of MMI-antiLM (Li et al. 2016): replies that are likely without a prompt count less; 0 is off",
-        low=0,
-        high=10,
-    )
-    anti_lm_tokens: int = setting(5, "gamma of MMI-antiLM: it acts on so many first words", low=0, high=1000)
-    anti_lm_bound: float = setting(
-        0.0,
-        "MMI-antiLM counts a word as likelier with the prompt by at most so many nats; 0 is no bound",
-        low=0,
-        high=100,
-    )
-    mmi_weight: float = setting(
-        0.5, "lambda of MMI-bidi (Li et al. 2016): weight of log p(prompt | reply) in reranking", low=0, high=100
-    )
+    anti_lm_tokens: int = _number(5, "gamma of MMI-antiLM: it acts on so many first words", 0, 1000)
+    anti_lm_bound: float = _number(0.0, "most nats that MMI-antiLM moves a word by; 0 is no bound", 0, 100)
+    mmi_weight: float = _number(0.5, "lambda of MMI-bidi (Li et al. 2016): weight of log p(prompt | reply)", 0, 100)
 
     def __post_init__(self) -> None:
         _check(self)
