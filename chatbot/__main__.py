@@ -299,7 +299,6 @@ def chat(arguments: argparse.Namespace) -> int:
     """chatbot chat"""
     from .chat.bot import Chatbot
     from .chat.conversation import transcribe
-    from .chat.loading import reranked
     from .chat.terminal import converse
     from .runs.directory import find_model
     from .serving.lines import answer_file, answer_lines
@@ -314,7 +313,7 @@ def chat(arguments: argparse.Namespace) -> int:
     bot = Chatbot.load(path, arguments.device)
     bot = dataclasses.replace(bot, decoding=decoding_from_flags(arguments, bot.decoding))
     if backward:
-        bot = reranked(bot, backward)
+        bot = bot.reranked_with(backward)
     if arguments.file is not None:
         count = answer_file(bot, arguments.file, arguments.out, arguments.batch_size)
         _say(f"wrote {arguments.out}: {count:,} replies")

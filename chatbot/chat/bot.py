@@ -4,23 +4,23 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 import torch
 
 from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
-from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
+from ..corpus.tokenizer import Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
 from ..decoding.generate import Decoding
 from ..decoding.likelihood import log_likelihood
 from ..network.model import Seq2Seq
-from ..runs.checkpoint import Checkpoint, never_replied
+from ..runs.checkpoint import Checkpoint
+from ..system.devices import pick_device
 from ..system.errors import ChatbotError
-
-if TYPE_CHECKING:
-    from .conversation import Conversation
+from .conversation import Conversation
+from .loading import of_model, open_checkpoint, open_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +62,17 @@ class Chatbot:
             ChatbotError: nothing is there, or it is damaged or of another version; or the backward network does not go
                 with it, or has nothing to choose from.
         """
-        from .loading import load  # here, for it knows every kind of file, and a training needs none of them
-
-        return load(path, device, decoding, backward)
+        bot = cls(*open_path(Path(path), pick_device(device)))
+        bot = dataclasses.replace(bot, decoding=decoding or bot.decoding)
+        return bot if backward is None else bot.reranked_with(backward)
 
     @classmethod
     def from_model(
         cls, model: Seq2Seq, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         """A bot around a network as it stands (in eval mode), on the network's device."""
-        device = next(model.parameters()).device
-        decode = Decoding(model.encoder, model.decoder, never_replied(config, vocabulary), device)
-        tokenizer, corpus = TOKENIZERS[config.corpus.tokenizer], config.corpus
-        return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding or config.decoding)
+        bot = cls(*of_model(model, config, vocabulary))
+        return dataclasses.replace(bot, decoding=decoding or bot.decoding)
 
     @classmethod
     def from_checkpoint(
@@ -82,6 +80,18 @@ class Chatbot:
     ) -> "Chatbot":
         """A bot of a checkpoint's weights."""
         return cls.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary, decoding)
+
+    def reranked_with(self, path: str | Path) -> "Chatbot":
+        """A bot over the same network, whose replies the network of a run directory or a checkpoint reranks.
+
+        Raises:
+            ChatbotError: this bot's decoding finds one reply only, or as `reranked_by`.
+        """
+        if self.decoding.candidates == 1:
+            raise ChatbotError(
+                f"{path} has one reply to rerank: search for more (--method beam, or --method sample --samples 20)"
+            )
+        return self.reranked_by(open_checkpoint(Path(path)), str(path))
 
     def reranked_by(self, checkpoint: Checkpoint, name: str) -> "Chatbot":
         """A bot over the same network, whose replies a network of the opposite direction, replies to prompts, reranks.
@@ -100,10 +110,8 @@ class Chatbot:
         decode = self.decode.reranked_by(lambda prompts, replies: log_likelihood(model, replies, prompts))
         return dataclasses.replace(self, decode=decode)
 
-    def conversation(self, decoding: DecodingConfig | None = None, log: IO[str] | None = None) -> "Conversation":
+    def conversation(self, decoding: DecodingConfig | None = None, log: IO[str] | None = None) -> Conversation:
         """A new conversation: it remembers its turns, and this bot does not. `log` receives what is said."""
-        from .conversation import Conversation
-
         return Conversation(self, decoding, log)
 
     def reply(self, text: str, earlier: Sequence[str] = (), decoding: DecodingConfig | None = None) -> str:

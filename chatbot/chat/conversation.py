@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from ..config.settings import DecodingConfig
 from ..corpus.tokenizer import MAX_CHARACTERS
 from ..system.errors import printable
-from .bot import Chatbot
+
+if TYPE_CHECKING:  # a bot makes its conversations, and so imports this file
+    from .bot import Chatbot
 
 
 class Conversation:
@@ -23,7 +25,7 @@ class Conversation:
         log: where each sentence and its reply are written as they come; None is nowhere.
     """
 
-    def __init__(self, bot: Chatbot, decoding: DecodingConfig | None = None, log: IO[str] | None = None) -> None:
+    def __init__(self, bot: "Chatbot", decoding: DecodingConfig | None = None, log: IO[str] | None = None) -> None:
         self.bot, self.log = bot, log
         self.decoding = self.first_decoding = decoding or bot.decoding
         self.reset()
