@@ -158,3 +158,9 @@ def test_a_page_with_a_wrong_command_fails(tmp_path: Path, monkeypatch: pytest.M
 def test_make_knows_its_targets() -> None:
     listed = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^  make ([a-z-]+)", listed, flags=re.MULTILINE)) == TARGETS
+
+
+def test_the_spine_that_the_readme_names_is_short() -> None:
+    named = re.findall(r"\]\((chatbot/[a-z_/]+\.py)\)", (ROOT / "README.md").read_text())
+    assert len(named) == 11
+    assert sum(len((ROOT / name).read_text().splitlines()) for name in named) < 2100  # "about 2,000 lines"
