@@ -127,7 +127,7 @@ def copy_of_checkout(folder: Path) -> Path:
 def scratch(folder: Path) -> Path:
     """A copy of the checkout in which everything takes seconds."""
     copy_of_checkout(folder)
-    config = folder / "chatbot" / "config.py"
+    config = folder / "chatbot" / "config" / "presets.py"
     config.write_text(config.read_text() + SMALL)
     shutil.copytree(folder / "data" / "sample", folder / "data" / "cornell movie-dialogs corpus")
     (folder / ".venv").mkdir()
