@@ -404,7 +404,7 @@ def use(bot: Chatbot) -> None:
 def use_checkpoint(path: Path) -> None:
     loaded = Checkpoint.load(path)
     assert len(loaded.digest()) == 64
-    use(Chatbot.from_checkpoint(loaded, torch.device("cpu")))
+    use(Chatbot.from_model(loaded.build_model(), loaded.config, loaded.vocabulary))
 
 
 @FUZZ
@@ -545,7 +545,7 @@ def test_the_metadata_of_an_onnx_file(spot: float, other: Any, key: str, place: 
 
 @pytest.fixture(scope="module")
 def bot(checkpoint: Checkpoint) -> Chatbot:
-    return Chatbot.from_checkpoint(checkpoint, torch.device("cpu"))
+    return Chatbot.from_model(checkpoint.build_model(), checkpoint.config, checkpoint.vocabulary)
 
 
 @FUZZ

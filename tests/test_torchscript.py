@@ -198,7 +198,10 @@ def test_a_folder_that_holds_other_things_is_not_replaced(checkpoint: Checkpoint
 
 
 def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) -> None:
-    module, bot = load_bundle(bundle).module, Chatbot.from_checkpoint(checkpoint, torch.device("cpu"))
+    module, bot = (
+        load_bundle(bundle).module,
+        Chatbot.from_model(checkpoint.build_model(), checkpoint.config, checkpoint.vocabulary),
+    )
     for text in TEXTS:
         found, expected = module.reply_nbest(text, 5), bot.nbest(text, 5) if bot.prompt_ids(text) else []
         assert [reply for reply, _ in found] == [reply for reply, _ in expected]

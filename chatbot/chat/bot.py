@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 
 from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
@@ -73,13 +72,6 @@ class Chatbot:
         """A bot around a network as it stands (in eval mode), on the network's device."""
         bot = cls(*of_model(model, config, vocabulary))
         return dataclasses.replace(bot, decoding=decoding or bot.decoding)
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Checkpoint, device: torch.device, decoding: DecodingConfig | None = None
-    ) -> "Chatbot":
-        """A bot of a checkpoint's weights."""
-        return cls.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary, decoding)
 
     def reranked_with(self, path: str | Path) -> "Chatbot":
         """A bot over the same network, whose replies the network of a run directory or a checkpoint reranks.

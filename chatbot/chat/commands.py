@@ -19,12 +19,12 @@ NOTHING_SAID = "(say something first)"
 
 
 class Command(NamedTuple):
-    """How a command is typed, what it does, what does it, and what its arguments are read as."""
+    """How a command is typed, what it does, what does it, and what its argument is read as, if it takes one."""
 
     usage: str
     help: str
     run: Callable[..., str]
-    arguments: tuple[Callable[[str], Any], ...] = ()
+    argument: Callable[[str], Any] | None = None
 
 
 def command(talk: Conversation, line: str) -> str:
@@ -38,16 +38,17 @@ def command(talk: Conversation, line: str) -> str:
         raise ChatbotError(f"there is no command /{name[:20]}; /help lists them")
     found = COMMANDS[name]
     try:
-        if len(words) > len(found.arguments):
+        if len(words) > (found.argument is not None):
             raise ValueError
-        arguments = [read(word) for read, word in zip(found.arguments, words, strict=False)]
+        arguments = [found.argument(word) for word in words if found.argument]
     except ValueError as error:
         raise ChatbotError(f"/{name} is used so: {_usage(found)}") from error
     return found.run(talk, *arguments)
 
 
-def _help(talk: Conversation) -> str:
-    return "\n".join(map(_usage, COMMANDS.values()))
+def _search_by(talk: Conversation, decoding: DecodingConfig) -> str:
+    talk.decoding = decoding
+    return describe(decoding)
 
 
 def _reset(talk: Conversation) -> str:
@@ -55,26 +56,12 @@ def _reset(talk: Conversation) -> str:
     return "forgotten"
 
 
-def _default(talk: Conversation) -> str:
-    talk.decoding = talk.first_decoding
-    return describe(talk.decoding)
-
-
-def _greedy(talk: Conversation) -> str:
-    return _search_by(talk, "greedy")
-
-
 def _beam(talk: Conversation, width: int = 5) -> str:
-    return _search_by(talk, "beam", beam_width=width)
+    return _search_by(talk, dataclasses.replace(DECODINGS["beam"], beam_width=width))
 
 
 def _sample(talk: Conversation, temperature: float = 1.0) -> str:
-    return _search_by(talk, "sample", temperature=temperature)
-
-
-def _search_by(talk: Conversation, method: str, **changes: Any) -> str:
-    talk.decoding = dataclasses.replace(DECODINGS[method], **changes)
-    return describe(talk.decoding)
+    return _search_by(talk, dataclasses.replace(DECODINGS["sample"], temperature=temperature))
 
 
 def _nbest(talk: Conversation, count: int = 5) -> str:
@@ -99,17 +86,18 @@ def _positive(word: str) -> int:
     return int(word)
 
 
-COMMANDS = {
-    "help": Command("/help", "this list", _help),
-    "reset": Command("/reset", "forget what was said so far", _reset),
-    "default": Command("/default", "search as when the conversation began", _default),
-    "greedy": Command("/greedy", "always the likeliest next word", _greedy),
-    "beam": Command("/beam 5", "the best of so many replies that are built side by side", _beam, (int,)),
-    "sample": Command("/sample 0.8", "draw words; below 1 the likely ones come more often", _sample, (float,)),
-    "nbest": Command("/nbest 5", "so many answers to your last sentence, with log-probabilities", _nbest, (_positive,)),
-    "attention": Command(
-        "/attention FILE.png", "how the last reply looked at your sentence; printed without FILE", _attention, (str,)
-    ),
+COMMANDS: dict[str, Command] = {
+    made.usage.split()[0][1:]: made
+    for made in (
+        Command("/help", "this list", lambda talk: "\n".join(map(_usage, COMMANDS.values()))),
+        Command("/reset", "forget what was said so far", _reset),
+        Command("/default", "search as at the beginning", lambda talk: _search_by(talk, talk.first_decoding)),
+        Command("/greedy", "always the likeliest next word", lambda talk: _search_by(talk, DECODINGS["greedy"])),
+        Command("/beam 5", "the best of so many replies that are built side by side", _beam, int),
+        Command("/sample 0.8", "draw words; below 1 the likely ones come more often", _sample, float),
+        Command("/nbest 5", "so many answers to your last sentence, with log-probabilities", _nbest, _positive),
+        Command("/attention FILE.png", "how the last reply looked at your sentence, or printed", _attention, str),
+    )
 }
 
 
