@@ -187,7 +187,7 @@ class Config:
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
-    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)  # unless who chats asks for another
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)  # unless a call asks for another
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain sections of plain values, as `config.json` holds them."""

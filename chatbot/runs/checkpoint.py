@@ -49,7 +49,7 @@ class Checkpoint:
 
     @property
     def never_replied(self) -> list[int]:
-        """As the function `never_replied`."""
+        """Ids that a search passes over."""
         return never_replied(self.config, self.vocabulary)
 
     def build_model(self) -> Seq2Seq:
