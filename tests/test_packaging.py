@@ -12,6 +12,7 @@ import pytest
 
 import chatbot
 from chatbot import __main__ as door
+from chatbot.system import errors
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
@@ -49,25 +50,33 @@ def test_the_pythons_that_are_declared_are_those_that_make_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "there"),
+    ("asked", "in_a_checkout", "installed"),
     [
-        ("try: make train CORPUS=sample (two minutes)", "try: chatbot train --corpus sample (two minutes)"),
+        ({"verb": "chat", "run": "x"}, "make chat RUN=x", "chatbot chat x"),
+        ({"verb": "train", "corpus": "sample"}, "make train CORPUS=sample", "chatbot train --corpus sample"),
         (
-            "(make train RUN=x ARGS=--resume), name another (RUN=y)",
-            "(chatbot train --run x --resume), name another (--run y)",
+            {"verb": "train", "run": "x", "flags": "--resume"},
+            "make train RUN=x ARGS=--resume",
+            "chatbot train --run x --resume",
         ),
-        ("  make chat RUN=x\n  make export RUN=x", "  chatbot chat x\n  chatbot export x"),
-        ("make evaluate RUN=x; or add ARGS='--corpus PATH'", "chatbot evaluate x; or add --corpus PATH"),
-        ("to make a run of it", "to make a run of it"),
+        (
+            {"verb": "evaluate", "run": "my run", "flags": "--corpus PATH"},
+            "make evaluate RUN='my run' ARGS='--corpus PATH'",
+            "chatbot evaluate 'my run' --corpus PATH",
+        ),
     ],
 )
-def test_without_a_makefile_messages_tell_what_can_be_typed(
-    said: str, there: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_messages_tell_what_can_be_typed_where_the_program_is(
+    asked: dict[str, str],
+    in_a_checkout: str,
+    installed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    door._say(said)
-    monkeypatch.setattr(door, "DOORS", tmp_path / "Makefile")
-    door._say(said)
-    assert capsys.readouterr().err == f"{said}\n{there}\n"
+    assert errors.command(**asked) == in_a_checkout
+    monkeypatch.setattr(errors, "MAKEFILE", tmp_path / "Makefile")
+    assert errors.command(**asked) == installed
     assert door.main(["chat", "--checkpoints-dir", str(tmp_path)]) == 2
     assert "chatbot train --corpus sample" in capsys.readouterr().err
 
