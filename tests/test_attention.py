@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from chatbot.network.attention import ConcatAttention, GeneralAttention, attention
+from chatbot.network.attention import SCORES, ConcatAttention, GeneralAttention
 
 
 def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
@@ -16,16 +16,17 @@ def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch
     return query.dot(memory)
 
 
-@pytest.mark.parametrize("kind", ["dot", "general", "concat"])
+@pytest.mark.parametrize("kind", SCORES)
 def test_attention_is_the_softmax_of_luongs_score_over_real_positions(kind: str) -> None:
     torch.manual_seed(1)
-    module = attention(kind, 5)
+    module = SCORES[kind](5)
     query, memory = torch.randn(3, 2, 5), torch.randn(3, 4, 5)
     lengths = [4, 2, 1]
     mask = torch.arange(4) < torch.tensor(lengths).unsqueeze(1)
-    weights = module(query, memory, mask)
+    context, weights = module(query, memory, mask)
     for b, length in enumerate(lengths):
         for t in range(2):
             scores = torch.stack([score(module, query[b, t], memory[b, s]) for s in range(length)])
             torch.testing.assert_close(weights[b, t, :length], scores.softmax(0))
             assert torch.all(weights[b, t, length:] == 0)
+            torch.testing.assert_close(context[b, t], weights[b, t] @ memory[b])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.network.batch import collate
-from chatbot.network.copy_mechanism import CopyMechanism, with_copies
+from chatbot.network.copy_mechanism import CopyMechanism
 from chatbot.network.model import Seq2Seq
 
 V, H, E = 11, 4, 3
@@ -36,19 +36,12 @@ def inputs(prompts: Prompts) -> Inputs:
     return logits, states, memory, source
 
 
-def raised(
-    copying: CopyMechanism, logits: torch.Tensor, states: torch.Tensor, memory: torch.Tensor, source: torch.Tensor
-) -> torch.Tensor:
-    copied = copying(states, memory, source)
-    return with_copies(logits, copied, source.unsqueeze(1).expand_as(copied))
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(EOS_ID, V - 1), min_size=1, max_size=6), min_size=1, max_size=3))
 def test_a_word_is_as_likely_as_its_generation_and_its_copies_from_every_place_together(prompts: Prompts) -> None:
     copying = mechanism()
     logits, states, memory, source = inputs(prompts)
-    found = raised(copying, logits, states, memory, source).softmax(dim=-1)
+    found = copying(logits, states, memory, source).softmax(dim=-1)
     for b, prompt in enumerate(prompts):
         for t in range(2):
             weights = [math.exp(logit) for logit in logits[b, t]]
@@ -65,23 +58,23 @@ def test_the_gradient_is_that_of_the_formula_also_where_a_word_stands_twice() ->
     logits, states, memory, source = inputs([[5, 6, 5, 5], [7, 7]])
     for part in (logits, states, memory):
         part.requires_grad_()
-    assert torch.autograd.gradcheck(lambda *given: raised(copying, *given, source), (logits, states, memory))
+    assert torch.autograd.gradcheck(lambda *given: copying(*given, source), (logits, states, memory))
 
 
 @pytest.mark.parametrize("special", [PAD_ID, SOS_ID, EOS_ID])
 def test_special_tokens_are_not_copied(special: int) -> None:
     logits, states, memory, _ = inputs([[5, 6, 7]])
     source = torch.full((1, 3), special)
-    torch.testing.assert_close(raised(mechanism(), logits, states, memory, source), logits, rtol=0, atol=0)
+    torch.testing.assert_close(mechanism()(logits, states, memory, source), logits, rtol=0, atol=0)
 
 
 def test_under_autocast_the_scores_are_in_full_precision() -> None:
     copying = mechanism().float()
     _, states, memory, source = inputs([[5, 6, 7, 5]])
     states, memory = states.bfloat16().float(), memory.bfloat16().float()
-    expected = copying(states, memory, source)
+    expected = copying.scores(states, memory, source)
     with torch.autocast("cpu", torch.bfloat16):
-        found = copying(states.bfloat16(), memory.bfloat16(), source)
+        found = copying.scores(states.bfloat16(), memory.bfloat16(), source)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -90,7 +83,7 @@ def test_scores_that_are_far_apart_give_neither_nan_nor_infinity_to_a_gradient()
     logits, states, memory, source = inputs([[5, 6, 7, 5]])
     for part in (logits, states, memory):
         part.requires_grad_()
-    found = raised(copying, logits, states, memory * 1e4, source)
+    found = copying(logits, states, memory * 1e4, source)
     torch.log_softmax(found, dim=-1)[..., 5].sum().backward()
     for part in (found, logits.grad, states.grad, memory.grad):
         assert part is not None

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import chatbot.network.kernels.gru as room
-from chatbot.network.kernels.gru import GRU, rounded, without_some
-from chatbot.network.kernels.linear import product, weight_gradient
+from chatbot.network.kernels.gru import GRU, without_some
+from chatbot.network.kernels.linear import ROUND, product, rounded, weight_gradient
+from chatbot.network.kernels.packing import PackedWords
 
 
 def results(gru: nn.GRU, data: Tensor, lengths: list[int], first: Tensor | None) -> list[Tensor]:
@@ -65,7 +66,7 @@ def test_rows_of_a_table_are_read_as_the_vectors_themselves(
         rows = pack_padded_sequence(torch.tensor([[0, 3, 0, 2], [3, 3, 2, 0]]), torch.tensor([4, 3]), batch_first=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
             if reads_table:
-                outputs, hidden = gru(rows, None, table)
+                outputs, hidden = gru(PackedWords(rows, table))
             else:
                 outputs, hidden = gru(rows._replace(data=table[rows.data]))
         weights = torch.randn(outputs.data.shape, generator=torch.Generator().manual_seed(2))
@@ -110,8 +111,8 @@ def test_in_bfloat16_results_are_near_those_of_nn_gru_and_products_have_few_shap
     found = []
     for gru, narrow in ((expected, False), (fast, True)):
         with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-            given = (read, first, table) if narrow and given_table else (read._replace(data=table[read.data]), first)
-            outputs, hidden = gru(*given)
+            words = PackedWords(read, table)
+            outputs, hidden = gru(words if narrow and given_table else words.vectors(), first)
         weights = torch.randn(outputs.data.shape, generator=torch.Generator().manual_seed(1))
         total = (outputs.data * weights).sum() + hidden.square().sum()
         leaves = [table, *([] if first is None else [first]), *gru.parameters()]
@@ -120,14 +121,14 @@ def test_in_bfloat16_results_are_near_those_of_nn_gru_and_products_have_few_shap
         scale = one.abs().max()
         torch.testing.assert_close(other / scale, one / scale, rtol=0.02, atol=0.02)
     assert len(rows) > 2
-    assert all(count % room.ROUND == 0 for count in rows)
+    assert all(count % ROUND == 0 for count in rows)
 
 
 def test_rows_are_rounded_up_by_little_and_to_few_numbers() -> None:
     found = [rounded(rows) for rows in range(4097)]
-    assert all(rows <= up < max(rows + room.ROUND, rows * 17 / 16) for rows, up in enumerate(found))
+    assert all(rows <= up < max(rows + ROUND, rows * 17 / 16) for rows, up in enumerate(found))
     assert found == sorted(found), "a part of the rows has a part of the rounded ones"
-    assert len(set(found)) <= 1 + 256 // room.ROUND + 4 * 16
+    assert len(set(found)) <= 1 + 256 // ROUND + 4 * 16
 
 
 def test_it_is_used_in_training_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,20 +233,6 @@ def test_dropout_acts_on_weights_that_were_just_loaded(packs: bool, layers: int,
     whole.load_state_dict(other.state_dict())
     (first, *_), (expected, *_) = gru(data)[1], whole(data)[1]  # below all dropout between layers
     assert torch.allclose(first, expected, rtol=1e-4, atol=1e-5) == (share == 0)
-
-
-def test_calls_of_one_draw_leave_out_the_same() -> None:
-    gru = GRU(3, 5, batch_first=True, recurrent_dropout=0.5)
-    data = torch.randn(2, 4, 3)
-    with gru.one_draw():
-        expected, last = gru(data)
-        hidden, steps = None, []
-        for step in range(4):
-            output, hidden = gru(data[:, step : step + 1], hidden)
-            steps.append(output)
-    torch.testing.assert_close(torch.cat(steps, dim=1), expected)
-    torch.testing.assert_close(hidden, last)
-    assert not torch.equal(gru(data)[0], expected)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])

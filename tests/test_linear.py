@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import chatbot.network.kernels.linear as room
-from chatbot.network.kernels.linear import Linear, aligned, looked_up, product, weight_gradient
+from chatbot.network.kernels.embedding import LookUp
+from chatbot.network.kernels.linear import Linear, aligned, product, weight_gradient
 
 SIDES = st.integers(1, 20)
 
@@ -96,11 +97,11 @@ def test_what_is_looked_up_has_the_gradient_of_both_uses() -> None:
     weight, rows = torch.randn(6, 4, requires_grad=True), torch.tensor([5, 0, 2])
     some, whole = torch.randn(3, 4), torch.randn(6, 4)
     expected = torch.autograd.grad((weight[rows] * some).sum() + (weight * whole).tanh().sum(), weight)
-    found, again = looked_up(weight, rows)
+    found, again = LookUp.apply(weight, rows)
     assert torch.equal(found, weight[rows])
     assert torch.equal(again, weight)
     total = (found * some).sum() + (again * whole).tanh().sum()
     torch.testing.assert_close(torch.autograd.grad(total, weight), expected)
-    found, _ = looked_up(weight, rows)
+    found, _ = LookUp.apply(weight, rows)
     (alone,) = torch.autograd.grad((found * some).sum(), weight)
     torch.testing.assert_close(alone, torch.zeros(6, 4).index_copy(0, rows, some))

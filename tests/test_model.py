@@ -7,13 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.evaluation.metrics import token_sums
 from chatbot.network.batch import collate
-from chatbot.network.model import LinearBridge, Seq2Seq, TutorialBridge, packed_in_any_order, real_positions, unpacked
+from chatbot.network.kernels.packing import PackedWords, RealPositions, packed_in_any_order, unpacked
+from chatbot.network.model import LinearBridge, Seq2Seq
+from chatbot.network.tutorial import TutorialBridge
 
 V = 23
 PAIRS = [([5, 6, 7, 5, 5], [4, 5]), ([10], [6, 7, 8, 9]), ([11, 12, 13], []), ([14, 15, 4], [22])]
@@ -50,8 +52,8 @@ def test_teacher_forcing_in_one_call_equals_one_word_at_a_time(copies: bool) -> 
         logits, hidden, weights = model.decoder(batch.tgt[:, t : t + 1], hidden, memory, source)
         torch.testing.assert_close(weights.sum(-1), torch.ones(len(PAIRS), 1))
         steps.append(logits)
-    real = real_positions(batch.tgt_lengths, batch.tgt.size(1))
-    torch.testing.assert_close(at_once, torch.cat(steps, 1).flatten(0, 1)[real])
+    real = RealPositions(batch.tgt_lengths, batch.tgt.size(1), torch.device("cpu"))
+    torch.testing.assert_close(at_once, real.pick(torch.cat(steps, 1)))
 
 
 @pytest.mark.parametrize("copies", [False, True])
@@ -63,15 +65,6 @@ def test_in_bfloat16_the_logits_are_nearly_those_of_float32(copies: bool) -> Non
     with torch.autocast("cpu", torch.bfloat16):
         found = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
     torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.02 * expected.detach().std().item())
-
-
-def test_free_running_equals_teacher_forcing_on_the_models_own_words() -> None:
-    model = network(copy_mechanism=True)
-    batch = collate([([5, 6, 7], [4] * 5), ([8, 9], [4] * 5)])
-    logits = model.free_running(batch.src, batch.src_lengths, batch.tgt_lengths)  # (2 * 6, V)
-    own = logits.argmax(-1).view(2, 6)
-    tgt = torch.cat((batch.tgt[:, :1], own[:, :-1]), dim=1)
-    torch.testing.assert_close(model(batch.src, batch.src_lengths, tgt, batch.tgt_lengths), logits)
 
 
 def test_the_memory_is_the_sum_of_both_directions_read_step_by_step() -> None:
@@ -109,7 +102,7 @@ def test_the_linear_bridge_joins_top_layers_to_top_layers() -> None:
 
 def test_the_tutorials_bridge_is_the_first_states_as_they_are_laid_out() -> None:
     hidden = torch.randn(4, 2, 3)
-    assert torch.equal(TutorialBridge(2)(hidden), hidden[:2])
+    assert torch.equal(TutorialBridge(2, 2, 3)(hidden), hidden[:2])
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -160,9 +153,8 @@ def test_a_word_loses_the_same_wherever_it_stands_but_not_in_the_tutorials_way(p
     model = network(embedding_size=50, dropout=0.5, dropout_places=places).train()
     seen: list[torch.Tensor] = []
 
-    def look(gru: nn.Module, arguments: tuple[PackedSequence, torch.Tensor | None, torch.Tensor | None]) -> None:
-        packed, _, table = (*arguments, None)[:3]
-        seen.append(packed.data if table is None else table.index_select(0, packed.data))
+    def look(gru: nn.Module, arguments: tuple[PackedWords, ...]) -> None:
+        seen.append(arguments[0].vectors().data)
 
     for part in (model.encoder, model.decoder):
         part.gru.register_forward_pre_hook(look)

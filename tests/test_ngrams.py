@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chatbot.config.settings import Config, ModelConfig, TrainingConfig
 from chatbot.corpus.vocabulary import EOS_ID, SOS_ID
 from chatbot.network.batch import collate
+from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
@@ -21,7 +22,7 @@ from chatbot.training.batches import StepReader, smoothed
 from chatbot.training.distributed import Group
 from chatbot.training.loop import train
 from chatbot.training.ngrams import NgramModel
-from chatbot.training.optimization import batch_loss, cross_entropy
+from chatbot.training.optimization import batch_loss
 
 V, SPECIAL = 9, 3
 Pairs = list[tuple[np.ndarray, np.ndarray]]

@@ -15,11 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import ModelConfig, TrainingConfig
 from chatbot.network.batch import collate
+from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
 from chatbot.system.errors import ChatbotError
 from chatbot.training.batches import smoothed
 from chatbot.training.ngrams import NgramModel
-from chatbot.training.optimization import Optimizer, batch_loss, clip, cross_entropy, learning_rate, step_weights
+from chatbot.training.optimization import Optimizer, batch_loss, clip, learning_rate, step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training

@@ -1,4 +1,4 @@
-"""Pairs of ids as the tensors that the network reads: padding, and the SOS/EOS shift, done here and nowhere else."""
+"""Pairs of ids as the tensors that the network reads: the one place that pads, and shifts replies behind SOS."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,22 +34,21 @@ class Batch(NamedTuple):
 
 def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
     """Pad prompts to (B, S) with PAD; an empty prompt becomes a single EOS. Returns them and their lengths (B,)."""
-    filled = [prompt if len(prompt) else (EOS_ID,) for prompt in prompts]
-    lengths = torch.tensor([len(prompt) for prompt in filled])
-    src = np.full((len(filled), int(lengths.max())), PAD_ID, dtype=np.int64)
-    for row, prompt in zip(src, filled, strict=True):
-        row[: len(prompt)] = prompt
-    return torch.from_numpy(src), lengths
+    return _padded([prompt if len(prompt) else (EOS_ID,) for prompt in prompts])
 
 
 def collate(pairs: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]) -> Batch:
     """Pairs of ids to one padded batch, its rows sorted by prompt length (stable)."""
     pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
-    src, src_lengths = pad_prompts([prompt for prompt, _ in pairs])
-    tgt_lengths = torch.tensor([len(reply) + 1 for _, reply in pairs])
-    tgt = np.full((len(pairs), int(tgt_lengths.max())), PAD_ID, dtype=np.int64)
-    tgt[:, 0] = SOS_ID
-    for row, (_, reply) in zip(tgt, pairs, strict=True):
-        row[1 : len(reply) + 1] = reply
-    targets = np.concatenate([part for _, reply in pairs for part in (reply, (EOS_ID,))]).astype(np.int64)
-    return Batch(src, src_lengths, torch.from_numpy(tgt), tgt_lengths, torch.from_numpy(targets))
+    replies = [np.array([SOS_ID, *reply, EOS_ID], dtype=np.int64) for _, reply in pairs]
+    # the shift: a reply is read up to its last word, and what is to be said at each place is the next
+    read, said = [reply[:-1] for reply in replies], [reply[1:] for reply in replies]
+    return Batch(*pad_prompts([prompt for prompt, _ in pairs]), *_padded(read), torch.from_numpy(np.concatenate(said)))
+
+
+def _padded(rows: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = np.full((len(rows), int(lengths.max())), PAD_ID, dtype=np.int64)
+    for row, ids in zip(padded, rows, strict=True):
+        row[: len(ids)] = ids
+    return torch.from_numpy(padded), lengths

@@ -1,22 +1,23 @@
 """Words of the prompt in the reply: the copy mode of CopyNet (Gu et al. 2016, arXiv:1603.06393, equations 4 to 8).
 
-Who is asked about Mr. Robinson answers about Mr. Robinson, but so rare a word has hardly a chance in a softmax over the
-vocabulary, whoever has just been named. So a word of the prompt has two ways into the reply. It can be generated, with
-the score that the output layer gives it, logit_w, and copied from each place s where it stands in the prompt, with a
-score of its own, psi_s. All of them share one softmax:
+A reply to a question about Mr. Robinson names Mr. Robinson, but so rare a word has hardly a chance in a softmax over
+the vocabulary. So a word of the prompt has two ways into the reply. It can be generated, with the score that the output
+layer gives it, logit_w, and it can be copied from each place s where it stands in the prompt, with a score of its own,
+psi_s. All of them share one softmax:
 
     p(w) = (exp(logit_w) + sum over the s with x_s = w of exp(psi_s)) / Z
 
-which is the usual softmax of logits in which those of the prompt's words are larger: log(exp(logit_w) + sum of
-exp(psi_s)). So whatever reads logits (losses, searches, other programs) need not know of it.
+That is the usual softmax of logits in which those of the prompt's words are larger: log(exp(logit_w) + sum of
+exp(psi_s)). So nothing that reads logits (losses, searches, exported files) needs to know of copying.
 
-Shapes as in `model`: B batch, T target length, S source length, E embedding size, H hidden size, V vocabulary.
+Shapes: B batch, T target length, S source length, N real positions, E embedding size, H hidden size, V vocabulary.
 """
 
 import torch
 from torch import Tensor, nn
 
 from ..corpus.vocabulary import EOS_ID
+from .kernels.packing import RealPositions
 
 FIRST_SCORE = -5.0  # of a copy, before anything is learnt: about that of a word said every 150 words
 TINY = 1e-30
@@ -35,24 +36,31 @@ class CopyMechanism(nn.Module):
         self.bias = nn.Parameter(torch.tensor([FIRST_SCORE]))
         self.scale = hidden_size**-0.5
 
-    def forward(self, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
-        """How much speaks for copying each word of the prompts.
+    def forward(self, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """logits (B, T, V), raised by what speaks for copying; states (B, T, E), memory (B, S, H), source (B, S)."""
+        copied = self.scores(states, memory, source)
+        return _raised(logits, copied, source.unsqueeze(1).expand_as(copied))
 
-        Args:
-            states: (B, T, E) the attentional states.
-            memory: (B, S, H). source: (B, S), the words that it is of.
+    def at_real(self, real: RealPositions, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """Do the same at the N real positions of a padded batch: logits (N, V), states (N, E) as `real.pick` gave."""
+        # scores want a prompt's states side by side, so those are padded again; logits, V wide, are not
+        copied = real.pick(self.scores(real.spread(states), memory, source))  # (N, S)
+        return _raised(logits, real.trim(copied), source.index_select(0, real.texts))
 
-        Returns:
-            (B, T, S) float32, the logarithm of the sum of exp(psi) over all places of a word, at the first of them.
-            Minus infinity at the others, and of PAD, SOS and EOS. (`<unk>` and `<sep>` have scores as words have, and
-            searches pass over them as always.)
+    def scores(self, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """How much speaks for copying each word: states (B, T, E), memory (B, S, H), source (B, S) -> (B, T, S).
+
+        In float32, the logarithm of the sum of exp(psi) over all places of a word, at the first of them. Minus
+        infinity at the others, and of PAD, SOS and EOS. (`<unk>` and `<sep>` have scores as words have, and searches
+        pass over them as always.)
         """
-        if torch.is_autocast_enabled(states.device.type):  # small products: float32, as attention's
+        if torch.is_autocast_enabled(states.device.type):  # small products: in float32, as those of attention
             with torch.autocast(states.device.type, enabled=False):
-                return self.forward(states.float(), memory.float(), source)
+                return self.scores(states.float(), memory.float(), source)
         query = self.projection(states) * self.scale  # (B, T, H)
         scores = query @ memory.transpose(1, 2) + self.bias  # (B, T, S)
         same = source.unsqueeze(1) == source.unsqueeze(2)  # (B, S, S)
+        # log of a sum of exp, less the largest so that none overflows; a word far below it sums to 0, hence TINY
         largest = scores.detach().amax(dim=2, keepdim=True)
         summed = (scores - largest).exp() @ same.to(scores.dtype)
         copied = summed.clamp_min(TINY).log() + largest
@@ -60,7 +68,8 @@ class CopyMechanism(nn.Module):
         return copied.masked_fill(~once.unsqueeze(1), float("-inf"))
 
 
-def with_copies(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
-    """logits (..., V), raised for the words `source` (..., S) by what `copied` (..., S), a `CopyMechanism`'s, says."""
-    gain = nn.functional.softplus(copied - logits.gather(-1, source))  # log((e^logit + e^copied) / e^logit)
+def _raised(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
+    """logits (..., V), raised for the words `source` (..., S) by their copying scores `copied` (..., S)."""
+    # log((e^logit + e^copied) / e^logit) is what one word gains; 0 where copied is minus infinity
+    gain = nn.functional.softplus(copied - logits.gather(-1, source))
     return logits.scatter_add(-1, source, gain.to(logits.dtype))

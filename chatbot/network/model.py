@@ -1,25 +1,76 @@
 """The network: tensors in, tensors out. A bidirectional GRU encoder, a bridge, and a GRU decoder with Luong attention.
 
+For a prompt x_1 ... x_S and the words y_1 ... y_T of a reply, of which y_0 is SOS:
+
+    m_s  = forward_s + backward_s             two GRUs read the prompt, one from each end (Cho et al. 2014)
+    h_0  = tanh(W_b [forward_S; backward_1])  the bridge, for each layer
+    h_t  = GRU(y_{t-1}, h_{t-1})              the decoder's state
+    a_t  = softmax over s of score(h_t, m_s)  attention (Luong et al. 2015, equations 7 and 8; `attention`)
+    c_t  = sum over s of a_ts m_s             its context
+    h~_t = tanh(W_c [h_t; c_t])               the attentional state (equation 5)
+    p(y_t | y_0 ... y_{t-1}, x) = softmax(W_o h~_t + b)       (equation 6)
+
+W_o is the embedding itself where the two are tied (Press and Wolf 2017). A copy mechanism may raise some logits.
+
 Shapes: B batch, S source length, T target length, N real target tokens in a batch, E embedding size, H hidden size,
 L decoder layers, V vocabulary. Ids are int64, lengths int64 on the CPU, masks bool (True at real tokens), the rest
-floats. Batch comes first everywhere but in GRU states (L, B, H).
-
-Sources: Cho et al. 2014 (GRU, encoder-decoder), Luong et al. 2015 (global attention, equations 5-8), Press and Wolf
-2017 (tied output embedding).
+floats. Batch comes first everywhere but in GRU states (L, B, H). `kernels` holds faster ways to the same numbers.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from ..config.settings import ModelConfig
-from ..corpus.vocabulary import EOS_ID, PAD_ID
-from ..system.devices import sent
-from .attention import attention
-from .copy_mechanism import CopyMechanism, with_copies
+from ..corpus.vocabulary import PAD_ID
+from . import tutorial
+from .attention import SCORES
+from .copy_mechanism import CopyMechanism
 from .kernels.dropout import Dropout
-from .kernels.gru import GRU, rounded
-from .kernels.linear import Linear, looked_up
+from .kernels.embedding import Embedding
+from .kernels.gru import GRU
+from .kernels.linear import Linear
+from .kernels.packing import PackedWords, RealPositions, packed_in_any_order, unpacked
+
+
+class Encoder(nn.Module):
+    """Prompts to a memory to attend to and the decoder's first state."""
+
+    def __init__(self, embedding: Embedding, config: ModelConfig) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.prompts: nn.Module | None = None  # what changes prompts before they are read (`tutorial`)
+        self.dropout = Dropout(config.dropout)
+        self.gru = _gru(embedding.embedding_dim, config.encoder_layers, config, bidirectional=True)
+        self.bridge = BRIDGES[config.bridge](config.encoder_layers, config.decoder_layers, config.hidden_size)
+
+    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read prompts, longest first.
+
+        Args:
+            src: (B, S), rows sorted by length, longest first, padded with PAD to the longest.
+            src_lengths: (B,), each at least 1, on the CPU.
+
+        Returns:
+            memory (B, S, H): both directions' outputs of the top layer, added up; zero at padding.
+            source (B, S): the words that were read, PAD at padding. (With `tutorial_tokens` S is one more than in src.)
+            hidden (L, B, H): the decoder's first state.
+        """
+        source, prompts = self.packed(src, src_lengths)
+        memory, hidden = self.read(PackedWords(prompts._replace(data=self.embedding(prompts.data))))
+        return memory, source, hidden
+
+    def packed(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, PackedSequence]:
+        """The words that are read (B, S), PAD at padding, and the same packed."""
+        if self.prompts is not None:
+            src, src_lengths = self.prompts(src, src_lengths)
+        return src, pack_padded_sequence(src, src_lengths, batch_first=True)
+
+    def read(self, prompts: PackedWords) -> tuple[Tensor, Tensor]:
+        """Embedded prompts to memory (B, S, H) and hidden (L, B, H)."""
+        outputs, hidden = self.gru(self.dropout.of_words(prompts))
+        forward, backward = unpacked(outputs).chunk(2, dim=-1)  # (B, S, H) each
+        return forward + backward, self.bridge(hidden)
 
 
 class LinearBridge(nn.Module):
@@ -31,140 +82,33 @@ class LinearBridge(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(2 * hidden_size, hidden_size) for _ in self.sources)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Last states of a bidirectional GRU (2 * encoder layers, B, H) -> first state of the decoder (L, B, H)."""
-        states = [
-            torch.tanh(projection(torch.cat((hidden[2 * source], hidden[2 * source + 1]), dim=-1)))
-            for source, projection in zip(self.sources, self.projections, strict=True)
-        ]
-        return torch.stack(states)
+        """Last states of the encoder (2 * encoder layers, B, H) -> first state of the decoder (L, B, H)."""
+        pairs = [torch.cat((hidden[2 * source], hidden[2 * source + 1]), dim=-1) for source in self.sources]
+        return torch.stack([torch.tanh(w(pair)) for w, pair in zip(self.projections, pairs, strict=True)])
 
 
-class TutorialBridge(nn.Module):
-    """The lineage's `encoder_hidden[:n_layers]`: with two layers that is layer 0 forward and backward.
-
-    A published checkpoint of the lineage answers as it did with this bridge only.
-    """
-
-    def __init__(self, decoder_layers: int) -> None:
-        super().__init__()
-        self.decoder_layers = decoder_layers
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """As `LinearBridge.forward`."""
-        return hidden[: self.decoder_layers]
-
-
-class Embedding(nn.Embedding):
-    """A vector for each word, whose weights the output layer may share."""
-
-    def read(self, rows: Tensor) -> Tensor:
-        """Rows of the weights (..., E) -> what the network reads of these words."""
-        return rows
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (...) -> (..., E)"""
-        return self.read(super().forward(tokens))
-
-    def table(self, words: Tensor) -> tuple[Tensor, Tensor]:
-        """words (U,) -> (U, E) as `forward` has it, and the weights (V, E) for an output layer that shares them."""
-        rows, weight = looked_up(self.weight, words)
-        return self.read(rows), weight
-
-
-class ScaledEmbedding(Embedding):
-    """Rows times the square root of their size.
-
-    An output layer that shares the weights needs them small; what the network reads is of ordinary size again. On
-    Cornell that halves the steps to a given perplexity (Vaswani et al. 2017, section 3.4, do the same).
-    """
-
-    def read(self, rows: Tensor) -> Tensor:
-        """As `Embedding.read`."""
-        return rows * self.embedding_dim**0.5
-
-
-class Encoder(nn.Module):
-    """Prompts to a memory to attend to and the decoder's first state."""
-
-    def __init__(self, embedding: Embedding, config: ModelConfig) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.dropout = Dropout(config.dropout if config.dropout_places == "all" else 0.0)
-        self.reads_eos = config.tutorial_tokens
-        self.gru = GRU(
-            embedding.embedding_dim,
-            config.hidden_size,
-            config.encoder_layers,
-            dropout=config.dropout if config.encoder_layers > 1 else 0.0,
-            recurrent_dropout=config.recurrent_dropout,
-            bidirectional=True,
-            batch_first=True,
-        )
-        self.bridge = (
-            LinearBridge(config.encoder_layers, config.decoder_layers, config.hidden_size)
-            if config.bridge == "linear"
-            else TutorialBridge(config.decoder_layers)
-        )
-
-    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read prompts, longest first.
-
-        Args:
-            src: (B, S), rows sorted by length, longest first, padded with PAD to the longest.
-            src_lengths: (B,), each at least 1, on the CPU.
-
-        Returns:
-            memory (B, S, H): both directions' outputs of the top layer, added up; zero at padding.
-            source (B, S): the words that were read, PAD at padding.
-            hidden (L, B, H): the decoder's first state.
-
-        With `tutorial_tokens` the EOS behind each prompt is one more place to attend to: S + 1 in memory and source.
-        """
-        src, src_lengths = self.ended(src, src_lengths)
-        packed = pack_padded_sequence(src, src_lengths, batch_first=True)
-        memory, hidden = self.read(packed._replace(data=self.embedding(packed.data)), src.size(0))
-        return memory, src, hidden
-
-    def ended(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Prompts as they are read: with `tutorial_tokens`, EOS stands behind each, (B, S + 1), else as they are."""
-        if not self.reads_eos:
-            return src, src_lengths
-        src = nn.functional.pad(src, (0, 1), value=PAD_ID)
-        # by counting, for the lengths are on the CPU, and a move to the prompts' device would fix that in a trace
-        return src.scatter(1, (src != PAD_ID).sum(dim=1, keepdim=True), EOS_ID), src_lengths + 1
-
-    def read(self, prompts: PackedSequence, batch: int, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Memory and hidden from `batch` prompts: embedded (real tokens, E), or rows of `table` (`some_left_out`)."""
-        prompts, table = some_left_out(prompts, table, self.dropout)
-        # zeros are given, for the default would be made on a device that a trace then holds as a constant; training
-        # has none, for it need not multiply them
-        zeros = None if self.training else prompts.data.new_zeros(2 * self.gru.num_layers, batch, self.gru.hidden_size)
-        outputs, hidden = self.gru(prompts, zeros, table)
-        forward, backward = unpacked(outputs).chunk(2, dim=-1)  # (B, S, H) each
-        return forward + backward, self.bridge(hidden)
+BRIDGES: dict[str, type[nn.Module]] = {"linear": LinearBridge, "tutorial": tutorial.TutorialBridge}
 
 
 class Decoder(nn.Module):
-    """Words so far to logits of the next, for T >= 1 words in one call: without input feeding nothing needs a loop."""
+    """Words so far to logits of the next, for T >= 1 words in one call: without input feeding nothing needs a loop.
+
+    Whatever the cell, its state is one tensor `hidden` (L, B, H) with the batch in the middle: the bridge makes it, the
+    searches pick rows of it, and exported files name it. An LSTM fits in if its (h, c) are stacked, (2L, B, H), by the
+    bridge and by a class beside `GRU` that takes PackedWords or (B, T, E); only deployment/onnx_network.py, which
+    writes out the cell, has to learn it too.
+    """
 
     def __init__(self, embedding: Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
-        self.masks_padding = config.attention_mask
         self.dropout = Dropout(config.dropout)
-        self.drops_words = config.dropout_places == "all"
-        self.output_dropout = Dropout(config.dropout if config.dropout_places == "all" else 0.0)
-        self.gru = GRU(
-            embedding.embedding_dim,
-            config.hidden_size,
-            config.decoder_layers,
-            dropout=config.dropout if config.decoder_layers > 1 else 0.0,
-            recurrent_dropout=config.recurrent_dropout,
-            batch_first=True,
-        )
-        self.attention = attention(config.attention, config.hidden_size)
-        self.concat = Linear(2 * config.hidden_size, embedding.embedding_dim)
-        self.out = Linear(embedding.embedding_dim, embedding.num_embeddings)
+        self.gru = _gru(embedding.embedding_dim, config.decoder_layers, config)
+        self.attention = SCORES[config.attention](config.hidden_size)
+        self.mask: nn.Module | None = None  # what else than words attention may look at (`tutorial`)
+        self.concat = Linear(2 * config.hidden_size, embedding.embedding_dim)  # W_c
+        self.output_dropout = Dropout(config.dropout)
+        self.out = Linear(embedding.embedding_dim, embedding.num_embeddings)  # W_o
         if config.tie_embeddings:
             self.out.weight = embedding.weight
         self.copying = CopyMechanism(config.hidden_size, embedding.embedding_dim) if config.copy_mechanism else None
@@ -179,101 +123,44 @@ class Decoder(nn.Module):
             logits (B, T, V), hidden (L, B, H) after the last token, attention weights (B, T, S).
         """
         states, hidden = self.gru(self.dropout(self.embedding(tokens)), hidden)  # (B, T, H)
-        context, weights = self._attend(states, memory, source)
-        attentional = self._attentional(states, context)
+        context, weights = self.attend(states, memory, source)
+        attentional = self.attentional(states, context)
         logits = self.out(attentional)
         if self.copying is not None:
-            copied = self.copying(attentional, memory, source)
-            logits = with_copies(logits, copied, source.unsqueeze(1).expand_as(copied))
+            logits = self.copying(logits, attentional, memory, source)
         return logits, hidden, weights
 
     def teacher_forced(
-        self,
-        replies: PackedSequence,
-        tgt_lengths: Tensor,
-        hidden: Tensor,
-        memory: Tensor,
-        source: Tensor,
-        table: Tensor | None = None,
-        shared: Tensor | None = None,
+        self, replies: PackedWords, tgt_lengths: Tensor, hidden: Tensor, memory: Tensor, source: Tensor, weight: Tensor
     ) -> Tensor:
-        """From replies, each behind SOS, to logits (N, V) at their real positions, row by row.
+        """Say the same of whole embedded replies at their N real positions only: logits (N, V).
 
-        The same as `forward` says of the padded replies, and nothing padded is worked on.
-
-        Args:
-            replies: embedded words (N, E), or rows of `table` (`some_left_out`).
-            shared: the weights that `Embedding.table` gave, if they are the output layer's too.
+        `weight` (V, E) is the embedding's, as `Embedding.look_up` gives it, for an output layer that shares it.
         """
-        replies, table = some_left_out(replies, table, self.dropout, by_word=self.drops_words)
-        packed, _ = self.gru(replies, hidden, table)
-        states = unpacked(packed)  # (B, T, H)
-        context, _ = self._attend(states, memory, source)
-        real = sent(real_positions(tgt_lengths, states.size(1)), states.device)
-        count = len(real)
-        if torch.is_autocast_enabled("cpu"):  # few shapes of products: see `gru`
-            real = nn.functional.pad(real, (0, rounded(count) - count))
-        rows, context = (part.flatten(0, 1).index_select(0, real) for part in (states, context))
-        attentional = self._attentional(rows, context)
-        logits = self.out(attentional, shared)
-        if len(logits) > count:  # or the slice would cost its gradient two passes
-            logits = logits[:count]
+        outputs, _ = self.gru(self.dropout.of_words(replies), hidden)
+        states = unpacked(outputs)  # (B, T, H)
+        context, _ = self.attend(states, memory, source)
+        real = RealPositions(tgt_lengths, states.size(1), states.device)
+        attentional = self.attentional(real.pick(states), real.pick(context))  # (N, E)
+        logits = real.trim(self.out(attentional, weight if self.out.weight is self.embedding.weight else None))
         if self.copying is not None:
-            real, batch, width = real[:count], states.size(0), states.size(1)
-            padded = attentional.new_zeros(batch * width, attentional.size(1)).index_copy(0, real, attentional[:count])
-            copied = self.copying(padded.view(batch, width, -1), memory, source)  # (B, T, S)
-            copied = copied.flatten(0, 1).index_select(0, real)
-            logits = with_copies(logits, copied, source.index_select(0, real // width))
+            logits = self.copying.at_real(real, logits, attentional, memory, source)
         return logits
 
-    def _attend(self, states: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """states (B, T, H), memory (B, S, H) -> context (B, T, H), weights (B, T, S), always in float32."""
-        if torch.is_autocast_enabled(states.device.type):
-            with torch.autocast(states.device.type, enabled=False):
-                return self._attend(states.float(), memory.float(), source)
-        mask = source != PAD_ID
-        if self.training and not self.masks_padding:
-            mask = torch.ones_like(mask)
-        weights = self.attention(states, memory, mask)
-        return weights @ memory, weights
+    def attend(self, states: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """states (B, T, H) -> context (B, T, H), weights (B, T, S): equations 7 and 8."""
+        mask = source != PAD_ID if self.mask is None else self.mask(source)
+        context, weights = self.attention(states, memory, mask)
+        return context, weights
 
-    def _attentional(self, states: Tensor, context: Tensor) -> Tensor:
-        """states (..., H), context (..., H) -> Luong's attentional state h~ (..., E), equation 5."""
+    def attentional(self, states: Tensor, context: Tensor) -> Tensor:
+        """states (..., H), context (..., H) -> h~ (..., E): equation 5."""
         return self.output_dropout(torch.tanh(self.concat(torch.cat((states, context), dim=-1))))
 
 
-def some_left_out(
-    words: PackedSequence, table: Tensor | None, dropout: Dropout, *, by_word: bool = True
-) -> tuple[PackedSequence, Tensor | None]:
-    """What a GRU reads of embedded words, (real tokens, E), or of rows (real tokens,) of `table` (U, E).
-
-    Of a table dropout leaves out the same of a word wherever it stands, so that it need be multiplied only once; other
-    values at each place without `by_word`, which is the tutorial's way.
-    """
-    if table is None:
-        return words._replace(data=dropout(words.data)), None
-    if by_word:
-        return words, dropout(table)
-    return words._replace(data=dropout(table.index_select(0, words.data))), None
-
-
-def packed_in_any_order(padded: Tensor, lengths: Tensor) -> PackedSequence:
-    """As `pack_padded_sequence` packs rows (B, T) that are not sorted, but without waiting for their device."""
-    falling, order = lengths.sort(descending=True)
-    rows, back = (sent(indices, padded.device) for indices in (order, order.argsort()))
-    packed = pack_padded_sequence(padded.index_select(0, rows), falling, batch_first=True)
-    return packed._replace(sorted_indices=rows, unsorted_indices=back)
-
-
-def unpacked(packed: PackedSequence) -> Tensor:
-    """(N, H) packed to (B, T, H), zero at padding: as `pad_packed_sequence`, but without waiting for the device."""
-    rows, _ = pad_packed_sequence(packed._replace(sorted_indices=None, unsorted_indices=None), batch_first=True)
-    return rows if packed.unsorted_indices is None else rows.index_select(0, packed.unsorted_indices)
-
-
-def real_positions(lengths: Tensor, width: int) -> Tensor:
-    """Indices (N,) of the real tokens in a flattened (B, width) batch, row by row, from lengths (B,)."""
-    return (torch.arange(width) < lengths.unsqueeze(1)).flatten().nonzero().squeeze(1)
+def _gru(size: int, layers: int, config: ModelConfig, *, bidirectional: bool = False) -> GRU:
+    rates = {"dropout": config.dropout, "recurrent_dropout": config.recurrent_dropout}
+    return GRU(size, config.hidden_size, layers, **rates, bidirectional=bidirectional, batch_first=True)
 
 
 class Seq2Seq(nn.Module):
@@ -282,18 +169,17 @@ class Seq2Seq(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
-        kind = ScaledEmbedding if config.scale_embeddings else Embedding
-        embedding = kind.from_pretrained(torch.empty(vocabulary_size, size), freeze=False)
-        if not embedding.weight.is_meta:  # a meta tensor has nothing to draw, and would import torch's compiler for it
-            # with tied embeddings unit variance, as nn.Embedding draws it, would give logits of variance `size`
-            nn.init.normal_(embedding.weight, std=size**-0.5 if config.tie_embeddings else 1.0)
+        embedding = Embedding(vocabulary_size, size, tied=config.tie_embeddings, scaled=config.scale_embeddings)
         self.encoder = Encoder(embedding, config)
         self.decoder = Decoder(embedding, config)
-        places: list[tuple[nn.Module, str]] = [
-            *((part, "p") for part in (self.encoder.dropout, self.decoder.dropout, self.decoder.output_dropout)),
-            *((part.gru, name) for part in (self.encoder, self.decoder) for name in ("dropout", "recurrent_dropout")),
+        tutorial.follow(config, self.encoder, self.decoder)
+        # what the settings say: `scale_dropout` writes over the rates that the modules go by
+        self._rates = [
+            (module, name, rate)
+            for module in self.modules()
+            for name in ("p", "dropout", "recurrent_dropout")
+            if isinstance(rate := getattr(module, name, None), float)
         ]
-        self._rates = [(module, name, float(getattr(module, name))) for module, name in places]
 
     def scale_dropout(self, share: float) -> None:
         """Leave out this share, from 0 to 1, of what the settings say that training leaves out."""
@@ -301,7 +187,7 @@ class Seq2Seq(nn.Module):
             setattr(module, name, share * rate)
 
     def forward(self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Tensor:
-        """Teacher forcing: every word of the true reply at once.
+        """Teacher forcing: every word of the true reply is read, whatever the network would have said, all in one call.
 
         Args:
             src: (B, S) and src_lengths (B,) as `Encoder.forward` takes them.
@@ -310,22 +196,8 @@ class Seq2Seq(nn.Module):
         Returns:
             logits (N, V) at the real positions of `tgt`, row by row.
         """
-        src, src_lengths = self.encoder.ended(src, src_lengths)
-        prompts = pack_padded_sequence(src, src_lengths, batch_first=True)
+        source, prompts = self.encoder.packed(src, src_lengths)
         replies = packed_in_any_order(tgt, tgt_lengths)
-        embedding = self.encoder.embedding
-        shared: Tensor | None = None
-        tables: tuple[Tensor | None, ...] = (None, None)
-        # one look-up for both: each would fill a gradient of the whole embedding's size
-        if self.training and src.device.type == "cpu":
-            # each word is looked up, and multiplied by the first W_i, once; a GPU would wait to know how many there are
-            (asked, places), (said, spots) = (part.data.unique(return_inverse=True) for part in (prompts, replies))
-            words, weight = embedding.table(torch.cat((asked, said)))
-            tables = words.split((len(asked), len(said)))
-            shared = weight if self.decoder.out.weight is embedding.weight else None
-        else:
-            words = embedding(torch.cat((prompts.data, replies.data)))
-            places, spots = words.split((len(prompts.data), len(replies.data)))
-        prompts, replies = prompts._replace(data=places), replies._replace(data=spots)
-        memory, hidden = self.encoder.read(prompts, src.size(0), tables[0])
-        return self.decoder.teacher_forced(replies, tgt_lengths, hidden, memory, src, tables[1], shared)
+        (prompts_read, replies_read), weight = self.encoder.embedding.look_up(prompts, replies)
+        memory, hidden = self.encoder.read(prompts_read)
+        return self.decoder.teacher_forced(replies_read, tgt_lengths, hidden, memory, source, weight)

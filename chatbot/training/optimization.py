@@ -9,10 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ..config.settings import TrainingConfig
-from ..network.kernels.linear import aligned
+from ..network.kernels.cross_entropy import cross_entropy
 from ..network.model import Seq2Seq
 from ..system.devices import sent
 from ..system.errors import ChatbotError
@@ -138,52 +137,6 @@ def batch_loss(
         return loss / tokens, cost
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
     return (losses * sent(step_weights(batch.tgt_lengths), losses.device)).sum(), losses.detach().sum()
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, soft: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Of the soft targets, or of the plain ones where there are none, and of the plain ones: in nats, over all rows.
-
-    Args:
-        logits: (N, V), of any precision; what is made of them has float32. targets: (N,). soft: (N, V) distributions.
-
-    Returns:
-        two scalars, the second without gradient.
-    """
-    loss, cost = _CrossEntropy.apply(logits, targets, soft)
-    return loss, cost
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """log Z - target . logits, for targets that sum to 1.
-
-    The gradient, softmax(logits) - target, is written over exp(logits - their largest), so it can be taken once.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
-        wide, is_copy = logits.float(), logits.dtype != torch.float32
-        shifted = wide if is_copy else aligned(len(logits), logits.size(1), logits)
-        torch.sub(wide, wide.amax(1, keepdim=True), out=shifted)
-        own = shifted.gather(1, targets.unsqueeze(1)).squeeze(1)
-        mean = own if soft is None else torch.linalg.vecdot(soft, shifted)
-        powers = shifted.exp_()
-        total = powers.sum(1)
-        log_total = total.log()
-        cost, loss = (log_total - own).sum(), (log_total - mean).sum()
-        ctx.save_for_backward(powers, total, targets, soft)
-        ctx.mark_non_differentiable(cost)
-        return loss, cost
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-        powers, total, targets, soft = ctx.saved_tensors
-        d_logits = powers.mul_((d_loss / total).unsqueeze(1))
-        if soft is None:
-            d_logits.scatter_add_(1, targets.unsqueeze(1), (-d_loss).expand(len(targets), 1))
-        else:
-            d_logits.addcmul_(soft, d_loss, value=-1)
-        return d_logits, None, None
 
 
 def step_weights(lengths: Tensor) -> Tensor:

@@ -1,18 +1,21 @@
-"""Dropout (Srivastava et al. 2014), which draws quickly on a CPU.
+"""Dropout (Srivastava et al. 2014) that draws quickly on a CPU.
 
-torch draws a float for each value there, which takes as long as a product. Sixteen random bits a value are enough to
-decide on it: a share is rounded to 65,536ths, and what is kept grows by what the rounded share leaves out.
+There torch draws a float for each value, which takes as long as a product. Sixteen random bits a value are enough to
+decide on it: the share is rounded to 65,536ths, and what is kept grows by what the rounded share leaves out.
 """
 
 import torch
 from torch import Tensor, nn
 
+from .packing import PackedWords
+
 LEVELS = 1 << 16
 
 
 def kept(count: int, share: float, device: torch.device) -> tuple[Tensor, float]:
-    """Which of `count` values stay where a share under 1 is left out, (count,) bool, and what they grow by."""
+    """Draw which of `count` values stay where a share under 1 is left out, (count,) bool, and what they grow by."""
     threshold = min(round(LEVELS * share), LEVELS - 1)
+    # one draw of 64 bits decides on four values, each by 16 bits read as a number from -32,768 to 32,767
     words = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(1 << 63), None)
     return words.view(torch.int16)[:count] >= threshold - LEVELS // 2, LEVELS / (LEVELS - threshold)
 
@@ -21,12 +24,19 @@ class Dropout(nn.Dropout):
     """nn.Dropout, faster on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As nn.Dropout.forward."""
+        """Leave out a share `p` of the values, in training."""
         return dropout(input, self.p, self.training)
+
+    def of_words(self, words: PackedWords) -> PackedWords:
+        """Leave out values of embedded words; where they have a table, the same of a word wherever it stands."""
+        if words.table is None:
+            return PackedWords(words.packed._replace(data=self(words.packed.data)))
+        # what it drew at each place would undo the table: the same word would be multiplied once for every place again
+        return words._replace(table=self(words.table))
 
 
 def dropout(input: Tensor, share: float, training: bool) -> Tensor:
-    """As nn.functional.dropout."""
+    """nn.functional.dropout, faster on a CPU."""
     if not training or not share or input.device.type != "cpu" or share == 1.0:
         return nn.functional.dropout(input, share, training)
     stay, growth = kept(input.numel(), share, input.device)

@@ -3,163 +3,116 @@
 nn.GRU on a CPU forms the gradients of its weights step by step, a small product and an accumulation each time. Here
 the backward pass keeps what every step contributes and forms each weight's gradient in one product over all steps, and
 everything element-wise that does not depend on the recurrence is done for all steps at once. A word that stands in a
-batch several times is multiplied by W_i once (`table`), first states of zero are not multiplied, and products are
-written where that is fast (`products`).
+batch several times is multiplied by W_i once (`PackedWords`), and first states of zero are not multiplied.
 
 Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state before it:
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)      n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
     z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)      h' = (1 - z) * n + z * h
 
-Shapes: N real tokens of a packed batch of B sequences, U different ones, I input size, H hidden size.
+Shapes: N real tokens of a packed batch of B sequences, U different ones, I input size, H hidden size, D directions.
 
 Under `torch.autocast("cpu", torch.bfloat16)` the matrix products take bfloat16 operands (which AMX and AVX512-BF16
-multiply several times faster); states, gates and sums stay in float32. oneDNN, which multiplies them, compiles a kernel
-for each new shape, and keeps it: so there the products come in few shapes, their rows `rounded` up. Rows beyond the
-real ones count for nothing.
+multiply several times faster), in few shapes (`linear.rounded`); states, gates and sums stay in float32.
 """
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .dropout import dropout, kept
-from .linear import product, weight_gradient
+from .linear import ROUND, product, rounded, weight_gradient
+from .packing import PackedWords
 
-ROUND = 16  # the rows of a tile of AMX
-# cuDNN's, about weights that do not lie side by side: those made a moment ago (`GRU.one_draw`), those of one layer
+# cuDNN's, about weights that do not lie side by side: those that recurrent dropout has just made, those of one layer
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
-
-
-def rounded(rows: int) -> int:
-    """Rows of a bfloat16 product on the CPU for so many real ones: from 256 on at most a sixteenth more.
-
-    Up to 512 a multiple of `ROUND`, up to 1,024 of twice that, and so on, so that long texts make few shapes too.
-    """
-    multiple = max(ROUND, (1 << rows.bit_length()) // 32)
-    return -(-rows // multiple) * multiple
 
 
 class GRU(nn.GRU):
     """nn.GRU, with the faster pass where it applies: training on packed float32 sequences on a CPU.
 
     Args:
+        sizes, more: what nn.GRU takes.
+        dropout: share of the values between two layers that training leaves out; nothing where there is one layer.
         recurrent_dropout: share of the recurrent connections that a call in training leaves out, in all steps alike
-            (DropConnect on W_h; Merity et al. 2018). The rest are as nn.GRU's.
+            (DropConnect on W_h; Merity et al. 2018). An input without a batch has neither.
     """
 
-    def __init__(self, *args: Any, recurrent_dropout: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *sizes: int, dropout: float = 0.0, recurrent_dropout: float = 0.0, **more: Any) -> None:
+        super().__init__(*sizes, **more)
+        self.dropout = dropout if self.num_layers > 1 else 0.0
         self.recurrent_dropout = recurrent_dropout
-        self._is_drawn = False
 
-    def forward(self, input: Any, hx: Tensor | None = None, table: Tensor | None = None) -> Any:
-        """As nn.GRU.forward.
+    def forward(self, input: Any, hx: Tensor | None = None) -> Any:
+        """Read PackedWords, or what nn.GRU reads, from states hx or zeros; returns what nn.GRU returns."""
+        drops = self.training and (self.dropout or self.recurrent_dropout)
+        if isinstance(input, Tensor):
+            if not drops or input.dim() < 3:
+                return super().forward(input, hx)
+            batch, width = input.shape[:2] if self.batch_first else (input.size(1), input.size(0))
+            outputs, hidden = self(pack_padded_sequence(input, torch.full((batch,), width), self.batch_first), hx)
+            return pad_packed_sequence(outputs, self.batch_first)[0], hidden
+        words = input if isinstance(input, PackedWords) else PackedWords(input)
+        if fast := self._applies(words):
+            return self._by_layers(words, hx, fast)
+        words = PackedWords(words.vectors())
+        if hx is None:  # nn.GRU's own zeros are made on a device that a trace then holds as a constant
+            size: Any = words.packed.batch_sizes[0]  # a tensor, which a trace follows
+            hx = words.packed.data.new_zeros(self.num_layers * (1 + self.bidirectional), size, self.hidden_size)
+        return self._by_layers(words, hx, fast) if drops else super().forward(words.packed, hx)
 
-        Args:
-            table: (U, I) the vectors that are read, if `input`, packed, holds int64 rows of it and not the vectors.
+    def _applies(self, words: PackedWords) -> bool:
+        data = words.packed.data if words.table is None else words.table
+        trains = self.training and torch.is_grad_enabled() and self.bias
+        return trains and data.device.type == "cpu" and data.dtype == torch.float32
+
+    def _by_layers(self, words: PackedWords, hx: Tensor | None, fast: bool) -> tuple[PackedSequence, Tensor]:
+        """Call a pass for each layer, the faster one or torch's own, and draw the dropout between them here.
+
+        Within one pass over all layers it is cuDNN's, which after every torch.manual_seed has the host wait for all
+        that the GPU has still to do, to draw a seed. The price is that cuDNN copies the weights of upper layers.
         """
-        with self.one_draw():
-            return self._forward(input, hx, table)
-
-    @contextlib.contextmanager
-    def one_draw(self) -> Iterator[None]:
-        """Within this all calls leave out the same connections: for a recurrence that is called step by step."""
-        if self._is_drawn or not self.training or not self.recurrent_dropout:
-            yield
-            return
-        self._update_flat_weights()  # or nn.GRU would, and so put whole weights back after they were loaded
-        whole = self._flat_weights
-        self._flat_weights = [
-            without_some(getattr(self, name), self.recurrent_dropout) if name.startswith("weight_hh") else weight
-            for name, weight in zip(self._flat_weights_names, whole, strict=True)
-        ]
-        self._is_drawn = True
-        try:
-            yield
-        finally:
-            self._flat_weights, self._is_drawn = whole, False
-
-    def _forward(self, input: Any, hx: Tensor | None, table: Tensor | None) -> Any:
-        if not self._applies(input, table):
-            if table is not None:
-                input = input._replace(data=table.index_select(0, input.data))
-            is_batch = isinstance(input, PackedSequence) or input.dim() == 3
-            if self.training and self.dropout and self.num_layers > 1 and self.bias and is_batch:
-                return self._layer_by_layer(input, hx)
-            return super().forward(input, hx)
-        self._update_flat_weights()
-        directions = 2 if self.bidirectional else 1
-        if hx is not None and input.sorted_indices is not None:
-            hx = hx.index_select(1, input.sorted_indices)
-
-        data, places = (input.data, None) if table is None else (table, input.data)
-        last = []
+        packed, data, places = words.packed, words.packed.data, None
+        if words.table is not None:
+            data, places = words.table, words.packed.data
+        if hx is not None:
+            hx = hx if packed.sorted_indices is None else hx.index_select(1, packed.sorted_indices)
+            self.check_forward_args(data, hx, packed.batch_sizes)
+        weights, last = self._weights(), list[Tensor]()
         for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(directions):
-                at = 4 * (layer * directions + direction)
-                weights = self._flat_weights[at : at + 4]
-                first = None if hx is None else hx[layer * directions + direction]
-                output, state = _Pass.apply(data, places, input.batch_sizes, first, *weights, direction == 1)
-                outputs.append(output)
-                last.append(state)
-            data, places = outputs[0] if directions == 1 else torch.cat(outputs, dim=1), None
-            if layer < self.num_layers - 1:
-                data = dropout(data, self.dropout, self.training)
-        return _packed_again(data, torch.stack(last), input)
-
-    def _layer_by_layer(self, input: Any, hx: Tensor | None) -> Any:
-        """nn.GRU's own pass for each layer, and between them dropout as the faster pass has it.
-
-        Within one pass dropout is cuDNN's: after every torch.manual_seed it has the host wait for all that the GPU has
-        still to do, to draw a seed for itself. The price is that cuDNN copies the weights of upper layers at each call.
-
-        Args:
-            input: packed, or a batch of sequences of one length.
-        """
-        self._update_flat_weights()
-        packed = isinstance(input, PackedSequence)
-        data = input.data if packed else input
-        directions = 2 if self.bidirectional else 1
-        if hx is None:
-            batch = int(input.batch_sizes[0]) if packed else data.size(0 if self.batch_first else 1)
-            hx = data.new_zeros(self.num_layers * directions, batch, self.hidden_size)
-        elif packed and input.sorted_indices is not None:
-            hx = hx.index_select(1, input.sorted_indices)
-        self.check_forward_args(data, hx, input.batch_sizes if packed else None)
-        last = []
-        for layer, first in enumerate(hx.split(directions)):
             if layer:
-                data = dropout(data, self.dropout, self.training)
-            at = 4 * layer * directions
-            weights: Any = self._flat_weights[at : at + 4 * directions]
-            how = (self.bias, 1, 0.0, True, self.bidirectional)
-            if packed:
-                data, state = torch.gru(data, input.batch_sizes, first, weights, *how)
+                data, places = dropout(data, self.dropout, self.training), None
+            first: Any = None if hx is None else hx.chunk(self.num_layers)[layer]  # (D, B, H)
+            some = weights[layer * len(weights) // self.num_layers :]
+            if fast:
+                outputs = []
+                for way in range(1 + self.bidirectional):
+                    start = None if first is None else first[way]
+                    each = some[4 * way :][:4]  # w_ih, w_hh, b_ih, b_hh
+                    states, state = _Pass.apply(data, places, packed.batch_sizes, start, *each, way == 1)
+                    outputs.append(states)
+                    last.append(state)
+                data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)  # (N, D H)
             else:
-                data, state = torch.gru(data, first, weights, *how, self.batch_first)
-            last.append(state)
-        return _packed_again(data, torch.cat(last), input) if packed else (data, torch.cat(last))
+                how = (self.bias, 1, 0.0, True, self.bidirectional)
+                data, after = torch.gru(data, packed.batch_sizes, first, some[: len(weights) // self.num_layers], *how)
+                last.extend(after)
+        hidden = torch.stack(last)
+        back = packed.unsorted_indices
+        return packed._replace(data=data), hidden if back is None else hidden.index_select(1, back)
 
-    def _applies(self, input: Any, table: Tensor | None) -> bool:
-        if not (self.training and torch.is_grad_enabled() and isinstance(input, PackedSequence) and self.bias):
-            return False
-        data = input.data if table is None else table
-        return data.device.type == "cpu" and data.dtype == torch.float32
-
-
-def _packed_again(data: Tensor, hidden: Tensor, like: PackedSequence) -> tuple[PackedSequence, Tensor]:
-    """data (N, D H) packed as `like`, and hidden (L D, B, H), from the order of `like` to that of its batch."""
-    if like.unsorted_indices is not None:
-        hidden = hidden.index_select(1, like.unsorted_indices)
-    return like._replace(data=data), hidden
+    def _weights(self) -> list[Any]:
+        """All weights, layer by layer and direction by direction; in training without some connections of each W_h."""
+        # nn.GRU's list of its own parameters. load_state_dict(assign=True) replaces those but not the list, which
+        # nn.GRU puts right in its forward, so here it is asked to.
+        self._update_flat_weights()
+        named: Any = zip(self._flat_weights_names, self._flat_weights, strict=True)
+        share = self.recurrent_dropout if self.training else 0.0
+        return [without_some(w, share) if share and name.startswith("weight_hh") else w for name, w in named]
 
 
 def without_some(weight: Tensor, share: float) -> Tensor:
@@ -178,9 +131,9 @@ class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        data: Tensor,  # (N, I), step after step, in each the sequences that are still going on, longest first
+        data: Tensor,  # (N, I), step after step, in each the sequences that still go on, longest first
         places: Tensor | None,  # (N,) rows of `data`, which is (U, I) then
-        batch_sizes: Tensor,  # how many those are
+        batch_sizes: Tensor,  # how many sequences go on at each step
         first: Tensor | None,  # (B, H), or none for zeros, which are not multiplied then
         w_ih: Tensor,  # (3H, I), the parts r, z, n
         w_hh: Tensor,  # (3H, H)
@@ -192,18 +145,20 @@ class _Pass(torch.autograd.Function):
         size, batch, real, rows_read = w_hh.size(1), int(batch_sizes[0]), int(batch_sizes.sum()), len(data)
         steps = _steps(batch_sizes, backward, zero=first is None)
         narrow = torch.is_autocast_enabled("cpu")
-        if narrow:
+        if narrow:  # rows beyond the real ones make shapes few; their gradient is zero, so they count for nothing
             data = nn.functional.pad(data, (0, 0, 0, rounded(len(data)) - len(data)))
             data, w_ih, w_hh, b_ih, b_hh = (part.bfloat16() for part in (data, w_ih, w_hh, b_ih, b_hh))
             if places is not None:
                 places = nn.functional.pad(places, (0, rounded(real) - real))
-        # (N, 3H): W_i x + b_i, and b_hh of r and z; W_h h and b_hn are added below
+        # (N, 3H), for all steps in one product: W_i x + b_i, and b_hh of r and z. b_hn stands inside r * (...), so it
+        # is added to W_hn h, step by step
         gates = product(data, w_ih.t(), b_ih + nn.functional.pad(b_hh[: 2 * size], (0, size))).float()
         b_hn = nn.functional.pad(b_hh[2 * size :], (2 * size, 0))  # (3H,)
         if places is not None:
             gates = gates.index_select(0, places)
         rz, n = gates[:, : 2 * size], gates[:, 2 * size :]
-        before = _empty_but_zero_from(real, n)  # h of every step
+        before = torch.empty(n.shape)  # h of every step
+        before[real:] = 0
         from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
         states = before.new_empty(real, size)
         state = before.new_zeros(rounded(batch) if narrow else batch, size)
@@ -223,7 +178,7 @@ class _Pass(torch.autograd.Function):
             rz[start:end].sigmoid_()
             # tanh(x) = 2 sigmoid(2x) - 1: torch's sigmoid takes a fraction of the time of its tanh on a CPU
             n[start:end].addcmul_(rz[start:end, :size], from_state[start:end]).mul_(2).sigmoid_().mul_(2).sub_(1)
-            torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])
+            torch.lerp(n[start:end], h, rz[start:end, size:], out=states[start:end])  # h' = n + z * (h - n)
             state[:rows] = states[start:end]
         ctx.save_for_backward(data, places, w_ih, w_hh, gates, from_state, before)
         ctx.steps, ctx.rows, ctx.narrow = steps, rows_read, narrow
@@ -237,13 +192,15 @@ class _Pass(torch.autograd.Function):
         real, size = len(d_states), d_last.size(1)
         r, z, n = gates[:real].view(real, 3, size).unbind(1)
         h = before[:real]
-        # what a step's gates get of the gradient of its h', as far as the recurrence has no say in it
-        d_n = torch.addcmul(n.new_ones(()), n, n, value=-1).mul_(1 - z)  # before tanh
+        # Of the gradient of h' a step's gates get a share each, all known before the recurrence is gone through. Before
+        # the functions: n gets (1 - z)(1 - n^2), z (h - n) z (1 - z), r what n gets times (W_hn h + b_hn) r (1 - r).
+        d_n = torch.addcmul(n.new_ones(()), n, n, value=-1).mul_(1 - z)
         share = n.new_empty(real, 3, size)
-        torch.mul(d_n, r, out=share[:, 2])
+        torch.mul(d_n, r, out=share[:, 2])  # of W_hn h + b_hn
         torch.mul(share[:, 2], from_state[:real], out=share[:, 0]).mul_(1 - r)
         torch.sub(h, n, out=share[:, 1]).mul_(z).mul_(1 - z)
-        d_gates = _empty_but_zero_from(real, gates, data.dtype).unflatten(1, (3, size))  # of W_h h + b_h
+        d_gates = torch.empty(len(gates), 3, size, dtype=data.dtype)  # of W_h h + b_h
+        d_gates[real:] = 0
         d_after = torch.empty_like(d_states)  # of h'
         d_state = d_last.clone()
         for start, end, known in reversed(ctx.steps):
@@ -271,18 +228,11 @@ class _Pass(torch.autograd.Function):
         return tuple(None if gradient is None else gradient.float() for gradient in gradients)
 
 
-def _empty_but_zero_from(row: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A tensor of the shape of `like`, contiguous, its rows from `row` on zero and those before to be written."""
-    made = torch.empty(like.shape, dtype=dtype or like.dtype)
-    made[row:].zero_()
-    return made
-
-
 def _steps(batch_sizes: Tensor, backward: bool, *, zero: bool) -> list[tuple[int, int, int]]:
     """First and past-the-last row of each step in the packed data, in the order in which the steps are taken.
 
-    And how many of these rows, which are the first, have a state before the step that is not zero, if all begin with
-    `zero`.
+    The third number is how many of these rows, which are the first, have a state before the step that may not be zero:
+    all of them, or, if all sequences begin with `zero`, those that went through a step before this one.
     """
     ends = batch_sizes.cumsum(0).tolist()
     bounds = list(zip([0, *ends[:-1]], ends, strict=True))

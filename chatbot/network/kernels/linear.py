@@ -1,7 +1,10 @@
-"""Matrix products in float32 on a CPU, written where that is fast.
+"""Matrix products on a CPU, written where that is fast.
 
-Where the rows of a result do not begin at multiples of 32 bytes in memory, as those of hidden size 500 do not, MKL
-takes up to a third longer for it on a processor with AVX2. So results have a few floats between their rows there.
+In float32: where the rows of a result do not begin at multiples of 32 bytes in memory, as those of hidden size 500 do
+not, MKL takes up to a third longer for it on a processor with AVX2. So results have a few floats between their rows.
+
+In bfloat16: oneDNN compiles a kernel for each new shape of a product and keeps it. Batches differ in size at every
+step, so products get a few rows more (`rounded`), which makes few shapes of many.
 """
 
 from typing import Any
@@ -12,6 +15,16 @@ from torch.autograd.function import once_differentiable
 
 ALIGNED = 8  # floats in 32 bytes, a register of AVX2
 BLOCK = 1536  # rows of a weight's gradient at a time: few enough that they are copied from a cache
+ROUND = 16  # the rows of a tile of AMX
+
+
+def rounded(rows: int) -> int:
+    """Rows of a bfloat16 product on the CPU for so many real ones: from 256 on at most a sixteenth more.
+
+    Up to 512 it is a multiple of `ROUND`, up to 1,024 of twice that, and so on: long texts make few shapes too.
+    """
+    multiple = max(ROUND, (1 << rows.bit_length()) // 32)
+    return -(-rows // multiple) * multiple
 
 
 def aligned(rows: int, columns: int, like: Tensor) -> Tensor:
@@ -27,14 +40,12 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def weight_gradient(d_output: Tensor, input: Tensor) -> Tensor:
-    """d_output (N, M), input (N, K) -> d_output.t() @ input: (M, K), contiguous, as optimisers want it.
-
-    Where its rows are not aligned, some of them at a time are written where they are, and copied.
-    """
+    """d_output (N, M), input (N, K) -> d_output.t() @ input: (M, K), contiguous, as optimisers want it."""
     out = input.new_empty(d_output.size(1), input.size(1))
     block = aligned(min(len(out), BLOCK), out.size(1), out)
     if block.is_contiguous():
         return torch.mm(d_output.t(), input, out=out)
+    # aligned rows and contiguous ones at once cannot be: some at a time are written where they are aligned, and copied
     for some, copied in zip(d_output.split(BLOCK, dim=1), out.split(BLOCK), strict=True):
         copied.copy_(torch.mm(some.t(), input, out=block[: len(copied)]))
     return out
@@ -47,47 +58,14 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
-        """As nn.Linear.forward; `weight` stands in for the layer's own, as `looked_up` gives it."""
+        """(..., I) -> (..., O); a `weight` (O, I) stands in for the layer's own, as `Embedding.look_up` gives it."""
         weight = self.weight if weight is None else weight
-        if self._applies(input):
+        trains = self.training and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+        applies = self.bias is not None and input.dim() == 2 and input.device.type == "cpu"
+        if trains and applies and input.dtype == torch.float32:
             result: Tensor = _Linear.apply(input, weight, self.bias)
             return result
         return nn.functional.linear(input, weight, self.bias)
-
-    def _applies(self, input: Tensor) -> bool:
-        return (
-            self.training
-            and torch.is_grad_enabled()
-            and self.bias is not None
-            and input.dim() == 2
-            and input.device.type == "cpu"
-            and input.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
-        )
-
-
-def looked_up(weight: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """weight (V, E), rows (U,) -> those rows (U, E), and the whole of it, for one more use in the same pass.
-
-    What the parameter itself is used for twice has two gradients of its size, one of them nearly all zeros, which
-    autograd adds up in a third. The gradients of these two add up in place: in that of the whole, which nobody else may
-    hold, as nobody does where its one use is a product.
-    """
-    found, whole = _LookedUp.apply(weight, rows)
-    return found, whole
-
-
-class _LookedUp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(rows)
-        return weight.index_select(0, rows), weight.view_as(weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_found: Tensor, d_whole: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        return d_whole.index_add_(0, rows, d_found), None
 
 
 class _Linear(torch.autograd.Function):
@@ -98,11 +76,6 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, ...]:
         input, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        return (
-            d_output @ weight if wanted[0] else None,
-            weight_gradient(d_output, input) if wanted[1] else None,
-            d_output.sum(0) if wanted[2] else None,
-        )
+        return d_output @ weight, weight_gradient(d_output, input), d_output.sum(0)
