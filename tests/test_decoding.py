@@ -134,18 +134,16 @@ def test_a_small_vocabulary_may_have_fewer_replies() -> None:
     assert [(hypothesis.ids, len(hypothesis.attention)) for hypothesis in found] == [([], 1), ([4], 2), ([4, 4], 2)]
 
 
-@pytest.mark.parametrize(("weight", "length"), [(0.0, 0.0), (5.0, 0.0), (0.3, 2.5)])
-def test_reranking_is_by_both_directions_and_the_length(
-    model: Seq2Seq, prompts: list[list[int]], weight: float, length: float
-) -> None:
+@pytest.mark.parametrize("weight", [0.0, 5.0, 0.3])
+def test_reranking_is_by_both_directions(model: Seq2Seq, prompts: list[list[int]], weight: float) -> None:
     backward = network(V, seed=8)
 
     def score(prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> torch.Tensor:
         return log_likelihood(backward, replies, prompts)
 
-    way = dataclasses.replace(WAYS["beam"], mmi_weight=weight, mmi_length=length)
+    way = dataclasses.replace(WAYS["beam"], mmi_weight=weight)
     plain = Decoding(model.encoder, model.decoder, NEVER, CPU)(prompts, way, 7)
-    found = Decoding(model.encoder, model.decoder, NEVER, CPU, score)(prompts, way, 7)
+    found = Decoding(model.encoder, model.decoder, NEVER, CPU).reranked_by(score)(prompts, way, 7)
     moved = 0
     for prompt, before, after in zip(prompts, plain, found, strict=True):
         assert sorted(h.ids for h in before) == sorted(h.ids for h in after)
@@ -155,11 +153,32 @@ def test_reranking_is_by_both_directions_and_the_length(
         totals = {}
         for ids, log_prob, _, _ in before:
             inverse = float(log_likelihood(backward, [ids], [prompt]))
-            totals[tuple(ids)] = log_prob + weight * inverse + length * len(ids)
+            totals[tuple(ids)] = log_prob + weight * inverse
         assert [h.total for h in after] == pytest.approx([totals[tuple(h.ids)] for h in after], abs=1e-4)
         assert [h.total for h in after] == sorted((h.total for h in after), reverse=True)
         moved += before[0].ids != after[0].ids
-    assert moved or weight == length == 0
+    assert moved or weight < 5
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_reply_word_by_word_is_the_reply(decode: Decoding, prompts: list[list[int]], way: DecodingConfig) -> None:
+    for decoding in (way, dataclasses.replace(way, samples=1)):
+        found = decode(prompts, decoding, 7)
+        for prompt, hypotheses in zip(prompts, found, strict=True):
+            assert list(decode.stream(prompt, decoding, 7)) == hypotheses[0].ids
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample"])
+def test_words_come_while_the_search_goes_on(model: Seq2Seq, method: str) -> None:
+    steps = []
+    hook = model.decoder.register_forward_hook(lambda *_: steps.append(torch.is_inference_mode_enabled()))
+    decode = Decoding(model.encoder, model.decoder, NEVER, CPU)
+    stream = decode.stream([5, 6], DecodingConfig(method=method, min_length=5, no_repeat_ngram=1), 9)
+    for count, _ in enumerate(stream, 1):
+        assert steps == [True] * count
+        assert not torch.is_inference_mode_enabled()  # where the words are used
+    hook.remove()
+    assert count >= 5
 
 
 def test_the_language_model_makes_what_is_said_to_everything_less_likely() -> None:

@@ -1,6 +1,6 @@
-"""From prompts to ranked replies: the searches behind one call, and reranking by a model of the opposite direction."""
+"""From prompts to replies: every search behind one call, a reply word by word, and reranking (MMI-bidi)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config.settings import DecodingConfig
-from ..corpus.vocabulary import EOS_ID
+from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import pad_prompts
 from .beam import BeamSearchDecoder
-from .sampling import SamplingDecoder
+from .sampling import SamplingDecoder, draw, uniform
 from .search import GreedySearchDecoder, Hypotheses, Limits
 
 # rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
@@ -34,8 +34,21 @@ class Hypothesis(NamedTuple):
     attention: np.ndarray
 
 
+def limits_of(settings: DecodingConfig, max_length: int) -> Limits:
+    """What the settings say that a reply must keep to; `max_length` counts tokens, EOS with them."""
+    return Limits(
+        max_length=max_length,
+        min_length=settings.min_length,
+        no_repeat_ngram=settings.no_repeat_ngram,
+        repetition_penalty=settings.repetition_penalty,
+        anti_lm=settings.anti_lm,
+        anti_lm_tokens=settings.anti_lm_tokens,
+        anti_lm_bound=settings.anti_lm_bound,
+    )
+
+
 class Decoding:
-    """The searches over one network.
+    """The searches over one network. Nothing that is asked of it changes it.
 
     Args:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
@@ -52,12 +65,16 @@ class Decoding:
         device: torch.device,
         backward: Backward | None = None,
     ) -> None:
-        parts = (encoder, decoder, never_replied)
+        self._made_of = parts = (encoder, decoder, never_replied)
         self.greedy = GreedySearchDecoder(*parts).to(device).eval()
         self.beam = BeamSearchDecoder(*parts).to(device).eval()
         self.sampling = SamplingDecoder(*parts).to(device).eval()
         self.device = device
         self.backward = backward
+
+    def reranked_by(self, backward: Backward) -> "Decoding":
+        """Another one over the same network, whose replies are reranked."""
+        return Decoding(*self._made_of, self.device, backward)
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], settings: DecodingConfig, max_length: int, rows_at_once: int = 0
@@ -68,7 +85,7 @@ class Decoding:
 
         Args:
             max_length: longest reply in tokens, EOS counted; at least 1.
-            rows_at_once: prompts that are worked on side by side, times each one's candidates; 0 lets this room choose.
+            rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is what the device likes.
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
@@ -81,22 +98,54 @@ class Decoding:
                     found[row] = hypotheses
         return found if self.backward is None else self._reranked(prompts, found, settings)
 
+    def stream(self, prompt: Sequence[int], settings: DecodingConfig, max_length: int) -> Iterator[int]:
+        """The best reply to one prompt, id by id without EOS: the ids that a call finds.
+
+        Greedy search and a single sample yield each word as soon as it is found. Of a beam, of several samples and
+        where replies are reranked, the best is known only at the end, and all its ids come then.
+        """
+        if settings.method == "beam" or settings.candidates > 1 or self.backward is not None or not len(prompt):
+            yield from self([prompt], settings, max_length)[0][0].ids
+            return
+        search = self.sampling if settings.method == "sample" else self.greedy
+        limits = limits_of(settings, max_length)
+        # inference mode is entered for each word: held over a `yield` it would be on in whatever the caller does
+        with torch.inference_mode():
+            src, src_lengths = pad_prompts([prompt])
+            state = search.read(src.to(self.device), src_lengths, limits)
+            streams = self.sampling.streams(src.to(self.device), src_lengths, 1, settings.seed)
+            token = torch.full((1, 1), SOS_ID, dtype=torch.int64, device=self.device)
+            said = token[:, :0]
+        for step in range(max_length):
+            with torch.inference_mode():
+                _, ranked, _, state = search.step(token, said, state, limits)
+                if settings.method == "sample":
+                    u = uniform(streams + step)
+                    token = draw(ranked, u, settings.temperature, settings.top_k, settings.top_p)
+                else:
+                    token = ranked.argmax(dim=-1, keepdim=True)
+                said = torch.cat((said, token), dim=1)
+                id = int(token)
+            if id == EOS_ID:
+                return
+            yield id
+
     def _search(self, src: Tensor, src_lengths: Tensor, settings: DecodingConfig, max_length: int) -> Hypotheses:
-        limits = Limits(
-            max_length,
-            settings.min_length,
-            settings.no_repeat_ngram,
-            settings.repetition_penalty,
-            settings.anti_lm,
-            settings.anti_lm_tokens,
-            settings.anti_lm_bound,
-        )
+        limits = limits_of(settings, max_length)
         if settings.method == "beam":
             width = settings.beam_width
             return self.beam(src, src_lengths, limits, width, width, settings.length_penalty)
         if settings.method == "sample":
-            how = (settings.samples, settings.seed, settings.temperature, settings.top_k, settings.top_p)
-            return self.sampling(src, src_lengths, limits, *how)
+            return self.sampling(
+                src,
+                src_lengths,
+                limits,
+                count=settings.samples,
+                seed=settings.seed,
+                temperature=settings.temperature,
+                top_k=settings.top_k,
+                top_p=settings.top_p,
+            )
         tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
         return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
 
@@ -116,7 +165,9 @@ def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]
     """A search's tensors as lists, best first, without the places where there is no reply."""
     is_eos = result.tokens == EOS_ID
     ends = torch.where(is_eos.any(dim=-1), is_eos.long().argmax(dim=-1) + 1, result.tokens.size(-1)).tolist()  # (B, N)
-    more = result.attention.size(-1) - max(src_lengths)  # the EOS that a model of the lineage reads behind each prompt
+    more = result.attention.size(-1) - max(
+        src_lengths
+    )  # the EOS that an imported network of the tutorial reads behind each prompt
     tokens, log_probs, totals = result.tokens.tolist(), result.scores.cpu().double().sum(dim=-1).tolist(), result.totals
     attention = result.attention.float().cpu().numpy()
     return [

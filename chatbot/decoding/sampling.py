@@ -17,7 +17,7 @@ from .search import Hypotheses, Limits, SearchDecoder, precise, widened
 
 
 class SamplingDecoder(SearchDecoder):
-    """N replies to each prompt, each drawn by itself; see the room's head."""
+    """N replies to each prompt, each drawn by itself; see the head of this file."""
 
     def forward(
         self,
@@ -45,8 +45,7 @@ class SamplingDecoder(SearchDecoder):
         batch, longest = src.size(0), limits.max_length
         row = torch.arange(batch, device=src.device).repeat_interleave(count)  # (R,), R = B * N
         state = self.pick(self.read(src, src_lengths, limits), row)
-        streams = keys(src, src_lengths.to(src.device), seed).index_select(0, row)
-        streams = mixed(streams + torch.arange(count, device=src.device).repeat(batch))
+        streams = self.streams(src, src_lengths, count, seed)
         tokens = torch.full((batch * count, longest), self.pad_id, dtype=torch.int64, device=src.device)
         scores = torch.zeros(batch * count, longest, device=src.device)
         attention = torch.zeros(
@@ -76,6 +75,11 @@ class SamplingDecoder(SearchDecoder):
             totals.view(batch, count),
             widened(attention[:, :steps], src, src_lengths).view(batch, count, steps, -1),
         )
+
+    def streams(self, src: Tensor, src_lengths: Tensor, count: int, seed: int) -> Tensor:
+        """Where the random numbers of each reply begin: (B * N,) int64, the N replies of a prompt together."""
+        key = keys(src, src_lengths.to(src.device), seed).repeat_interleave(count)
+        return mixed(key + torch.arange(count, device=src.device).repeat(src.size(0)))
 
 
 def draw(ranked: Tensor, u: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
