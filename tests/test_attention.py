@@ -1,10 +1,14 @@
 """Luong's three scores, against the paper's, one query and one place at a time."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
+from chatbot.config.settings import ModelConfig
 from chatbot.network.attention import SCORES, ConcatAttention, GeneralAttention
+from chatbot.network.model import BRIDGES
 
 
 def score(module: nn.Module, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
@@ -30,3 +34,9 @@ def test_attention_is_the_softmax_of_luongs_score_over_real_positions(kind: str)
             torch.testing.assert_close(weights[b, t, :length], scores.softmax(0))
             assert torch.all(weights[b, t, length:] == 0)
             torch.testing.assert_close(context[b, t], weights[b, t] @ memory[b])
+
+
+def test_the_names_are_those_of_the_settings() -> None:
+    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(ModelConfig)}
+    assert set(choices["attention"]) == SCORES.keys()
+    assert set(choices["bridge"]) == BRIDGES.keys()

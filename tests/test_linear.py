@@ -8,7 +8,7 @@ from torch import nn
 
 import chatbot.network.kernels.linear as room
 from chatbot.network.kernels.embedding import LookUp
-from chatbot.network.kernels.linear import Linear, aligned, product, weight_gradient
+from chatbot.network.kernels.linear import Linear, aligned, product, rounded, weight_gradient
 
 SIDES = st.integers(1, 20)
 
@@ -91,6 +91,21 @@ def test_the_layer_is_faster_in_training_and_only_there(monkeypatch: pytest.Monk
     layer(torch.randn(2, 4, 3))
     layer.eval()(input)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("rows", [16, 37])
+def test_in_bfloat16_rows_are_products_of_few_shapes_and_only_the_real_ones_come_back(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes, linear = [], nn.functional.linear
+    monkeypatch.setattr(nn.functional, "linear", lambda x, *given: shapes.append(len(x)) or linear(x, *given))
+    layer, input = Linear(3, 5), torch.randn(rows, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(input)
+    torch.testing.assert_close(found.float(), layer(input), rtol=0.03, atol=0.03)
+    gradient = torch.autograd.grad(found.float().sum(), layer.bias)[0]
+    assert shapes[0] == rounded(rows)
+    assert torch.equal(gradient, torch.full((5,), float(rows)))
 
 
 def test_what_is_looked_up_has_the_gradient_of_both_uses() -> None:

@@ -27,7 +27,7 @@ class Attention(nn.Module):
         """
         if torch.is_autocast_enabled(query.device.type):  # small products, whose rounding a softmax would enlarge
             with torch.autocast(query.device.type, enabled=False):
-                return self(query.float(), memory.float(), mask)
+                return self.forward(query.float(), memory.float(), mask)
         scores = self.score(query, memory).masked_fill(~mask.unsqueeze(1), float("-inf"))
         weights = torch.softmax(scores, dim=-1)
         return weights @ memory, weights

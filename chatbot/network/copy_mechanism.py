@@ -1,9 +1,8 @@
 """Words of the prompt in the reply: the copy mode of CopyNet (Gu et al. 2016, arXiv:1603.06393, equations 4 to 8).
 
-A reply to a question about Mr. Robinson names Mr. Robinson, but so rare a word has hardly a chance in a softmax over
-the vocabulary. So a word of the prompt has two ways into the reply. It can be generated, with the score that the output
-layer gives it, logit_w, and it can be copied from each place s where it stands in the prompt, with a score of its own,
-psi_s. All of them share one softmax:
+A reply to a question about Mr. Robinson names him, but so rare a word has hardly a chance in a softmax over all words.
+So a word of the prompt has two ways into the reply. It can be generated, with the score logit_w of the output layer,
+and copied from each place s where it stands in the prompt, with a score psi_s. All of them share one softmax:
 
     p(w) = (exp(logit_w) + sum over the s with x_s = w of exp(psi_s)) / Z
 
@@ -24,11 +23,7 @@ TINY = 1e-30
 
 
 class CopyMechanism(nn.Module):
-    """psi_s = m_s . (W h~ + b) / sqrt(H) + c, for the memory's m_s and the decoder's attentional state h~.
-
-    (Gu et al. have tanh(W' m_s) . h~. Without the root, as without it in Vaswani et al. 2017, section 3.2.1, the scores
-    are so large, and move so fast, that learning is slower than without copying.)
-    """
+    """psi_s = m_s . (W h~ + b) / sqrt(H) + c, for the memory's m_s and the decoder's attentional state h~."""
 
     def __init__(self, hidden_size: int, embedding_size: int) -> None:
         super().__init__()
@@ -45,18 +40,19 @@ class CopyMechanism(nn.Module):
         """Do the same at the N real positions of a padded batch: logits (N, V), states (N, E) as `real.pick` gave."""
         # scores want a prompt's states side by side, so those are padded again; logits, V wide, are not
         copied = real.pick(self.scores(real.spread(states), memory, source))  # (N, S)
-        return _raised(logits, real.trim(copied), source.index_select(0, real.texts))
+        return _raised(logits, copied, source.index_select(0, real.texts))
 
     def scores(self, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
-        """How much speaks for copying each word: states (B, T, E), memory (B, S, H), source (B, S) -> (B, T, S).
+        """How much speaks for copying: states (B, T, E), memory (B, S, H), source (B, S) -> (B, T, S), float32.
 
-        In float32, the logarithm of the sum of exp(psi) over all places of a word, at the first of them. Minus
-        infinity at the others, and of PAD, SOS and EOS. (`<unk>` and `<sep>` have scores as words have, and searches
-        pass over them as always.)
+        It is the logarithm of the sum of exp(psi) over all places of a word, at the first of them. Minus infinity
+        at the others, and of PAD, SOS and EOS. (`<unk>` and `<sep>` have scores, and searches pass over them as ever.)
         """
         if torch.is_autocast_enabled(states.device.type):  # small products: in float32, as those of attention
             with torch.autocast(states.device.type, enabled=False):
                 return self.scores(states.float(), memory.float(), source)
+        # Gu et al. have tanh(W' m_s) . h~. Without the root, as without it in Vaswani et al. 2017, section 3.2.1, the
+        # scores are so large, and move so fast, that learning is slower than without copying.
         query = self.projection(states) * self.scale  # (B, T, H)
         scores = query @ memory.transpose(1, 2) + self.bias  # (B, T, S)
         same = source.unsqueeze(1) == source.unsqueeze(2)  # (B, S, S)

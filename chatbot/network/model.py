@@ -39,7 +39,7 @@ class Encoder(nn.Module):
     def __init__(self, embedding: Embedding, config: ModelConfig) -> None:
         super().__init__()
         self.embedding = embedding
-        self.prompts: nn.Module | None = None  # what changes prompts before they are read (`tutorial`)
+        self.prompts: nn.Module | None = None  # changes prompts before they are read; set by `tutorial.follow`
         self.dropout = Dropout(config.dropout)
         self.gru = _gru(embedding.embedding_dim, config.encoder_layers, config, bidirectional=True)
         self.bridge = BRIDGES[config.bridge](config.encoder_layers, config.decoder_layers, config.hidden_size)
@@ -69,6 +69,7 @@ class Encoder(nn.Module):
     def read(self, prompts: PackedWords) -> tuple[Tensor, Tensor]:
         """Embedded prompts to memory (B, S, H) and hidden (L, B, H)."""
         outputs, hidden = self.gru(self.dropout.of_words(prompts))
+        # Added up, and not side by side: attention's dot product wants m_s as wide as h_t.
         forward, backward = unpacked(outputs).chunk(2, dim=-1)  # (B, S, H) each
         return forward + backward, self.bridge(hidden)
 
@@ -78,6 +79,7 @@ class LinearBridge(nn.Module):
 
     def __init__(self, encoder_layers: int, decoder_layers: int, hidden_size: int) -> None:
         super().__init__()
+        # the encoder's layer for each of the decoder's; lower layers that find none share the encoder's first
         self.sources = [max(0, encoder_layers - decoder_layers + layer) for layer in range(decoder_layers)]
         self.projections = nn.ModuleList(nn.Linear(2 * hidden_size, hidden_size) for _ in self.sources)
 
@@ -105,7 +107,7 @@ class Decoder(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.gru = _gru(embedding.embedding_dim, config.decoder_layers, config)
         self.attention = SCORES[config.attention](config.hidden_size)
-        self.mask: nn.Module | None = None  # what else than words attention may look at (`tutorial`)
+        self.mask: nn.Module | None = None  # says where attention may look; set by `tutorial.follow`
         self.concat = Linear(2 * config.hidden_size, embedding.embedding_dim)  # W_c
         self.output_dropout = Dropout(config.dropout)
         self.out = Linear(embedding.embedding_dim, embedding.num_embeddings)  # W_o
@@ -125,7 +127,7 @@ class Decoder(nn.Module):
         states, hidden = self.gru(self.dropout(self.embedding(tokens)), hidden)  # (B, T, H)
         context, weights = self.attend(states, memory, source)
         attentional = self.attentional(states, context)
-        logits = self.out(attentional)
+        logits = self.out(attentional)  # equation 6
         if self.copying is not None:
             logits = self.copying(logits, attentional, memory, source)
         return logits, hidden, weights
@@ -138,11 +140,14 @@ class Decoder(nn.Module):
         `weight` (V, E) is the embedding's, as `Embedding.look_up` gives it, for an output layer that shares it.
         """
         outputs, _ = self.gru(self.dropout.of_words(replies), hidden)
+        # Attention goes through the padded batch, one product for each prompt and its reply. All after it treats each
+        # position alone, and goes through the N real ones (`kernels.packing` says why).
         states = unpacked(outputs)  # (B, T, H)
         context, _ = self.attend(states, memory, source)
         real = RealPositions(tgt_lengths, states.size(1), states.device)
         attentional = self.attentional(real.pick(states), real.pick(context))  # (N, E)
-        logits = real.trim(self.out(attentional, weight if self.out.weight is self.embedding.weight else None))
+        tied = self.out.weight is self.embedding.weight
+        logits = self.out(attentional, weight if tied else None)  # (N, V), equation 6
         if self.copying is not None:
             logits = self.copying.at_real(real, logits, attentional, memory, source)
         return logits
@@ -173,13 +178,10 @@ class Seq2Seq(nn.Module):
         self.encoder = Encoder(embedding, config)
         self.decoder = Decoder(embedding, config)
         tutorial.follow(config, self.encoder, self.decoder)
-        # what the settings say: `scale_dropout` writes over the rates that the modules go by
-        self._rates = [
-            (module, name, rate)
-            for module in self.modules()
-            for name in ("p", "dropout", "recurrent_dropout")
-            if isinstance(rate := getattr(module, name, None), float)
-        ]
+        # The rates of the settings, kept here, because `scale_dropout` writes over those that the modules go by.
+        names = ("p", "dropout", "recurrent_dropout")
+        rates = [(module, name, getattr(module, name, None)) for module in self.modules() for name in names]
+        self._rates = [(module, name, rate) for module, name, rate in rates if isinstance(rate, float)]
 
     def scale_dropout(self, share: float) -> None:
         """Leave out this share, from 0 to 1, of what the settings say that training leaves out."""
@@ -196,8 +198,8 @@ class Seq2Seq(nn.Module):
         Returns:
             logits (N, V) at the real positions of `tgt`, row by row.
         """
-        source, prompts = self.encoder.packed(src, src_lengths)
-        replies = packed_in_any_order(tgt, tgt_lengths)
-        (prompts_read, replies_read), weight = self.encoder.embedding.look_up(prompts, replies)
-        memory, hidden = self.encoder.read(prompts_read)
-        return self.decoder.teacher_forced(replies_read, tgt_lengths, hidden, memory, source, weight)
+        source, packed_prompts = self.encoder.packed(src, src_lengths)
+        packed_replies = packed_in_any_order(tgt, tgt_lengths)
+        (prompts, replies), weight = self.encoder.embedding.look_up(packed_prompts, packed_replies)
+        memory, hidden = self.encoder.read(prompts)
+        return self.decoder.teacher_forced(replies, tgt_lengths, hidden, memory, source, weight)

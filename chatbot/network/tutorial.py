@@ -4,7 +4,7 @@ Four settings of ModelConfig each ask for one of its ways, and files combine the
 `dropout_places` and `tutorial_tokens`. `model` describes the network without them and calls `follow` at its end.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,9 @@ from ..corpus.vocabulary import EOS_ID, PAD_ID
 from .kernels.dropout import Dropout
 from .kernels.packing import PackedWords
 
-if TYPE_CHECKING:
-    from .model import Decoder, Encoder
 
-
-def follow(config: ModelConfig, encoder: "Encoder", decoder: "Decoder") -> None:
-    """Put the tutorial's ways where the settings ask for them; `model.BRIDGES` has chosen the bridge already."""
+def follow(config: ModelConfig, encoder: Any, decoder: Any) -> None:
+    """Put its ways into `model.Encoder` and `model.Decoder` where the settings ask; the bridge is there already."""
     if config.tutorial_tokens:
         encoder.prompts = EosBehindPrompts()
     if not config.attention_mask:
@@ -37,25 +34,22 @@ class TutorialBridge(nn.Module):
         self.decoder_layers = decoder_layers
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Last states of the encoder (2 * encoder layers, B, H) -> first state of the decoder (L, B, H)."""
         return hidden[: self.decoder_layers]
 
 
 class EosBehindPrompts(nn.Module):
-    """Prompts are read with an EOS behind each, one more place to attend to."""
+    """Prompts (B, S), lengths (B,) -> (B, S + 1), lengths: an EOS is read behind each, one more place to attend to."""
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """src (B, S) -> (B, S + 1); src_lengths (B,) count the EOS too."""
         src = nn.functional.pad(src, (0, 1), value=PAD_ID)
         # its place is counted, for the lengths are on the CPU, and a trace would fix the device they are moved to
         return src.scatter(1, (src != PAD_ID).sum(dim=1, keepdim=True), EOS_ID), src_lengths + 1
 
 
 class MaskOutOfTraining(nn.Module):
-    """In training attention looks at padding too."""
+    """source (B, S) -> mask (B, S) bool: in training attention looks at padding too."""
 
     def forward(self, source: Tensor) -> Tensor:
-        """source (B, S) -> mask (B, S) bool"""
         return torch.ones_like(source, dtype=torch.bool) if self.training else source != PAD_ID
 
 
@@ -63,5 +57,4 @@ class DropoutByPlace(Dropout):
     """A word loses other values at each place where it stands."""
 
     def of_words(self, words: PackedWords) -> PackedWords:
-        """Leave out values of every word's vector, and not of a table."""
         return super().of_words(PackedWords(words.vectors()))

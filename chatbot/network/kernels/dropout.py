@@ -1,8 +1,4 @@
-"""Dropout (Srivastava et al. 2014) that draws quickly on a CPU.
-
-There torch draws a float for each value, which takes as long as a product. Sixteen random bits a value are enough to
-decide on it: the share is rounded to 65,536ths, and what is kept grows by what the rounded share leaves out.
-"""
+"""Dropout (Srivastava et al. 2014) that draws quickly on a CPU."""
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +10,10 @@ LEVELS = 1 << 16
 
 def kept(count: int, share: float, device: torch.device) -> tuple[Tensor, float]:
     """Draw which of `count` values stay where a share under 1 is left out, (count,) bool, and what they grow by."""
+    # torch draws a float for each value, which takes as long as a product. Sixteen bits are enough to decide on it: the
+    # share is rounded to 65,536ths, and what is kept grows by what the rounded share leaves out. One draw of 64 bits
+    # decides on four values, each by 16 bits read as a number from -32,768 to 32,767.
     threshold = min(round(LEVELS * share), LEVELS - 1)
-    # one draw of 64 bits decides on four values, each by 16 bits read as a number from -32,768 to 32,767
     words = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(1 << 63), None)
     return words.view(torch.int16)[:count] >= threshold - LEVELS // 2, LEVELS / (LEVELS - threshold)
 
@@ -24,14 +22,13 @@ class Dropout(nn.Dropout):
     """nn.Dropout, faster on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Leave out a share `p` of the values, in training."""
         return dropout(input, self.p, self.training)
 
     def of_words(self, words: PackedWords) -> PackedWords:
         """Leave out values of embedded words; where they have a table, the same of a word wherever it stands."""
         if words.table is None:
             return PackedWords(words.packed._replace(data=self(words.packed.data)))
-        # what it drew at each place would undo the table: the same word would be multiplied once for every place again
+        # other draws at each place would undo the table: a word would be multiplied once for every place again
         return words._replace(table=self(words.table))
 
 

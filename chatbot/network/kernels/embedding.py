@@ -11,42 +11,33 @@ from .packing import PackedWords
 
 
 class Embedding(nn.Embedding):
-    """A vector for each of V words, E wide.
-
-    Args:
-        tied: an output layer shares the weights. They are drawn small for it: rows of unit variance, as nn.Embedding
-            draws them, would give logits of variance E.
-        scaled: rows are read times the root of E, so what the network reads of small weights is of ordinary size again
-            (Vaswani et al. 2017, section 3.4). On Cornell that halves the steps to a given perplexity.
-    """
+    """A vector (E,) for each of V words; `tied`: an output layer shares them; `scaled`: they are read larger."""
 
     def __init__(self, vocabulary_size: int, size: int, *, tied: bool, scaled: bool) -> None:
         super().__init__(vocabulary_size, size, _weight=torch.empty(vocabulary_size, size))
+        # Weights that are small for an output layer are read at ordinary size again (Vaswani et al. 2017, section 3.4).
+        # On Cornell that halves the steps to a given perplexity.
         self.scale = size**0.5 if scaled else None
         if not self.weight.is_meta:  # which has nothing to draw, and torch would import its compiler for it
+            # an output layer that shares rows of unit variance, as nn.Embedding draws them, gives logits of variance E
             nn.init.normal_(self.weight, std=size**-0.5 if tied else 1.0)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (...) -> (..., E)"""
-        return self._read(super().forward(tokens))
+        return self._read(super().forward(tokens))  # (...) -> (..., E)
 
     def look_up(self, *texts: PackedSequence) -> tuple[list[PackedWords], Tensor]:
-        """Embed packed ids of several texts in one look-up, for each would fill a gradient of the weights' size (V, E).
-
-        Returns:
-            the words of each text, and the weights (V, E) to use for an output layer that shares them.
-        """
+        """Embed packed ids of some texts; returns their words, and the weights (V, E) for an output layer to share."""
+        # one look-up for all of them: each would fill a gradient of the weights' size
         if not self.training or self.weight.device.type != "cpu":
             # a GPU would wait to know how many different words there are
-            vectors = self(torch.cat([text.data for text in texts])).split([len(text.data) for text in texts])
-            return [
-                PackedWords(text._replace(data=part)) for text, part in zip(texts, vectors, strict=True)
-            ], self.weight
-        different, places = zip(*(text.data.unique(return_inverse=True) for text in texts), strict=True)
-        rows, weight = LookUp.apply(self.weight, torch.cat(different))
-        tables = self._read(rows).split([len(words) for words in different])
-        found = zip(texts, places, tables, strict=True)
-        return [PackedWords(text._replace(data=rows_of), table) for text, rows_of, table in found], weight
+            parts: Any = self(torch.cat([text.data for text in texts])).split([len(text.data) for text in texts])
+            tables, weight = (None,) * len(texts), self.weight
+        else:
+            different, parts = zip(*(text.data.unique(return_inverse=True) for text in texts), strict=True)
+            rows, weight = LookUp.apply(self.weight, torch.cat(different))
+            tables = self._read(rows).split([len(words) for words in different])
+        found = zip(texts, parts, tables, strict=True)
+        return [PackedWords(text._replace(data=part), table) for text, part, table in found], weight
 
     def _read(self, rows: Tensor) -> Tensor:
         return rows if self.scale is None else rows * self.scale

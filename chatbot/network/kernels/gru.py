@@ -11,9 +11,6 @@ Notation (Cho et al. 2014, in nn.GRU's form), s a step, x its input, h the state
     z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)      h' = (1 - z) * n + z * h
 
 Shapes: N real tokens of a packed batch of B sequences, U different ones, I input size, H hidden size, D directions.
-
-Under `torch.autocast("cpu", torch.bfloat16)` the matrix products take bfloat16 operands (which AMX and AVX512-BF16
-multiply several times faster), in few shapes (`linear.rounded`); states, gates and sums stay in float32.
 """
 
 import warnings
@@ -36,8 +33,7 @@ class GRU(nn.GRU):
     """nn.GRU, with the faster pass where it applies: training on packed float32 sequences on a CPU.
 
     Args:
-        sizes, more: what nn.GRU takes.
-        dropout: share of the values between two layers that training leaves out; nothing where there is one layer.
+        dropout: share of the values between two layers that training leaves out.
         recurrent_dropout: share of the recurrent connections that a call in training leaves out, in all steps alike
             (DropConnect on W_h; Merity et al. 2018). An input without a batch has neither.
     """
@@ -57,49 +53,45 @@ class GRU(nn.GRU):
             outputs, hidden = self(pack_padded_sequence(input, torch.full((batch,), width), self.batch_first), hx)
             return pad_packed_sequence(outputs, self.batch_first)[0], hidden
         words = input if isinstance(input, PackedWords) else PackedWords(input)
-        if fast := self._applies(words):
-            return self._by_layers(words, hx, fast)
+        if self._applies(words):
+            return self._by_layers(words, hx, fast=True)
         words = PackedWords(words.vectors())
         if hx is None:  # nn.GRU's own zeros are made on a device that a trace then holds as a constant
             size: Any = words.packed.batch_sizes[0]  # a tensor, which a trace follows
             hx = words.packed.data.new_zeros(self.num_layers * (1 + self.bidirectional), size, self.hidden_size)
-        return self._by_layers(words, hx, fast) if drops else super().forward(words.packed, hx)
+        return self._by_layers(words, hx, fast=False) if drops else super().forward(words.packed, hx)
 
     def _applies(self, words: PackedWords) -> bool:
         data = words.packed.data if words.table is None else words.table
         trains = self.training and torch.is_grad_enabled() and self.bias
         return trains and data.device.type == "cpu" and data.dtype == torch.float32
 
-    def _by_layers(self, words: PackedWords, hx: Tensor | None, fast: bool) -> tuple[PackedSequence, Tensor]:
-        """Call a pass for each layer, the faster one or torch's own, and draw the dropout between them here.
-
-        Within one pass over all layers it is cuDNN's, which after every torch.manual_seed has the host wait for all
-        that the GPU has still to do, to draw a seed. The price is that cuDNN copies the weights of upper layers.
-        """
-        packed, data, places = words.packed, words.packed.data, None
-        if words.table is not None:
-            data, places = words.table, words.packed.data
+    def _by_layers(self, words: PackedWords, hx: Tensor | None, *, fast: bool) -> tuple[PackedSequence, Tensor]:
+        """Call a pass for each layer, the faster one or torch's own, with the dropout between them drawn here."""
+        # Within one pass over all layers dropout is cuDNN's, which after every torch.manual_seed has the host wait for
+        # all that the GPU has still to do, to draw a seed. The price is that cuDNN copies the weights of upper layers.
+        packed, table = words
+        data, places = (packed.data, None) if table is None else (table, packed.data)
         if hx is not None:
             hx = hx if packed.sorted_indices is None else hx.index_select(1, packed.sorted_indices)
             self.check_forward_args(data, hx, packed.batch_sizes)
         weights, last = self._weights(), list[Tensor]()
+        each = len(weights) // self.num_layers
         for layer in range(self.num_layers):
             if layer:
                 data, places = dropout(data, self.dropout, self.training), None
-            first: Any = None if hx is None else hx.chunk(self.num_layers)[layer]  # (D, B, H)
-            some = weights[layer * len(weights) // self.num_layers :]
+            first: Any = [None, None] if hx is None else hx.chunk(self.num_layers)[layer]  # (D, B, H)
+            some = weights[layer * each :][:each]  # w_ih, w_hh, b_ih, b_hh of each direction
             if fast:
-                outputs = []
-                for way in range(1 + self.bidirectional):
-                    start = None if first is None else first[way]
-                    each = some[4 * way :][:4]  # w_ih, w_hh, b_ih, b_hh
-                    states, state = _Pass.apply(data, places, packed.batch_sizes, start, *each, way == 1)
-                    outputs.append(states)
-                    last.append(state)
-                data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)  # (N, D H)
+                ways = [
+                    _Pass.apply(data, places, packed.batch_sizes, first[way], *some[4 * way :][:4], way == 1)
+                    for way in range(1 + self.bidirectional)
+                ]
+                data = ways[0][0] if len(ways) == 1 else torch.cat([states for states, _ in ways], dim=1)  # (N, D H)
+                last.extend(state for _, state in ways)
             else:
                 how = (self.bias, 1, 0.0, True, self.bidirectional)
-                data, after = torch.gru(data, packed.batch_sizes, first, some[: len(weights) // self.num_layers], *how)
+                data, after = torch.gru(data, packed.batch_sizes, first, some, *how)
                 last.extend(after)
         hidden = torch.stack(last)
         back = packed.unsorted_indices
@@ -116,10 +108,8 @@ class GRU(nn.GRU):
 
 
 def without_some(weight: Tensor, share: float) -> Tensor:
-    """W_h (3H, H), for r, z and n, without a share of its connections between two units; the others grow to make up.
-
-    A connection is kept or left out in all three parts.
-    """
+    """W_h (3H, H), for r, z and n, without a share of its connections between two units; the others grow to make up."""
+    # one draw for all three parts: a connection is kept or left out in all of them
     size = weight.size(1)
     stay, growth = kept(size * size, share, weight.device)
     return (weight.view(3, size, size) * (stay.view(size, size) * growth)).view(3 * size, size)
@@ -145,7 +135,9 @@ class _Pass(torch.autograd.Function):
         size, batch, real, rows_read = w_hh.size(1), int(batch_sizes[0]), int(batch_sizes.sum()), len(data)
         steps = _steps(batch_sizes, backward, zero=first is None)
         narrow = torch.is_autocast_enabled("cpu")
-        if narrow:  # rows beyond the real ones make shapes few; their gradient is zero, so they count for nothing
+        if narrow:
+            # products take bfloat16, which AMX and AVX512-BF16 multiply several times faster; states, gates and sums
+            # stay float32. Rows beyond the real ones make shapes few (`rounded`) and get no gradient.
             data = nn.functional.pad(data, (0, 0, 0, rounded(len(data)) - len(data)))
             data, w_ih, w_hh, b_ih, b_hh = (part.bfloat16() for part in (data, w_ih, w_hh, b_ih, b_hh))
             if places is not None:
@@ -156,6 +148,7 @@ class _Pass(torch.autograd.Function):
         b_hn = nn.functional.pad(b_hh[2 * size :], (2 * size, 0))  # (3H,)
         if places is not None:
             gates = gates.index_select(0, places)
+        # the three gates are worked out in place, so that `gates` holds r, z and n for the backward pass
         rz, n = gates[:, : 2 * size], gates[:, 2 * size :]
         before = torch.empty(n.shape)  # h of every step
         before[real:] = 0
@@ -202,7 +195,7 @@ class _Pass(torch.autograd.Function):
         d_gates = torch.empty(len(gates), 3, size, dtype=data.dtype)  # of W_h h + b_h
         d_gates[real:] = 0
         d_after = torch.empty_like(d_states)  # of h'
-        d_state = d_last.clone()
+        d_state = d_last.clone()  # of the state that the steps seen so far began with
         for start, end, known in reversed(ctx.steps):
             rows = end - start
             d_h = torch.add(d_states[start:end], d_state[:rows], out=d_after[start:end])
@@ -211,6 +204,7 @@ class _Pass(torch.autograd.Function):
             factor = d_step[:known].flatten(1)
             if ctx.narrow:
                 factor = nn.functional.pad(factor, (0, 0, 0, rounded(known) - known))
+            # to the state before: through W_h, and straight through z; rows that began at zero have none before
             through = product(factor, w_hh)
             torch.addcmul(through[:known], d_h[:known], z[start : start + known], out=d_state[:known])
         flat = d_gates.flatten(1)  # (N, 3H)
@@ -231,8 +225,8 @@ class _Pass(torch.autograd.Function):
 def _steps(batch_sizes: Tensor, backward: bool, *, zero: bool) -> list[tuple[int, int, int]]:
     """First and past-the-last row of each step in the packed data, in the order in which the steps are taken.
 
-    The third number is how many of these rows, which are the first, have a state before the step that may not be zero:
-    all of them, or, if all sequences begin with `zero`, those that went through a step before this one.
+    Third, how many of its rows, the first ones, have a state that may not be zero: all, or, if sequences begin at
+    `zero`, those that went through the step before. (Read from the end, the shorter ones begin at later steps.)
     """
     ends = batch_sizes.cumsum(0).tolist()
     bounds = list(zip([0, *ends[:-1]], ends, strict=True))

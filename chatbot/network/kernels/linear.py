@@ -1,11 +1,4 @@
-"""Matrix products on a CPU, written where that is fast.
-
-In float32: where the rows of a result do not begin at multiples of 32 bytes in memory, as those of hidden size 500 do
-not, MKL takes up to a third longer for it on a processor with AVX2. So results have a few floats between their rows.
-
-In bfloat16: oneDNN compiles a kernel for each new shape of a product and keeps it. Batches differ in size at every
-step, so products get a few rows more (`rounded`), which makes few shapes of many.
-"""
+"""Matrix products on a CPU: in float32 written where that is fast, in bfloat16 in few shapes."""
 
 from typing import Any
 
@@ -23,12 +16,15 @@ def rounded(rows: int) -> int:
 
     Up to 512 it is a multiple of `ROUND`, up to 1,024 of twice that, and so on: long texts make few shapes too.
     """
+    # oneDNN compiles a kernel for each new shape of a product and keeps it, and batches differ in size at every step
     multiple = max(ROUND, (1 << rows.bit_length()) // 32)
     return -(-rows // multiple) * multiple
 
 
 def aligned(rows: int, columns: int, like: Tensor) -> Tensor:
     """(rows, columns), to be written, of the dtype and device of `like`; in float32 on a CPU each row is aligned."""
+    # Where the rows of a result do not begin at multiples of 32 bytes in memory, as those of hidden size 500 do not,
+    # MKL takes up to a third longer for it on a processor with AVX2. So a few floats lie between them.
     spared = -columns % ALIGNED if like.dtype == torch.float32 and like.device.type == "cpu" else 0
     return like.new_empty(rows, columns + spared)[:, :columns]
 
@@ -52,19 +48,22 @@ def weight_gradient(d_output: Tensor, input: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) float32 on a CPU.
+    """nn.Linear, its parameters and state dict, with the faster products where it trains on (N, I) on a CPU.
 
-    What it gives there is a view, which autograd does not let be changed in place.
+    There it gives a view, which autograd does not let be changed in place.
     """
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
         """(..., I) -> (..., O); a `weight` (O, I) stands in for the layer's own, as `Embedding.look_up` gives it."""
         weight = self.weight if weight is None else weight
-        trains = self.training and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
-        applies = self.bias is not None and input.dim() == 2 and input.device.type == "cpu"
-        if trains and applies and input.dtype == torch.float32:
+        are_rows, narrow = input.dim() == 2 and input.device.type == "cpu", torch.is_autocast_enabled("cpu")
+        trains = self.training and torch.is_grad_enabled() and self.bias is not None
+        if are_rows and trains and not narrow and input.dtype == torch.float32:
             result: Tensor = _Linear.apply(input, weight, self.bias)
             return result
+        # not sliced for nothing: the gradient of a slice is written twice, as zeros and as what it is
+        if more := rounded(len(input)) - len(input) if are_rows and narrow else 0:
+            return nn.functional.linear(nn.functional.pad(input, (0, 0, 0, more)), weight, self.bias)[:-more]
         return nn.functional.linear(input, weight, self.bias)
 
 

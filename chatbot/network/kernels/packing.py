@@ -10,17 +10,16 @@ layer is most of a training step's arithmetic, and this is where it is saved.
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ...system.devices import sent
-from .linear import rounded
 
 
 class PackedWords(NamedTuple):
     """Embedded words as a GRU reads them: packed vectors (N, E), or packed rows (N,) of a `table` (U, E).
 
-    Frequent words stand in a batch many times; with a table the GRU multiplies each of the U different ones once.
+    Words stand in a batch several times; with a table the GRU multiplies each of the U different ones once.
     """
 
     packed: PackedSequence
@@ -43,26 +42,18 @@ class RealPositions:
         self.texts = self.indices // width  # (N,), the row of the batch that each is in
 
     def pick(self, padded: Tensor) -> Tensor:
-        """padded (B, T, X) -> (N, X); in bfloat16 on a CPU a few rows more, which `trim` takes off again."""
-        indices = self.indices
-        if torch.is_autocast_enabled("cpu"):  # so that products have few shapes (`rounded`); they repeat position 0
-            indices = nn.functional.pad(indices, (0, rounded(len(indices)) - len(indices)))
-        return padded.flatten(0, 1).index_select(0, indices)
-
-    def trim(self, rows: Tensor) -> Tensor:
-        """The rows of the N positions, without those that `pick` added."""
-        # not sliced for nothing: the gradient of a slice is a tensor of zeros that is written twice
-        return rows[: len(self.indices)] if len(rows) > len(self.indices) else rows
+        """padded (B, T, X) -> (N, X)"""
+        return padded.flatten(0, 1).index_select(0, self.indices)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """rows (N, X), or those of `pick` -> (B, T, X), zero at padding."""
+        """rows (N, X) -> (B, T, X), zero at padding."""
         batch, width = self.shape
-        flat = rows.new_zeros(batch * width, rows.size(1)).index_copy(0, self.indices, rows[: len(self.indices)])
-        return flat.view(batch, width, -1)
+        return rows.new_zeros(batch * width, rows.size(1)).index_copy(0, self.indices, rows).view(batch, width, -1)
 
 
 def packed_in_any_order(padded: Tensor, lengths: Tensor) -> PackedSequence:
     """Pack rows (B, T) that are not sorted, as pack_padded_sequence does, but without waiting for their device."""
+    # the lengths are sorted on the CPU, where they are; only the order is sent, and nothing comes back
     falling, order = lengths.sort(descending=True)
     rows, back = (sent(indices, padded.device) for indices in (order, order.argsort()))
     packed = pack_padded_sequence(padded.index_select(0, rows), falling, batch_first=True)
