@@ -162,10 +162,10 @@ def test_reranking_is_by_both_directions(model: Seq2Seq, prompts: list[list[int]
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_reply_word_by_word_is_the_reply(decode: Decoding, prompts: list[list[int]], way: DecodingConfig) -> None:
-    for decoding in (way, dataclasses.replace(way, samples=1)):
-        found = decode(prompts, decoding, 7)
+    for settings in (way, dataclasses.replace(way, samples=1)):
+        found = decode(prompts, settings, 7)
         for prompt, hypotheses in zip(prompts, found, strict=True):
-            assert list(decode.stream(prompt, decoding, 7)) == hypotheses[0].ids
+            assert list(decode.stream(prompt, settings, 7)) == hypotheses[0].ids
 
 
 @pytest.mark.parametrize("method", ["greedy", "sample"])

@@ -17,7 +17,6 @@ import torch
 
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
-from chatbot.chat.conversation import Conversation
 from chatbot.chat.terminal import converse
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.formats.recognise import conversations, recognise
@@ -278,7 +277,7 @@ def test_a_file_of_hostile_lines_becomes_a_table_of_plain_text(bot: Chatbot, tmp
 
 
 def test_a_conversation_holds_no_more_than_is_read(bot: Chatbot) -> None:
-    talk = Conversation(bot, io.StringIO())
+    talk = bot.conversation(log=io.StringIO())
     assert talk.say("x " * 5 * MEGABYTE + "how are you?") == bot.reply("x " * 500 + "how are you?")
     assert max(map(len, talk.turns)) <= 10_000
 

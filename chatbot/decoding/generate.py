@@ -85,7 +85,7 @@ class Decoding:
 
         Args:
             max_length: longest reply in tokens, EOS counted; at least 1.
-            rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is what the device likes.
+            rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is the default
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
