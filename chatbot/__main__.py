@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,15 +221,17 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def _report_export(arguments: argparse.Namespace, folder: Path, proof: Any) -> None:
-    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
-    _say("wrote " + ", ".join(f"{folder / name} ({size / 1e6:.1f} MB)" for name, size in files.items()))
-    _say(
-        f"compared with the model after reading it back: {proof.prompts} prompts of {proof.shortest} to "
-        f"{proof.longest} words, each alone and all in one batch: {proof.tokens} reply tokens equal, "
-        f"scores within {proof.largest_score_difference:.1g}; beams and samples of all, and {proof.golden} golden texts"
-    )
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    _say_proven(files, proof)
     _try_next(command("chat", folder))
-    _figures(arguments, {"path": str(folder), "bytes": files, **dataclasses.asdict(proof)})
+    sizes = {file.name: file.stat().st_size for file in files}
+    _figures(arguments, {"path": str(folder), "bytes": sizes, **dataclasses.asdict(proof)})
+
+
+def _say_proven(files: Sequence[Path], proof: Any) -> None:
+    for file in files:
+        _say(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    _say(f"compared with the model after reading back: {proof}")
 
 
 def pack(arguments: argparse.Namespace) -> int:
@@ -251,16 +253,11 @@ def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -
     figures = {}
     for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
         proof = export_onnx(checkpoint, folder, quantized=quantized)
-        files = {str(path): path.stat().st_size for path in onnx_paths(folder, quantized)}
-        for path, size in files.items():
-            _say(f"wrote {path} ({size / 1e6:.1f} MB)")
-        _say(
-            f"compared with the model after reading them back: {proof.prompts} prompts, each alone and all in one "
-            f"batch: {proof.equal} of {proof.tokens} reply tokens equal, scores within "
-            f"{proof.largest_score_difference:.1g}"
-        )
-        figures["int8" if quantized else "fp32"] = {"files": files, **dataclasses.asdict(proof)}
-    _try_next(command("chat", next(iter(files))))
+        files = onnx_paths(folder, quantized)
+        _say_proven(files, proof)
+        sizes = {str(file): file.stat().st_size for file in files}
+        figures["int8" if quantized else "fp32"] = {"files": sizes, **dataclasses.asdict(proof)}
+    _try_next(command("chat", files[0]))
     _figures(arguments, figures)
     return 0
 

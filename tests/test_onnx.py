@@ -17,6 +17,7 @@ from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig, ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.search import GreedySearchDecoder
+from chatbot.deployment import proof
 from chatbot.deployment.manifest import golden_of, read_manifest, refuse_to_replace
 from chatbot.deployment.onnx import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export
@@ -40,10 +41,10 @@ def folder(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> 
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     made = tmp_path_factory.mktemp("onnx")
-    proof = export_onnx(checkpoint, made)
-    assert proof.equal == proof.tokens > 100
-    assert proof.prompts == len(checkpoint.prompts)
-    assert proof.largest_score_difference < 1e-5
+    proved = export_onnx(checkpoint, made)
+    assert proved.equal == proved.tokens > 100
+    assert proved.prompts == len(checkpoint.prompts)
+    assert proved.largest_score_difference < 1e-5
     export_onnx(checkpoint, made, quantized=True)
     return made
 
@@ -135,12 +136,10 @@ def test_int8_finds_nearly_all_tokens_of_the_model(folder: Path, checkpoint: Che
     rng = np.random.default_rng(0)
     texts = [rng.integers(4, len(checkpoint.vocabulary), rng.integers(1, 9)).tolist() for _ in range(200)]
     with torch.inference_mode():
-        expected, found = (exchange._replies(find(*pad_prompts(texts), 13)) for find in (eager, search))
-    agreement = exchange.Agreement(len(texts), 0, 0, 0.0)
-    for ours, theirs in zip(expected, found, strict=True):
-        agreement = agreement.and_of(ours, theirs)
-    assert agreement.equal > 0.95 * agreement.tokens
-    assert agreement.largest_score_difference < 0.1
+        expected, found = (proof.replies(find(*pad_prompts(texts), 13)) for find in (eager, search))
+    tokens, equal, difference = proof.agreement(zip(expected, found, strict=True))
+    assert equal > 0.95 * tokens
+    assert difference < 0.1
 
 
 def test_int8_takes_a_quarter_of_the_bytes(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -217,8 +216,8 @@ def test_words_that_are_equally_likely_may_be_told_apart_either_way(checkpoint: 
             parameters[8] = parameters[7]
         parameters[9] = parameters[7] + 1
     with torch.inference_mode():
-        assert exchange._same(model, [5, 6], [10, 7, 2], [10, 8, 11, 2])
-        assert not exchange._same(model, [5, 6], [10, 7, 2], [10, 9, 2])
+        assert proof.same_but_for_ties(model, [5, 6], [10, 7, 2], [10, 8, 11, 2])
+        assert not proof.same_but_for_ties(model, [5, 6], [10, 7, 2], [10, 9, 2])
 
 
 def test_what_is_missing_is_named_with_its_cure(

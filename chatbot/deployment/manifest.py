@@ -29,27 +29,6 @@ class Golden:
     reply: str
 
 
-# beside a run's own prompts: what clients are likeliest to read differently
-HARD_TEXTS = (
-    "",
-    " \t ",
-    "?!",
-    "Hello.",
-    "hello, HELLO; hello...",
-    "What's up? I'm fine, don't worry.",
-    "Où êtes-vous, Zoë? Ça va!",
-    "naïve café, ﬁne ½ Ⅳ １２３ ｆｕｌｌ",
-    "\U0001f600 hi \U0001f468\u200d\U0001f469\u200d\U0001f467",
-    "你好，世界",
-    "привет мир",
-    "xqzzy wvvkk qqjjq",
-    "<i>Really</i>? It’s 5:30... 3.14, 2nd",
-    "e\u0301 a\u0308 \u1100\u1161\u11a8 \u200b\u00ad",
-    "how are you " * 100,
-    "a" * 12_000,
-)
-
-
 def write_manifest(folder: Path, description: dict[str, Any], golden: Sequence[Golden]) -> Path:
     """Write the manifest of a folder whose other files are all there; returns its path.
 

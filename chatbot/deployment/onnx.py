@@ -13,9 +13,7 @@ all bytes before it.
 
 import contextlib
 import hashlib
-import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,8 @@ from torch import Tensor, nn
 
 from ..config.settings import Config
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer
-from ..corpus.vocabulary import EOS_ID, SOS_ID, Vocabulary
+from ..corpus.vocabulary import Vocabulary
 from ..decoding.search import GreedySearchDecoder, SearchResult
-from ..network.batch import pad_prompts
-from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.quantization import quantize
 from ..system.errors import ChatbotError, first_line
@@ -36,12 +32,10 @@ from ..system.files import atomic_file
 from .manifest import add_to_manifest, refuse_other_weights
 from .onnx_graph import extra
 from .onnx_network import Network
+from .proof import Proof, prove
 
 ONNX_FORMAT = 1
 KINDS = ("greedy", "encoder", "decoder")
-SCORE_TOLERANCE = 1e-4
-Reply = tuple[list[int], list[float]]  # tokens up to EOS, and their scores
-LEAST_EQUAL = 0.8  # of the tokens that int8 finds: below that something is wrong with the model or with the file
 # the entry of metadata_props that ends a file, as protobuf writes it: key, value's length, and 64 digits follow
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
@@ -93,31 +87,6 @@ def _run(session: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
     return tuple(map(torch.from_numpy, session.run(None, given)))
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """What the files that were read back said of these prompts, each alone and all together, beside the model.
-
-    tokens: of the replies (of two that differ the longer counts); equal: those that are the same in both.
-    largest_score_difference: of tokens behind equal ones.
-    """
-
-    prompts: int
-    tokens: int
-    equal: int
-    largest_score_difference: float
-
-    def and_of(self, ours: "Reply", theirs: "Reply") -> "Agreement":
-        """With one more reply to compare."""
-        equal = _equal_start(ours[0], theirs[0])
-        differences = [abs(a - b) for a, b in zip(ours[1][:equal], theirs[1][:equal], strict=True)]
-        return Agreement(
-            self.prompts,
-            self.tokens + max(len(ours[0]), len(theirs[0])),
-            self.equal + sum(map(int.__eq__, ours[0], theirs[0])),
-            max([self.largest_score_difference, *differences]),
-        )
-
-
 def onnx_paths(folder: Path, quantized: bool = False) -> tuple[Path, Path, Path]:
     """The files of greedy search, encoder and decoder."""
     greedy, encoder, decoder = (
@@ -126,7 +95,7 @@ def onnx_paths(folder: Path, quantized: bool = False) -> tuple[Path, Path, Path]
     return greedy, encoder, decoder
 
 
-def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False) -> Agreement:
+def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False) -> Proof:
     """Write the three ONNX files of a checkpoint, after they were read back and compared with the eager model.
 
     In fp32 the replies must be the model's; in int8 nearly all of their tokens. The folder's manifest names them too.
@@ -138,7 +107,6 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
     extra("onnxruntime")  # rather missed now than when all is written
     digest, written = checkpoint.digest(), onnx_paths(folder, quantized)
     refuse_other_weights(folder, written, digest)
-    model = checkpoint.build_model()
     weights: Any = {name: weight.float().numpy() for name, weight in checkpoint.model.items()}
     network = Network(
         checkpoint.config.model,
@@ -154,7 +122,9 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
             file.write(_sealed(make(_metadata(checkpoint, kind, quantized, digest))))
             file.flush()
             paths.append(Path(file.name))
-        proof = _prove(checkpoint, model, paths, quantized)
+        greedy, encoder, decoder = map(load_onnx, paths, KINDS)
+        parts = GreedySearchDecoder(OnnxEncoder(encoder), OnnxDecoder(decoder), checkpoint.never_replied).eval()
+        proof = prove(checkpoint, checkpoint.build_model(), [greedy.search, parts], quantized=quantized)
     add_to_manifest(folder, written, digest)
     return proof
 
@@ -181,54 +151,6 @@ def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -
 def _sealed(content: bytes) -> bytes:
     """Protobuf messages that follow each other are one message: here the model, and one more entry of metadata."""
     return content + SEAL + hashlib.sha256(content).hexdigest().encode()
-
-
-def _prove(checkpoint: Checkpoint, model: Seq2Seq, paths: Sequence[Path], quantized: bool) -> Agreement:
-    never = checkpoint.never_replied
-    greedy, encoder, decoder = map(load_onnx, paths, KINDS)
-    parts = GreedySearchDecoder(OnnxEncoder(encoder), OnnxDecoder(decoder), never).eval()
-    eager = GreedySearchDecoder(model.encoder, model.decoder, never).eval()
-    prompts = [prompt or [EOS_ID] for prompt in checkpoint.prompts]
-    longest = checkpoint.config.corpus.max_length + 1
-    total = Agreement(len(prompts), 0, 0, 0.0)
-    with torch.inference_mode():
-        for group in [[prompt] for prompt in prompts] + [prompts]:
-            given = (*pad_prompts(group), longest)
-            wanted = _replies(eager(*given))
-            for search in (greedy.search, parts):
-                for prompt, ours, theirs in zip(group, wanted, _replies(search(*given)), strict=True):
-                    total = total.and_of(ours, theirs)
-                    if not quantized and not _same(model, prompt, ours[0], theirs[0]):
-                        raise ChatbotError(
-                            f"not exported: the ONNX files answer {prompt} otherwise than the model does"
-                        )
-    if quantized and total.equal < LEAST_EQUAL * total.tokens:
-        raise ChatbotError(f"not exported: in int8 only {total.equal} of {total.tokens} tokens are the model's")
-    if not quantized and total.largest_score_difference > SCORE_TOLERANCE:
-        difference = total.largest_score_difference
-        raise ChatbotError(f"not exported: the ONNX files' scores are {difference:.2g} away from the model's")
-    return total
-
-
-def _replies(found: SearchResult) -> list[Reply]:
-    """Each row's tokens, EOS being the last, and their scores."""
-    rows = [tokens[: tokens.index(EOS_ID) + 1] if EOS_ID in tokens else tokens for tokens in found.tokens.tolist()]
-    return [(row, scores[: len(row)]) for row, scores in zip(rows, found.scores.tolist(), strict=True)]
-
-
-def _same(model: Seq2Seq, prompt: list[int], ours: list[int], theirs: list[int]) -> bool:
-    """Whether two replies are equal up to where the model finds two words equally likely, but for rounding."""
-    if ours == theirs:
-        return True
-    first = _equal_start(ours, theirs)
-    src, src_lengths = pad_prompts([prompt])
-    logits = model(src, src_lengths, torch.tensor([[SOS_ID, *ours[:first]]]), torch.tensor([first + 1]))
-    a, b = logits[-1, [ours[first], theirs[first]]].tolist()
-    return abs(a - b) <= SCORE_TOLERANCE
-
-
-def _equal_start(ours: list[int], theirs: list[int]) -> int:
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
 
 
 def load_onnx(path: Path, kind: str) -> OnnxFile:

@@ -13,7 +13,8 @@ from pathlib import Path
 from ..runs.directory import RunDirectory
 from ..system.errors import ChatbotError
 from ..system.files import atomic_folder
-from .torchscript import Proof, export
+from .proof import Proof
+from .torchscript import export
 
 
 def pack(run: RunDirectory, folder: Path, corpus: str | None = None) -> Proof:

@@ -9,7 +9,7 @@ import json
 import unicodedata
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,8 @@ from typing import Any
 import torch
 
 from ..config.settings import Config
-from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
-from ..corpus.vocabulary import EOS_ID, Vocabulary
-from ..decoding.generate import Decoding
-from ..decoding.search import GreedySearchDecoder, Limits
+from ..corpus.tokenizer import TOKENIZERS, Tokenizer
+from ..corpus.vocabulary import Vocabulary
 from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint, check_archive
@@ -30,12 +28,11 @@ from ..runs.quantization import quantized
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_folder
 from .bundle import EXPORTED, BundleModule, Packing
-from .manifest import HARD_TEXTS, Golden, check, refuse_to_replace, write_manifest
+from .manifest import check, refuse_to_replace, write_manifest
+from .proof import Proof, golden_replies, prove_bundle
 from .torchscript_tokenizer import Spelling, table_sha256
 
 BUNDLE_FORMAT = 2
-SCORE_TOLERANCE = 1e-4
-GOLDEN_PROMPTS = 16  # of a checkpoint's own prompts, beside the hard ones
 for method in EXPORTED:  # the compiler takes `forward` by itself, and of the others those that are marked
     torch.jit.export(method)
 torch.jit.export(Packing.matrix)
@@ -53,19 +50,6 @@ class Bundle:
     metadata: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What the reloaded bundle was compared with: the eager model, by greedy search on these prompts alone and all
-    together, by beam search and by sampling on all together, and by text on the golden ones."""
-
-    prompts: int
-    shortest: int
-    longest: int
-    tokens: int
-    golden: int
-    largest_score_difference: float
-
-
 def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     """Write `chatbot.pt` and `manifest.json` of a checkpoint into `folder`, which is replaced as a whole, after the
     reloaded file has given the replies of the eager model.
@@ -81,7 +65,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
         _save(_script(checkpoint.build_model(), checkpoint, description), part / BUNDLE)
         golden = golden_replies(model, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
-            proof = _prove(model, load_bundle(part / BUNDLE), checkpoint, golden)
+            proof = prove_bundle(checkpoint, model, load_bundle(part / BUNDLE).module, golden)
         write_manifest(part, description, golden)
     return proof
 
@@ -105,22 +89,6 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "perplexity": checkpoint.perplexity,
         "config": checkpoint.config.to_dict(),
     }
-
-
-def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
-    """What the eager model answers to the hard texts, and to some of the checkpoint's prompts."""
-    vocabulary, tokenizer = checkpoint.vocabulary, checkpoint.tokenizer
-    own = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
-    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
-    golden = []
-    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in own)]:
-        ids = vocabulary.encode(last_words(tokenizer, text))
-        tokens, scores = list[int](), list[float]()
-        if ids:
-            found = search(*pad_prompts([ids]), checkpoint.config.corpus.max_length + 1)
-            tokens, scores = found.tokens[0].tolist(), found.scores[0].tolist()
-        golden.append(Golden(text, ids, tokens, scores, tokenizer.detokenize(vocabulary.decode(tokens))))
-    return golden
 
 
 def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any]) -> torch.jit.ScriptModule:
@@ -187,35 +155,6 @@ def _packing(encoder: torch.jit.ScriptModule, decoder: torch.jit.ScriptModule, p
     return packing
 
 
-def _prove(model: Seq2Seq, bundle: Bundle, checkpoint: Checkpoint, golden: Sequence[Golden]) -> Proof:
-    longest = checkpoint.config.corpus.max_length + 1
-    prompts = [prompt or [EOS_ID] for prompt in checkpoint.prompts]
-    batches = [pad_prompts(group) for group in [*([prompt] for prompt in prompts), prompts]]
-    module = bundle.module
-    eager = Decoding(model.encoder, model.decoder, checkpoint.never_replied, torch.device("cpu"))
-    pairs = [(eager.greedy(*batch, longest), module.greedy_batch(*batch, longest)) for batch in batches]
-    limits = Limits(longest, 1, 2, 1.2, 0.4, 3, 1.0)  # a constraint of each kind
-    for_beam, for_sampling = (limits, 4, 4, 0.6), (limits, 2, 7, 0.9, 40, 0.95)
-    others = [
-        (eager.beam(*batches[-1], *for_beam), module.beam(*batches[-1], *for_beam)),
-        (eager.sampling(*batches[-1], *for_sampling), module.sampling(*batches[-1], *for_sampling)),
-    ]
-    for one, other in [*pairs, *others]:
-        if not torch.equal(one.tokens, other.tokens):
-            raise ChatbotError("not exported: the file answers otherwise than the model does")
-    difference = max(float((one.scores - other.scores).abs().max()) for one, other in pairs)
-    if difference > SCORE_TOLERANCE:
-        raise ChatbotError(f"not exported: the file's scores are {difference:.2g} away from the model's")
-    for row in golden:
-        if (reply := module.reply(row.text)) != row.reply:
-            raise ChatbotError(
-                f"not exported: to {row.text[:40]!r} the file says {reply!r} and the model {row.reply!r}"
-            )
-    lengths = [len(prompt) for prompt in prompts]
-    tokens = sum(one.tokens.numel() for one, _ in pairs)
-    return Proof(len(prompts), min(lengths), max(lengths), tokens, len(golden), difference)
-
-
 def load_bundle(path: Path) -> Bundle:
     """Open what `export` wrote. Its code runs when it is used, and may when it is opened.
 
@@ -246,7 +185,7 @@ def load_bundle(path: Path) -> Bundle:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what upstream says of torch.jit's future and of tracing a packed GRU (which `_prove` checks), no more."""
+    """Silence only what torch says of torch.jit's future, and of tracing a packed GRU (whose replies are proven)."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings(
