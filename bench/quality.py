@@ -32,7 +32,7 @@ from chatbot.config.settings import Config, CorpusConfig
 from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.vocabulary import EOS_ID
-from chatbot.evaluation.held_out import evaluate
+from chatbot.evaluation.likelihood import evaluate
 from chatbot.runs.directory import RunDirectory
 from chatbot.training.distributed import Group
 from chatbot.training.loop import train

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import shutil
 import subprocess
@@ -17,8 +18,8 @@ from chatbot.config.settings import Config
 from chatbot.corpus.prepared import PairDataset
 from chatbot.corpus.tokenizer import TOKENIZERS
 from chatbot.corpus.vocabulary import Vocabulary
-from chatbot.evaluation.examination import Examination, spelling
-from chatbot.evaluation.held_out import evaluate
+from chatbot.evaluation.examination import Examination, readable
+from chatbot.evaluation.likelihood import evaluate
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
 
@@ -142,7 +143,7 @@ def test_a_corpus_that_changed_is_said(run: RunDirectory, examination: Examinati
 
 def test_turns_and_unknown_words_are_spelled_out() -> None:
     vocabulary = Vocabulary.from_words(["i", "'m", "fine", "."], unknown=True, separator=True)
-    spell = spelling(vocabulary, TOKENIZERS["english"])
+    spell = functools.partial(readable, vocabulary, TOKENIZERS["english"])
     assert spell(vocabulary.encode(["i", "'m", "robin", ".", "<sep>", "fine", "."])) == "I'm <unk>. / Fine."
     assert spell([]) == ""
 

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID
-from chatbot.evaluation.metrics import token_sums
+from chatbot.evaluation.likelihood import token_sums
 from chatbot.network.batch import collate
 from chatbot.network.kernels.packing import PackedWords, RealPositions, packed_in_any_order, unpacked
 from chatbot.network.model import LinearBridge, Seq2Seq

@@ -18,7 +18,7 @@ from chatbot.chat.bot import Chatbot
 from chatbot.corpus.prepared import PairDataset
 from chatbot.deployment.pack import pack
 from chatbot.deployment.torchscript import load_bundle
-from chatbot.evaluation.held_out import evaluate
+from chatbot.evaluation.likelihood import evaluate
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory, find_run
 from chatbot.system.errors import ChatbotError

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 import chatbot.decoding.beam as beam
 import chatbot.decoding.sampling as sampling
+import chatbot.training.data as data
 import chatbot.training.loop as training
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.prepared import PairDataset
 from chatbot.decoding.likelihood import log_likelihood
-from chatbot.evaluation.held_out import evaluate
+from chatbot.evaluation.likelihood import evaluate
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory
 from chatbot.training.distributed import Group
@@ -64,7 +65,7 @@ def test_the_check_sees_a_double_and_lets_the_host_have_one() -> None:
 
 
 def test_training_asks_for_none(tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "Seq2Seq", lambda *arguments: moved(Seq2Seq(*arguments)))
+    monkeypatch.setattr(data, "Seq2Seq", lambda *arguments: moved(Seq2Seq(*arguments)))
     seen = []
     look = training.Trainer._look
 

@@ -18,10 +18,11 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
 from ..system.devices import pick_device
 from ..system.errors import ChatbotError
-from ..system.files import atomic_file, read_whole
-from .held_out import EVALUATION_BATCH, HUMAN, SEED, Evaluation, answer, drawn, evaluate
+from ..system.files import atomic_file, read_json
+from .answers import HUMAN, SEED, answer, drawn
+from .held_out import held_out_pairs, split_of
+from .likelihood import EVALUATION_BATCH, Evaluation, evaluate
 from .scoreboard import side_by_side
-from .yardstick import split_of, yardstick
 
 MAX_BYTES = 16 << 20  # of a file of figures
 EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
@@ -31,11 +32,12 @@ EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: t
 class Examination:
     """How to examine a run.
 
-    split: `train`, `valid`, `test`, or None as `yardstick` has it. decodings: how the bot answers, each as
-    `decoding_named` reads it. data_dir, workers: as `prepare` has them. limit: how many pairs are answered, 0 for all
-    (all are scored). batch_size: pairs at once. corpus: another than the run's own, every pair of which counts; the
-    references are then that corpus's too. tell: is handed the preparation of such a corpus, whose figures say what was
-    left out. backward: the run that reranks what decodings with several candidates find.
+    split: `train`, `valid` or `test` of the run's own corpus; None is `test`, or `train` where nothing is held out.
+    decodings: how the bot answers, each a name or `beam:beam_width=10`. data_dir, workers: for the preparation. limit:
+    how many pairs are answered, 0 for all (all are scored). batch_size: pairs at once. corpus: another than the run's
+    own, every pair of which counts; the references are then that corpus's too. tell: is handed the preparation of such
+    a corpus, whose figures say what was left out. backward: the run that reranks what decodings with several
+    candidates find.
     """
 
     split: str | None
@@ -57,18 +59,17 @@ class Examination:
         """
         checkpoint = run.load_chosen()
         ways = self._decodings(checkpoint)
-        prepared, dataset, split = yardstick(
+        prepared, dataset, split = held_out_pairs(
             checkpoint, self.data_dir, corpus=self.corpus, split=self.split, workers=self.workers
         )
         if self.corpus and self.tell:
             self.tell(prepared)
         device = pick_device(self.device)
         model = checkpoint.build_model().to(device)
-        backward = checkpoint.config.model.direction == "backward"
-        training = PairDataset(prepared.folder, "train", backward=backward)
+        training = PairDataset(prepared.folder, "train", backward=dataset.backward)
         scores = evaluate(model, dataset, split, device, self.batch_size)
         bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
-        spell = spelling(checkpoint.vocabulary, checkpoint.tokenizer)
+        text = functools.partial(readable, checkpoint.vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
         if self.backward:
             bot = bot.reranked_by(self._reranker, str(self.backward.path))
@@ -79,10 +80,10 @@ class Examination:
             **self._of(checkpoint),
             **scores.to_dict(),
             "data": prepared.folder.name,
-            "rows": {name: row.figures.to_dict(spell) for name, row in rows.items()},
+            "rows": {name: row.figures.to_dict(text) for name, row in rows.items()},
         }
-        prompts = [spell(dataset[index][0].tolist()) for index in indices]
-        columns = {name: [spell(reply) for reply in rows[name].replies] for name in (HUMAN, *self.decodings)}
+        prompts = [text(dataset[index][0].tolist()) for index in indices]
+        columns = {name: [text(reply) for reply in rows[name].replies] for name in (HUMAN, *self.decodings)}
         return figures, {"prompt": prompts, **columns}
 
     def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:
@@ -99,16 +100,14 @@ class Examination:
         """
         checkpoint = run.load_chosen()
         split = split_of(checkpoint, self.corpus, self.split)
-        try:
-            figures = json.loads(read_whole(run.evaluation(split), MAX_BYTES))
-            known = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
-            side_by_side([figures])
-        except Exception:  # not what was kept: it is examined again
-            return None
-        if not known:
-            return None
         wanted = {"split": split, **self._of(checkpoint)}
-        same = all(figures.get(key) == value for key, value in wanted.items())
+        try:
+            figures = read_json(run.evaluation(split), MAX_BYTES)
+            side_by_side([figures])
+            whole = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
+            same = whole and all(figures.get(key) == value for key, value in wanted.items())
+        except Exception:  # JSON of any shape may stand there: what is not figures is examined again
+            return None
         return figures | {"run": str(run.path)} if same else None
 
     @functools.cached_property
@@ -126,7 +125,7 @@ class Examination:
         return found
 
     def _of(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """What figures depend on, besides the split and the content of the corpus."""
+        """What the figures depend on, besides the split and the content of the corpus."""
         return {
             "format": EXAMINATION_FORMAT,
             "step": checkpoint.step,
@@ -139,16 +138,12 @@ class Examination:
         }
 
 
-def spelling(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Callable[[Sequence[Any]], str]:
-    """ids -> text for people: as `Chatbot` writes it, but unknown words stay `<unk>`, turns are parted by ` / `."""
-
-    def spell(ids: Sequence[Any]) -> str:
-        turns: list[list[str]] = [[]]
-        for id in ids:
-            if id == vocabulary.sep_id:
-                turns.append([])
-            else:
-                turns[-1].append(vocabulary.tokens[id])
-        return " / ".join(map(tokenizer.detokenize, turns))
-
-    return spell
+def readable(vocabulary: Vocabulary, tokenizer: Tokenizer, ids: Sequence[Any]) -> str:
+    """Text as a `Chatbot` writes it, but unknown words stay `<unk>`, and ` / ` stands between the turns of a prompt."""
+    turns: list[list[str]] = [[]]
+    for id in ids:
+        if id == vocabulary.sep_id:
+            turns.append([])
+        else:
+            turns[-1].append(vocabulary.tokens[id])
+    return " / ".join(map(tokenizer.detokenize, turns))

@@ -1,0 +1,96 @@
+"""A model's own replies to held-out prompts, in rows: one for each decoding, and three references to read them by."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from tqdm import tqdm
+
+from ..corpus.frequencies import Frequencies, most_frequent_reply
+from ..corpus.prepared import PairDataset
+from .likelihood import EVALUATION_BATCH
+from .replies import Figures, figures
+
+SEED = 1  # of the pairs that a limit leaves, and of the random training replies
+BATCHES_AT_ONCE = 8  # a decoding is handed so many, to sort by length and batch as suits it, between ticks of the bar
+HUMAN, RANDOM, FREQUENT = "human", "random", "frequent"
+REFERENCES = (HUMAN, RANDOM, FREQUENT)
+
+Replier: TypeAlias = Callable[[list[list[int]]], list[list[int]]]  # prompts' ids -> replies' ids, without `<eos>`
+
+
+class Row(NamedTuple):
+    """One way to answer: its replies as ids, in the order of the pairs, and their figures."""
+
+    replies: list[list[int]]
+    figures: Figures
+
+
+def drawn(dataset: PairDataset, limit: int) -> list[int]:
+    """Indices of the pairs that are answered, rising: all, or `limit` drawn without replacement, always the same."""
+    if not 0 < limit < len(dataset):
+        return list(range(len(dataset)))
+    return sorted(np.random.default_rng(SEED).choice(len(dataset), limit, replace=False).tolist())
+
+
+def answer(
+    decodings: Mapping[str, Replier],
+    dataset: PairDataset,
+    indices: Sequence[int],
+    training: PairDataset,
+    batch_size: int = EVALUATION_BATCH,
+) -> dict[str, Row]:
+    """Answer pairs by every decoding, and give the figures of the replies beside those of three references.
+
+    The references: `human`, the replies of the pairs themselves (what a model that says just that would get); `random`,
+    for each pair a training reply drawn evenly (seeded); `frequent`, always the commonest training reply.
+
+    Args:
+        decodings: by their names, none of them a reference's.
+        dataset: where the pairs are; indices: which of them, P.
+        training: the training split, at least one pair.
+
+    Returns:
+        rows of P replies: first the decodings in their order, then the references.
+
+    Raises:
+        ValueError: a decoding has a reference's name, or gave more or fewer replies than it had prompts.
+    """
+    if taken := set(decodings) & set(REFERENCES):
+        raise ValueError(f"a decoding must not be called {', '.join(sorted(taken))}")
+    pairs = [dataset[index] for index in indices]
+    prompts, human = [prompt.tolist() for prompt, _ in pairs], [reply.tolist() for _, reply in pairs]
+    said: dict[str, list[list[int]]] = {}
+    speeds: dict[str, float] = {}
+    for name, decoding in decodings.items():
+        said[name], seconds = generate(decoding, prompts, batch_size, name)
+        speeds[name] = len(pairs) / max(seconds, 1e-9)
+    said[HUMAN] = human
+    places = np.random.default_rng(SEED).integers(len(training), size=len(pairs))
+    said[RANDOM] = [training[place][1].tolist() for place in places]
+    said[FREQUENT] = [most_frequent_reply(training)] * len(pairs)
+    known = Frequencies.of(training, (reply for replies in said.values() for reply in replies))
+    return {
+        name: Row(replies, figures(replies, human, known.probabilities, known.repeated, speeds.get(name)))
+        for name, replies in said.items()
+    }
+
+
+def generate(
+    decoding: Replier, prompts: Sequence[list[int]], batch_size: int, name: str
+) -> tuple[list[list[int]], float]:
+    """The replies to `prompts`, in their order, and the seconds that finding them took; a bar shows on a terminal."""
+    replies: list[list[int]] = []
+    seconds, size = 0.0, BATCHES_AT_ONCE * batch_size
+    with tqdm(total=len(prompts), unit="pairs", desc=name, disable=None, leave=False) as bar:
+        for first in range(0, len(prompts), size):
+            some = list(prompts[first : first + size])
+            started = time.perf_counter()
+            found = decoding(some)
+            seconds += time.perf_counter() - started
+            if len(found) != len(some):
+                raise ValueError(f"{name} gave {len(found)} replies to {len(some)} prompts")
+            replies += found
+            bar.update(len(some))
+    return replies, seconds
