@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.deployment.manifest import golden_of, read_manifest
+from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory
 
@@ -136,7 +136,7 @@ def test_a_value_is_found_by_its_keys_and_not_by_what_a_text_quotes(probe: Calla
 
 
 def test_every_golden_reply_is_given(client: Path, bundle: Path) -> None:
-    golden = [row for row in golden_of(read_manifest(bundle.parent)) if "\n" not in row.text]
+    golden = [Golden(**row) for row in read_manifest(bundle.parent)["golden"] if "\n" not in row["text"]]
     assert len(golden) > 16
     assert any(row.reply for row in golden)
     assert answers(client, bundle, *(row.text.encode() for row in golden)) == [row.reply for row in golden]

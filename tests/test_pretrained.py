@@ -15,7 +15,7 @@ from chatbot.config.arguments import parser
 from chatbot.config.flags import from_flags
 from chatbot.config.presets import DECODINGS
 from chatbot.config.settings import Config, DecodingConfig
-from chatbot.deployment.manifest import golden_of, read_manifest
+from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory
 
@@ -51,7 +51,7 @@ def test_its_card_tells_how_it_was_trained() -> None:
 
 
 def test_every_form_gives_the_golden_replies() -> None:
-    golden = golden_of(read_manifest(BOX.export))
+    golden = [Golden(**row) for row in read_manifest(BOX.export)["golden"]]
     assert len(golden) >= 20
     module = load_bundle(BOX.export / "chatbot.pt").module
     run = Chatbot.load(BOX.path, decoding=DECODINGS["greedy"])

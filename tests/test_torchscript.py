@@ -23,7 +23,7 @@ from chatbot.config.settings import DecodingConfig, ModelConfig
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits
-from chatbot.deployment.manifest import golden_of, read_manifest
+from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.deployment.torchscript_tokenizer import Spelling, table_sha256
 from chatbot.network.batch import pad_prompts
@@ -249,7 +249,7 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
     assert manifest["config"]["model"] == dataclasses.asdict(checkpoint.config.model)
     assert manifest["special_ids"] == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None}
     assert manifest["torch"] == torch.__version__
-    golden = golden_of(manifest)
+    golden = [Golden(**row) for row in manifest["golden"]]
     assert len(golden) >= 20
     module = load_bundle(bundle).module
     for row in golden:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..system.errors import ChatbotError, shown
-from ..system.files import atomic_file, read_whole, sha256
+from ..system.files import atomic_file, read_json, sha256
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -110,11 +110,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        data = json.loads(read_whole(path, MAX_BYTES))
+        data = read_json(path, MAX_BYTES)
         version = data["format"]
         if not isinstance(data["files"], dict):
             raise ValueError("its files are no object")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ChatbotError(f"cannot read the manifest {path}: {error}; export again") from error
     if version != MANIFEST_FORMAT:
         raise ChatbotError(f"{path} has format {shown(version)}, this program reads {MANIFEST_FORMAT}: export again")
@@ -135,15 +135,3 @@ def check(path: Path) -> bool:
     if sha256(path) != entry.get("sha256"):
         raise ChatbotError(f"{path} is not the file that its manifest describes (SHA-256 differs): export again")
     return True
-
-
-def golden_of(data: dict[str, Any]) -> list[Golden]:
-    """The golden replies of a manifest.
-
-    Raises:
-        ChatbotError: they are not what `write_manifest` wrote.
-    """
-    try:
-        return [Golden(**row) for row in data["golden"]]
-    except (KeyError, TypeError) as error:
-        raise ChatbotError(f"the manifest's golden replies are damaged: {error}") from error
