@@ -18,6 +18,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
+import chatbot.training.journal as journal
 import chatbot.training.loop as training
 from chatbot.__main__ import main
 from chatbot.config.presets import PRESETS
@@ -25,8 +26,8 @@ from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.preparation import prepare
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
-from chatbot.training.batches import StepData
 from chatbot.training.distributed import Group
+from chatbot.training.steps import StepData
 
 STEPS, EVERY, HALF = 24, 6, 15  # validations after 6, 12, 18 and 24 steps; what is stopped half-way stands at 15
 CHANGES = {f"os.{name}" for name in ("rename", "remove", "rmdir", "mkdir", "chmod")} | {
@@ -100,7 +101,7 @@ def at_step(step: int, action: Callable[[], object]) -> Any:
 
 def no_pictures(patch: pytest.MonkeyPatch) -> None:
     """Attention is drawn in no time, for drawing it would be most of what so small a training does."""
-    patch.setattr(training, "attention_picture", lambda *_: np.zeros((2, 2, 3), np.uint8))
+    patch.setattr(journal, "attention_picture", lambda *_: np.zeros((2, 2, 3), np.uint8))
 
 
 def assert_the_same(one: RunDirectory, other: RunDirectory) -> None:

@@ -15,7 +15,8 @@ from chatbot.corpus.prepared import PairDataset, in_order, load_manifest, load_v
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import BatchSampler, StepData, StepReader, permuted, step_seed
+from chatbot.training.steps import BatchSampler, StepData, StepReader, permuted, step_seed
+from chatbot.training.tutorial import ReplacementSampler
 
 Pairs = list[tuple[list[int], list[int]]]
 IDS = st.lists(st.integers(3, 60_000), max_size=6)
@@ -130,17 +131,17 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> PairDataset:
 def test_an_epoch_has_every_pair_once(many: PairDataset, bucket_batches: int) -> None:
     sampler = BatchSampler(many, 16, seed=3, bucket_batches=bucket_batches)
     for epoch in (0, 1):
-        batches = sampler.epoch(epoch)
+        batches = epoch_of(sampler, epoch)
         assert len(batches) == len(sampler) == 63
         assert sorted(np.concatenate(batches).tolist()) == list(range(1003))
-    assert sampler.epoch(0)[0].tolist() != sampler.epoch(1)[0].tolist()
+    assert epoch_of(sampler, 0)[0].tolist() != epoch_of(sampler, 1)[0].tolist()
 
 
 @pytest.mark.parametrize("bucket_batches", [1, 4, 64, 1000])
 def test_a_step_has_its_batch_whenever_it_is_asked_for(many: PairDataset, bucket_batches: int) -> None:
     sampler = BatchSampler(many, 16, seed=3, bucket_batches=bucket_batches)
     whole = [sampler[step].tolist() for step in range(140)]
-    assert whole[63:126] == [batch.tolist() for batch in sampler.epoch(1)]
+    assert whole[63:126] == [batch.tolist() for batch in epoch_of(sampler, 1)]
     for step in (139, 0, 62, 63, 64, 130):
         assert BatchSampler(many, 16, seed=3, bucket_batches=bucket_batches)[step].tolist() == whole[step]
 
@@ -148,7 +149,7 @@ def test_a_step_has_its_batch_whenever_it_is_asked_for(many: PairDataset, bucket
 def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:
     spread = {
         size: np.mean(
-            [np.ptp(many.lengths(batch)[1]) for batch in BatchSampler(many, 16, 3, bucket_batches=size).epoch(0)]
+            [np.ptp(many.lengths(batch)[1]) for batch in epoch_of(BatchSampler(many, 16, 3, bucket_batches=size))]
         )
         for size in (1, 64)
     }
@@ -156,12 +157,16 @@ def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:
 
 
 def test_drawn_anew_a_batch_is_a_sample_of_all_pairs(many: PairDataset) -> None:
-    sampler = BatchSampler(many, 500, seed=3, draws="replacement")
+    sampler = ReplacementSampler(len(many), 500, seed=3)
     first, second = sampler[0], sampler[1]
     assert len(first) == len(second) == 500
-    assert first.tolist() == BatchSampler(many, 500, seed=3, draws="replacement")[0].tolist() != second.tolist()
+    assert first.tolist() == ReplacementSampler(len(many), 500, seed=3)[0].tolist() != second.tolist()
     assert 300 < len(set(first.tolist())) < 480  # 394 different ones of 1003 are expected
     assert first.max() > 900 > 100 > first.min()
+
+
+def epoch_of(sampler: BatchSampler, epoch: int = 0) -> list[np.ndarray]:
+    return [sampler[step] for step in range(epoch * len(sampler), (epoch + 1) * len(sampler))]
 
 
 def reader(pairs: PairDataset, rank: int = 0, size: int = 1, **changes: object) -> StepReader:
@@ -172,7 +177,7 @@ def reader(pairs: PairDataset, rank: int = 0, size: int = 1, **changes: object) 
 def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
     return [
         (src[:size].tolist(), tgt[1:length].tolist())
-        for part in data.parts
+        for part in (part.batch for part in data.parts)
         for src, size, tgt, length in zip(part.src, part.src_lengths, part.tgt, part.tgt_lengths, strict=True)
     ]
 
@@ -180,13 +185,13 @@ def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
 @pytest.mark.parametrize("alone", [0.0, 0.5])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_processes_share_a_batch_and_agree_on_its_tokens(many: PairDataset, accumulate: int, alone: float) -> None:
-    sizes = [len(batch) for batch in reader(many).sampler.epoch(0)]
+    sizes = [len(batch) for batch in epoch_of(reader(many).sampler)]
     for step in (sizes.index(16), sizes.index(11)):  # one of the epoch's batches is a short one
         whole = reader(many, prompts_as_replies=alone)[step]
         shares = [reader(many, rank, 3, accumulate=accumulate, prompts_as_replies=alone)[step] for rank in range(3)]
         assert sorted(row for share in shares for row in rows(share)) == sorted(rows(whole))
         assert sum(share.pairs for share in shares) == whole.pairs == len(rows(whole))
-        assert {share.tokens for share in shares} == {whole.tokens} == {len(whole.parts[0].targets)}
+        assert {share.tokens for share in shares} == {whole.tokens} == {len(whole.parts[0].batch.targets)}
         assert all(len(share.parts) == accumulate for share in shares)
 
 
@@ -196,13 +201,13 @@ def test_a_process_without_a_pair_has_nothing_to_do(tmp_path: Path) -> None:
 
 
 def test_word_dropout_touches_words_of_prompts_only(many: PairDataset) -> None:
-    plain, dropped = (reader(many, word_dropout=share)[7].parts[0] for share in (0.0, 0.5))
+    plain, dropped = (reader(many, word_dropout=share)[7].parts[0].batch for share in (0.0, 0.5))
     changed = dropped.src != plain.src
     assert 0.3 < changed.float().mean() / (plain.src >= 5).float().mean() < 0.7
     assert set(dropped.src[changed].tolist()) == {3}
     assert torch.equal(dropped.tgt, plain.tgt)
     assert torch.equal(dropped.targets, plain.targets)
-    assert torch.equal(dropped.src, reader(many, word_dropout=0.5)[7].parts[0].src)
+    assert torch.equal(dropped.src, reader(many, word_dropout=0.5)[7].parts[0].batch.src)
 
 
 def test_prompt_dropout_shows_some_prompts_empty(many: PairDataset) -> None:
@@ -257,20 +262,6 @@ def test_a_backward_dataset_has_its_sides_exchanged(tmp_path: Path) -> None:
     ]
 
 
-def test_pairs_are_thinned_by_their_chances_alike_in_every_process(many: PairDataset) -> None:
-    chances = np.where(np.arange(len(many)) < 500, 0.25, 1.0)
-    settings = TrainingConfig(batch_size=16)
-    alone = StepReader(many, settings, 3, 5, chances=chances)
-    shares = [StepReader(many, settings, 3, 5, rank, 2, chances) for rank in range(2)]
-    epoch = range(len(alone.sampler))
-    kept = sum(alone[step].pairs for step in epoch)
-    assert 503 + 85 < kept < 503 + 165  # 125 of 500 are expected
-    for step in epoch:
-        assert {share[step].tokens for share in shares} == {alone[step].tokens}
-        assert sum(share[step].pairs for share in shares) == alone[step].pairs > 0
-    assert StepReader(many, settings, 3, 5, chances=np.zeros(len(many)))[0].pairs == 1
-
-
 def test_step_seeds_differ_in_everything() -> None:
     seeds = {step_seed(*key) for key in itertools.product((0, 1), (0, 1, 2), (0, 1), ("words", "dropout"))}
     assert len(seeds) == 24
@@ -307,7 +298,7 @@ def test_an_order_of_billions_is_made_where_it_is_needed() -> None:
 
 def test_buckets_keep_padding_small(many: PairDataset) -> None:
     real = padded = 0
-    for batch in BatchSampler(many, 16, seed=3, bucket_batches=64).epoch(0):
+    for batch in epoch_of(BatchSampler(many, 16, seed=3, bucket_batches=64)):
         for lengths in many.lengths(batch):
             real += int(lengths.sum())
             padded += int(lengths.max()) * len(lengths)

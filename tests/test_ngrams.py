@@ -18,11 +18,11 @@ from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import StepReader, smoothed
 from chatbot.training.distributed import Group
 from chatbot.training.loop import train
 from chatbot.training.ngrams import NgramModel
 from chatbot.training.optimization import batch_loss
+from chatbot.training.steps import Part, StepReader, smoothed
 
 V, SPECIAL = 9, 3
 Pairs = list[tuple[np.ndarray, np.ndarray]]
@@ -185,13 +185,13 @@ def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
     pairs = _Lengths(PAIRS)
     model = NgramModel(PAIRS, V, SPECIAL, 4)
     model.share = 0.5
-    batch = StepReader(pairs, config, None, SPECIAL, ngrams=model)[0].parts[0]  # type: ignore[arg-type]
-    expected = smoothed(batch, model, 0.2).soft
-    assert batch.soft is not None
+    part = StepReader(pairs, config, None, SPECIAL, ngrams=model)[0].parts[0]  # type: ignore[arg-type]
+    expected = smoothed(part.batch, model, 0.2).soft
+    assert part.soft is not None
     assert expected is not None
-    for one, other in zip(batch.to(torch.device("meta")).soft or (), expected, strict=True):
+    for one, other in zip(part.to(torch.device("meta")).soft or (), expected, strict=True):
         assert (one.shape == other.shape) if isinstance(one, torch.Tensor) else one == other
-    torch.testing.assert_close(model.table().dense(batch.soft), model.table().dense(expected))
+    torch.testing.assert_close(model.table().dense(part.soft), model.table().dense(expected))
     assert StepReader(pairs, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
 
 
@@ -200,9 +200,9 @@ def test_smoothing_fades_to_nothing_by_the_last_step() -> None:
     model = NgramModel(PAIRS, V, SPECIAL, 4)
     reader = StepReader(_Lengths(PAIRS), config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
     for step, share in ((0, 0.8), (50, 0.4), (99, 0.008)):
-        batch = reader[step].parts[0]
-        assert batch.soft is not None
-        said = batch.soft.weights[: len(batch.targets)]  # the words' own share comes first
+        part = reader[step].parts[0]
+        assert part.soft is not None
+        said = part.soft.weights[: len(part.batch.targets)]  # the words' own share comes first
         torch.testing.assert_close(said, torch.full_like(said, 1 - share))
 
 
@@ -239,7 +239,7 @@ def test_what_is_reported_is_the_plain_likelihood() -> None:
     torch.manual_seed(0)
     network = Seq2Seq(ModelConfig(hidden_size=8, dropout=0.0), V).train()
     batch, model, settings = collate(PAIRS), NgramModel(PAIRS, V, SPECIAL, 4), TrainingConfig(precision="fp32")
-    loss, cost = batch_loss(network, batch, settings, 10)
+    loss, cost = batch_loss(network, Part(batch), settings, 10)
     soft_loss, soft_cost = batch_loss(network, smoothed(batch, model, 0.5), settings, 10, ngrams=model.table())
     torch.testing.assert_close(cost, soft_cost)
     assert abs(loss.item() - soft_loss.item()) > 1e-4

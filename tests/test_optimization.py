@@ -18,9 +18,10 @@ from chatbot.network.batch import collate
 from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import smoothed
 from chatbot.training.ngrams import NgramModel
-from chatbot.training.optimization import Optimizer, batch_loss, clip, learning_rate, step_weights
+from chatbot.training.optimization import Optimizer, batch_loss, clip, learning_rate
+from chatbot.training.steps import Part, smoothed
+from chatbot.training.tutorial import step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training
@@ -54,7 +55,7 @@ def test_the_tutorial_preset_trains_as_the_baseline_does(monkeypatch: pytest.Mon
     for step in range(3):
         printed = baseline.step(PAIRS)
         optimizer.zero_grad()
-        loss, cost = batch_loss(model, batch, preset.training, len(batch.targets))
+        loss, cost = batch_loss(model, Part(batch), preset.training, len(batch.targets))
         loss.backward()
         optimizer.step(step)
         assert cost.item() / len(batch.targets) == pytest.approx(printed, rel=1e-5)
@@ -72,8 +73,8 @@ def test_parts_of_a_batch_add_up_to_its_mean_loss() -> None:
     torch.manual_seed(0)
     model = Seq2Seq(dataclasses.replace(PRESETS["default"].model, hidden_size=8), 20).eval()
     settings = TrainingConfig(precision="fp32")
-    whole = batch_loss(model, collate(PAIRS), settings, 11)
-    parts = [batch_loss(model, collate(pairs), settings, 11) for pairs in (PAIRS[:1], PAIRS[1:])]
+    whole = batch_loss(model, Part(collate(PAIRS)), settings, 11)
+    parts = [batch_loss(model, Part(collate(pairs)), settings, 11) for pairs in (PAIRS[:1], PAIRS[1:])]
     assert sum(part[0].item() for part in parts) == pytest.approx(whole[0].item())
     assert whole[1].item() == pytest.approx(11 * whole[0].item())
 
@@ -134,7 +135,7 @@ def test_a_state_of_another_recipe_is_refused() -> None:
     ours = Optimizer(model, PRESETS["default"].training)
     before = torch.optim.AdamW([{"params": model.encoder.parameters()}, {"params": model.decoder.out.bias}])
     for state in (Optimizer(model, PRESETS["tutorial"].training).state_dict(), [before.state_dict()]):
-        with pytest.raises(ChatbotError, match=r"another recipe or of an older version .* \(RUN=name\)"):
+        with pytest.raises(ChatbotError, match=r"another recipe or of an older version .* another run"):
             ours.load_state_dict(state)
     ours.load_state_dict(ours.state_dict())
 
@@ -193,9 +194,9 @@ def test_loss_gradients_and_clipping_wait_for_no_device(preset: str, monkeypatch
     ngrams = NgramModel([(np.array(prompt), np.array(reply)) for prompt, reply in PAIRS], 20, 4, 2)
     batch, table = collate(PAIRS), ngrams.table().to(device)
     if preset == "default":
-        batch = smoothed(batch, ngrams, 0.5)
+        part = smoothed(batch, ngrams, 0.5)
     with Copies() as copies:
-        loss, cost = batch_loss(model, batch.to(device), config.training, len(batch.targets), ngrams=table)
+        loss, cost = batch_loss(model, part.to(device), config.training, len(batch.targets), ngrams=table)
         loss.backward()
         norm = clip(list(model.parameters()), 1.0)
     assert copies.seen > 3

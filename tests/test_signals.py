@@ -12,8 +12,8 @@ import chatbot.training.loop as training
 from chatbot.config.settings import Config
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
-from chatbot.training.batches import StepData
 from chatbot.training.distributed import Group
+from chatbot.training.steps import StepData
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
 SAVED = 10  # the step of the last save before the signals come, at step 14

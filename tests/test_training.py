@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import chatbot.training.journal as journal
 import chatbot.training.loop as training
 from chatbot.config.settings import Config
 from chatbot.corpus.prepared import PairDataset
@@ -20,10 +22,11 @@ from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
-from chatbot.training.batches import StepData
+from chatbot.training.data import kept_prompts
 from chatbot.training.distributed import Group
 from chatbot.training.journal import Journal
-from chatbot.training.loop import kept_prompts, train
+from chatbot.training.loop import train
+from chatbot.training.steps import StepData
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 
@@ -65,18 +68,6 @@ def test_tensorboard_has_the_curves_and_sample_replies(trained: RunDirectory) ->
     assert "replies/text_summary" in tags["tensors"]
     assert {"attention/0", "attention/1"} <= set(tags["images"])
     assert [event.step for event in events.Scalars("perplexity/valid")] == [10, 20, 30, 40]
-
-
-def test_histograms_come_on_request(tiny: Config, prepared: Path, tmp_path: Path, trained: RunDirectory) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    run = RunDirectory(tmp_path / "run")
-    train(with_training(tiny, steps=10, histograms=True), prepared, run, Group())
-    for folder, expected in ((run.tensorboard, True), (trained.tensorboard, False)):
-        events = EventAccumulator(str(folder))
-        events.Reload()
-        assert ("weights/encoder.embedding.weight" in events.Tags()["histograms"]) == expected
-        assert ("gradients/decoder.out.bias" in events.Tags()["histograms"]) == expected
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(
@@ -121,7 +112,7 @@ def test_stopped_by_a_signal_and_resumed_it_equals_the_run_that_was_not(
 def test_soft_targets_mixed_lengths_and_forcing_resume_exactly(
     tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = with_training(tiny, steps=30, ngram_smoothing=0.6, bucket_batches=1, teacher_forcing_ratio=0.8)
+    config = with_training(tiny, steps=30, ngram_smoothing=0.6, bucket_batches=1)
     whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
     train(config, prepared, whole, Group())
     interrupt(monkeypatch, 13, signal.SIGINT)
@@ -292,10 +283,10 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(tiny: Config, prepared: 
         run = RunDirectory(tmp_path / str(parts))
         trainer = training.Trainer(with_training(config, accumulate=parts), prepared, run, Group(), resume=False)
         # replies of very different lengths: a mean of the parts' means would be another gradient
-        _, lengths = trainer.pairs.lengths(training.np.arange(len(trainer.pairs)))
-        order = training.np.argsort(lengths)
-        trainer.reader.sampler = [training.np.concatenate((order[:8], order[-8:]))]
-        trainer._step(trainer.reader[0])
+        _, lengths = trainer.data.pairs.lengths(np.arange(len(trainer.data.pairs)))
+        order = np.argsort(lengths)
+        trainer.data.reader.sampler = [np.concatenate((order[:8], order[-8:]))]
+        trainer._step(trainer.data.reader[0])
         gradients.append([parameter.grad for parameter in trainer.parameters])
         trainer.close()
     for one, other in zip(*gradients, strict=True):
@@ -382,13 +373,6 @@ def test_minutes_end_a_training_with_everything_saved(tiny: Config, prepared: Pa
     assert run.load_chosen().step == 1
 
 
-def test_without_teacher_forcing_it_learns_too(tiny: Config, prepared: Path, tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    train(with_training(tiny, teacher_forcing_ratio=0.5, steps=50), prepared, run, Group())
-    rows = losses(run)
-    assert rows[-1]["perplexity"] < rows[0]["perplexity"]
-
-
 def test_an_exploding_loss_stops(tiny: Config, prepared: Path, tmp_path: Path) -> None:
     config = with_training(tiny, learning_rate=10.0, clip_norm=1e9, weight_averaging=0.0, steps=100)
     with pytest.raises(ChatbotError, match=r"diverged at step (25|50|75|100) .*the loss is"):
@@ -446,10 +430,11 @@ def test_deterministic_kernels_are_asked_for_in_steps_and_validations_only(
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
-    asked: dict[str, set[bool]] = {"batch_loss": set(), "held_out_sums": set(), "attention_picture": set()}
+    places = {"batch_loss": training, "held_out_sums": training, "attention_picture": journal}
+    asked: dict[str, set[bool]] = {name: set() for name in places}
 
     def watched(name: str) -> Callable[..., object]:
-        call = getattr(training, name)
+        call = getattr(places[name], name)
 
         def noted(*arguments: object, **keywords: object) -> object:
             asked[name].add(torch.are_deterministic_algorithms_enabled())
@@ -458,7 +443,7 @@ def test_deterministic_kernels_are_asked_for_in_steps_and_validations_only(
         return noted
 
     for name in asked:
-        monkeypatch.setattr(training, name, watched(name))
+        monkeypatch.setattr(places[name], name, watched(name))
     runs = [RunDirectory(tmp_path / name) for name in ("one", "other")]
     train(with_training(tiny, steps=4, validate_every=4, deterministic=True), prepared, runs[0], Group())
     assert asked == {"batch_loss": {True}, "held_out_sums": {True}, "attention_picture": {False}}

@@ -4,6 +4,7 @@ However long a training gets, its files stay small: `spaced` says at which steps
 """
 
 import contextlib
+import gc
 import json
 import math
 import threading
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..chat.bot import Chatbot
+from ..chat.pictures import attention_picture
 from ..runs.directory import RunDirectory
-from ..system.errors import ChatbotError
+from ..system.errors import failing_as
 from ..system.files import atomic_file
 
 
@@ -82,14 +85,24 @@ class Journal:
             self._open.close()
 
 
+def samples(bot: Chatbot, prompts: list[list[int]]) -> list[tuple[str, str]]:
+    """Prompts and the bot's replies, as text."""
+    return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
+
+
+def show(journal: Journal, step: int, bot: Chatbot, prompts: list[list[int]]) -> None:
+    """Sample replies to all prompts, and attention for the last two, for TensorBoard."""
+    journal.write_samples(step, samples(bot, prompts))
+    for number, prompt in enumerate(prompts[-2:]):
+        words, reply, weights = bot.attend(prompt)
+        journal.write_attention(step, attention_picture(weights, words, reply), number)
+    gc.collect()  # a drawn figure refers to itself: without this tens of megabytes of them would wait
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    try:
+    with failing_as(f"cannot write {path}", "; what was saved before stands: mend that, then --resume"):
         yield
-    except OSError as error:
-        raise ChatbotError(
-            f"cannot write {path}: {error.strerror or error}; what was saved before stands: mend that, then --resume"
-        ) from error
 
 
 def _forget_after(path: Path, step: int) -> None:

@@ -136,7 +136,7 @@ class NgramModel:
     """
 
     def __init__(
-        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], vocabulary_size: int, num_special: int, order: int
+        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], vocabulary_size: int, num_special: int, order: int = ORDER
     ) -> None:
         self.vocabulary_size = vocabulary_size
         while vocabulary_size**order >= 1 << 63:

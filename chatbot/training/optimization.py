@@ -1,89 +1,78 @@
-"""One update's parts: the loss of a batch, the optimiser, its rate, and the average of the weights.
-
-Two recipes: today's, and the lineage's (`loss="steps"`, `optimizer="two-adams"`), which `--preset tutorial` trains by.
-"""
+"""What an update is made of: the loss of a batch, the optimiser and its rate, and the average of the weights."""
 
 import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.settings import TrainingConfig
 from ..network.kernels.cross_entropy import cross_entropy
 from ..network.model import Seq2Seq
-from ..system.devices import sent
-from ..system.errors import ChatbotError
-from .batches import Part
+from ..system.errors import ChatbotError, command
 from .ngrams import NgramTable
+from .steps import Part
+from .tutorial import loss_over_steps, two_adams
 
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
 
 
-class Optimizer:
-    """AdamW over every parameter once (Loshchilov and Hutter 2019), or the lineage's two Adams.
+def batch_loss(
+    model: Seq2Seq, part: Part, settings: TrainingConfig, tokens: int, ngrams: NgramTable | None = None
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch, or of a part of one, by teacher forcing.
 
-    Those are one over the encoder and one over the decoder; the embedding that both share is in both, so it is
-    clipped twice and moved twice.
+    Args:
+        tokens: reply tokens of the whole batch.
+        ngrams: what the part's soft targets, if it has any, are made from; on its device.
+
+    Returns:
+        two scalars: the loss to differentiate, a mean over `tokens`, so that those of the parts add up to that of the
+        batch; and the negative log-likelihood of the replies in nats, a sum, without gradient.
     """
+    batch = part.batch
+    with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
+    if settings.loss == "steps":
+        return loss_over_steps(logits, batch)
+    loss, cost = cross_entropy(logits, batch.targets, ngrams.dense(part.soft) if ngrams and part.soft else None)
+    return loss / tokens, cost
+
+
+class Optimizer:
+    """AdamW over every parameter (Loshchilov and Hutter 2019), or the tutorial's two Adams; gradients are clipped."""
 
     def __init__(self, model: Seq2Seq, settings: TrainingConfig) -> None:
         self.settings = settings
-        sides = [list(model.encoder.parameters()), list(model.decoder.parameters())]
-        rates = [1.0, settings.decoder_rate_ratio]
-        self._parts: list[torch.optim.Optimizer]
-        if settings.optimizer == "two-adams":
-            self._clipped = sides
-            self._parts = [
-                torch.optim.Adam([{"params": side, "ratio": rate}], fused=True)
-                for side, rate in zip(sides, rates, strict=True)
-            ]
-        else:
-            shared = {id(parameter) for parameter in sides[0]}
-            sides[1] = [parameter for parameter in sides[1] if id(parameter) not in shared]
-            self._clipped = [sides[0] + sides[1]]
-            # biases do not decay: those of the output hold how often each word is said, and none learns pairs by heart
-            biases = {id(value) for name, value in model.named_parameters() if ".bias" in name}
-            groups: list[dict[str, Any]] = [
-                {
-                    "params": [parameter for parameter in side if (id(parameter) in biases) == are_biases],
-                    "ratio": rate,
-                    "weight_decay": 0.0 if are_biases else settings.weight_decay,
-                }
-                for side, rate in zip(sides, rates, strict=True)
-                for are_biases in (False, True)
-            ]
-            self._parts = [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+        make = two_adams if settings.optimizer == "two-adams" else _adamw
+        self._clipped, self._optimizers = make(model, settings)
 
     def step(self, step: int) -> Tensor:
-        """Clip the gradients, move the weights by them, forget them.
+        """Clip the gradients and move the weights by them.
 
         Args:
             step: updates before this one, which the rate depends on.
 
         Returns:
-            the gradient's norm before clipping (of two, the root of the sum of their squares): a scalar, not read here,
-            for reading waits for the device.
+            the gradient's norm before clipping (of two, the root of the sum of their squares): a scalar on the device,
+            where it stays, because reading it would wait for the device.
         """
+        squares = [clip(parameters, self.settings.clip_norm) ** 2 for parameters in self._clipped]
         rate = learning_rate(self.settings, step)
-        squares = []
-        for parameters in self._clipped:
-            squares.append(clip(parameters, self.settings.clip_norm) ** 2)
-        for part in self._parts:
-            for group in part.param_groups:
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
                 group["lr"] = rate * group["ratio"]
-            part.step()
+            optimizer.step()
         return torch.stack(squares).sum().sqrt()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for part in self._parts:
-            part.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Moments and step counts, of one optimiser or of both."""
-        return [part.state_dict() for part in self._parts]
+        return [optimizer.state_dict() for optimizer in self._optimizers]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
         """Take back what `state_dict` gave.
@@ -92,57 +81,44 @@ class Optimizer:
             ChatbotError: it is of another recipe, or of an older version of this program.
             ValueError: it belongs to another model.
         """
-        groups = [len(part.param_groups) for part in self._parts]
+        groups = [len(optimizer.param_groups) for optimizer in self._optimizers]
         if not isinstance(states, list) or [len(state["param_groups"]) for state in states] != groups:
             raise ChatbotError(
                 "its optimiser is of another recipe or of an older version of this program: train in another run "
-                "(RUN=name), or resume with the version that began it"
+                f"({command('train', 'NAME')}), or resume with the version that began it"
             )
-        for part, state in zip(self._parts, states, strict=True):
-            part.load_state_dict(state)
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+def _adamw(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list[torch.optim.Optimizer]]:
+    """One AdamW in four groups: weights and biases of the encoder, weights and biases of the decoder.
+
+    Biases do not decay: those of the output layer hold how often each word is said, and none learns pairs by heart.
+    """
+    encoder = list(model.encoder.parameters())
+    shared = {id(parameter) for parameter in encoder}  # the embedding, which both sides read
+    decoder = [parameter for parameter in model.decoder.parameters() if id(parameter) not in shared]
+    biases = {id(value) for name, value in model.named_parameters() if ".bias" in name}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [parameter for parameter in side if (id(parameter) in biases) == are_biases],
+            "ratio": ratio,
+            "weight_decay": 0.0 if are_biases else settings.weight_decay,
+        }
+        for side, ratio in ((encoder, 1.0), (decoder, settings.decoder_rate_ratio))
+        for are_biases in (False, True)
+    ]
+    return [encoder + decoder], [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
 
 
 def clip(parameters: list[nn.Parameter], most: float) -> Tensor:
-    """As nn.utils.clip_grad_norm_, but on a CPU, which need not wait to know, nothing is multiplied by 1."""
+    """Cut the gradient's norm to `most`, and return what it was: nn.utils.clip_grad_norm_ with less work on a CPU."""
     norm = nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
-    if norm.device.type != "cpu" or not norm <= most:  # not a number: as clip_grad_norm_ has it
+    # a CPU can look at the norm without waiting, and save a multiplication by 1; NaN goes on as in clip_grad_norm_
+    if norm.device.type != "cpu" or not norm <= most:
         nn.utils.clip_grads_with_norm_(parameters, most, norm)
     return norm
-
-
-def batch_loss(
-    model: Seq2Seq,
-    part: Part,
-    settings: TrainingConfig,
-    tokens: int,
-    ngrams: NgramTable | None = None,
-) -> tuple[Tensor, Tensor]:
-    """What to differentiate for a batch, or for a part of one, and what it costs.
-
-    Args:
-        tokens: reply tokens of the whole batch, of which this may be a part.
-        ngrams: what the batch's soft targets are made from, if it has any; on its device.
-
-    Returns:
-        the objective, a scalar: the parts' sum of it is the batch's loss, a mean over tokens (or, with `loss="steps"`,
-        the lineage's sum over time steps of each step's mean), against the batch's soft targets if it has them;
-        the negative log-likelihood of the replies in nats, summed over their tokens, a scalar without gradient.
-    """
-    batch = part.batch
-    with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)  # (N, V)
-    soft = ngrams.dense(part.soft) if ngrams and part.soft else None
-    if settings.loss == "tokens" or soft is not None:
-        loss, cost = cross_entropy(logits, batch.targets, soft)
-        return loss / tokens, cost
-    losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
-    return (losses * sent(step_weights(batch.tgt_lengths), losses.device)).sum(), losses.detach().sum()
-
-
-def step_weights(lengths: Tensor) -> Tensor:
-    """One over how many replies reach a token's time step, for the N real tokens row by row, from lengths (B,)."""
-    steps = torch.cat([torch.arange(int(length)) for length in lengths])  # (N,)
-    return 1 / torch.bincount(steps)[steps]
 
 
 def learning_rate(settings: TrainingConfig, step: int) -> float:

@@ -1,4 +1,4 @@
-"""Numbered pairs to batches of tensors: length buckets, padding, the SOS/EOS shift; what is read at which step."""
+"""Which pairs make the batch of a step, and what a process reads at that step; the step's number decides it all."""
 
 import random
 from typing import Any, NamedTuple
@@ -11,10 +11,11 @@ from ..config.settings import TrainingConfig
 from ..corpus.prepared import PairDataset
 from ..network.batch import Batch, collate
 from .ngrams import NgramModel, SoftTargets
+from .tutorial import ReplacementSampler
 
 
 class Part(NamedTuple):
-    """A batch that is worked on at once, and the soft targets that it learns besides its own, if any."""
+    """A batch that goes through the network at once, and the soft targets that it learns besides its own, if any."""
 
     batch: Batch
     soft: SoftTargets | None = None
@@ -24,27 +25,28 @@ class Part(NamedTuple):
         return Part(self.batch.to(device), self.soft and self.soft.to(device))
 
 
-def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Part:
-    """The batch with soft targets: a `share` of each position goes to what the n-grams expect, the rest to its word."""
-    starts = batch.tgt_lengths.cumsum(0) - batch.tgt_lengths
-    return Part(batch, ngrams.targets(batch.targets.numpy(), starts.numpy(), share))
+class StepData(NamedTuple):
+    """What one process reads at one step.
+
+    parts: its batches, worked on in turn (`accumulate`; fewer where there are fewer pairs). pairs: how many pairs
+    those are. tokens: reply tokens of the whole batch over all processes, EOS counted.
+    """
+
+    parts: list[Part]
+    pairs: int
+    tokens: int
 
 
 class BatchSampler:
-    """Which pairs make the batch of a step: a pure function of (seed, step), so a step is all that resuming needs.
+    """The indices of the pairs of each step's batch: a pure function of (seed, step), so resuming needs the step alone.
 
-    Each epoch takes all pairs in an order of its own, sorts `bucket_batches` batches of them at a time by length
-    (little padding, and the order stays random at a larger scale), cuts batches, and shuffles those of a bucket. Every
-    pair comes once an epoch. The order is computed a bucket at a time, and no more of it is held. In buckets of one
-    batch that is of pairs of all lengths; with `draws="replacement"` every batch is drawn from all pairs by itself, as
-    the tutorial does.
+    Every pair comes once an epoch. Each epoch takes all pairs in a random order of its own, sorts `bucket_batches`
+    batches of them at a time by length (which saves padding), cuts the batches, and shuffles those of a bucket. The
+    order is computed bucket by bucket and never held whole. In buckets of one batch, pairs of all lengths are together.
     """
 
-    def __init__(
-        self, dataset: PairDataset, batch_size: int, seed: int, draws: str = "epoch", bucket_batches: int = 1
-    ) -> None:
-        self.dataset, self.batch_size, self.seed, self.draws = dataset, batch_size, seed, draws
-        self.bucket_batches = bucket_batches
+    def __init__(self, dataset: PairDataset, batch_size: int, seed: int, bucket_batches: int = 1) -> None:
+        self.dataset, self.batch_size, self.seed, self.bucket_batches = dataset, batch_size, seed, bucket_batches
         self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
@@ -52,18 +54,12 @@ class BatchSampler:
         return -(-len(self.dataset) // self.batch_size)
 
     def __getitem__(self, step: int) -> np.ndarray:
-        """The indices into the dataset that the update after `step` updates is made of."""
-        if self.draws == "replacement":
-            return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
+        """The batch of the update that comes after `step` updates."""
         epoch, batch = divmod(step, len(self))
         bucket, position = divmod(batch, self.bucket_batches)
         if (epoch, bucket) != self._newest:
             self._newest, self._batches = (epoch, bucket), self._bucket(epoch, bucket)
         return self._batches[position]
-
-    def epoch(self, epoch: int) -> list[np.ndarray]:
-        """All batches of an epoch."""
-        return [self[step] for step in range(epoch * len(self), (epoch + 1) * len(self))]
 
     def _bucket(self, epoch: int, bucket: int) -> list[np.ndarray]:
         size = self.bucket_batches * self.batch_size
@@ -77,20 +73,21 @@ class BatchSampler:
 
 
 def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """What stands at some places of a random order of 0 .. count-1, without making the rest of it.
+    """The numbers at some places of a random order of 0 .. count-1, without making the rest of that order.
 
-    A Feistel network over the smallest even number of bits that holds `count`, walked on where it leads beyond (Black
-    and Rogaway 2002, *Ciphers with arbitrary finite domains*): a bijection, for shuffling and not for secrets.
+    A Feistel network over the smallest even number of bits that holds `count` (Black and Rogaway 2002, *Ciphers with
+    arbitrary finite domains*): a bijection, good for shuffling and not for secrets.
 
     Args:
         places: int64, each from 0 to count - 1.
-        rng: fresh from its seed, for the order is made of its first draws.
+        rng: fresh from its seed, for its first draws are the keys that make the order.
     """
     half = np.uint64(max(1, (int(count - 1).bit_length() + 1) // 2))
     mask = (np.uint64(1) << half) - np.uint64(1)
     keys = rng.integers(1 << 64, size=6, dtype=np.uint64)
     found = places.astype(np.uint64)
     beyond: np.ndarray = np.ones(len(found), bool)
+    # the network permutes a power of four, so it may lead past `count`: walk on from there until it leads back
     while beyond.any():
         left, right = found[beyond] >> half, found[beyond] & mask
         for key in keys:
@@ -107,24 +104,11 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     return numbers ^ numbers >> np.uint64(31)
 
 
-class StepData(NamedTuple):
-    """What one process reads at one step.
-
-    parts: its batches, worked on in turn (`accumulate`; fewer where there are fewer pairs). pairs: how many pairs
-    those are. tokens: reply tokens of the whole batch over all processes, EOS counted.
-    """
-
-    parts: list[Part]
-    pairs: int
-    tokens: int
-
-
 class StepReader(Dataset[StepData]):
-    """The batches of each step for one of the processes that train together: a pure function of the step.
+    """Reads the batch of each step for one of the processes that train together: a pure function of the step.
 
     Args:
         pairs: the training pairs.
-        settings: batch size, parts, order, dropout of prompts and of their words, smoothing.
         unk_id: what word dropout puts in a word's place; None is no word dropout.
         num_special: how many ids, from 0 up, are not words.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
@@ -144,33 +128,36 @@ class StepReader(Dataset[StepData]):
         self.pairs, self.settings = pairs, settings
         self.unk_id, self.num_special = unk_id, num_special
         self.rank, self.size, self.ngrams = rank, size, ngrams
-        self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.draws, settings.bucket_batches)
+        self.sampler: BatchSampler | ReplacementSampler
+        if settings.draws == "replacement":
+            self.sampler = ReplacementSampler(len(pairs), settings.batch_size, settings.seed)
+        else:
+            self.sampler = BatchSampler(pairs, settings.batch_size, settings.seed, settings.bucket_batches)
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self.sampler[step]
-        alone = self._alone(indices, step)
+        alone = self._shown_alone(indices, step)
         prompts, replies = self.pairs.lengths(indices)
+        # counted over the whole batch before it is shared out: each process divides its loss by the same number
         tokens = int(np.where(alone, prompts, replies).sum()) + len(indices)
         own = np.stack((indices, alone), axis=1)[self.rank :: self.size]
         share = self.settings.dropout_share(step / len(self.sampler))
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
-        batches = [
-            collate([self._shown(self.pairs[index], bool(alone), rng, share) for index, alone in part])
+        parts = [
+            Part(collate([self._as_shown(self.pairs[index], bool(alone), rng, share) for index, alone in part]))
             for part in np.array_split(own, self.settings.accumulate)
             if len(part)
         ]
         if self.ngrams:
-            # it fades, for n-grams know nothing of the prompt: to the end of training they would make it count for less
+            # n-grams know nothing of the prompt, so in the end they would make it count for less: their share fades
             smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
-            parts = [smoothed(batch, self.ngrams, smoothing) for batch in batches]
-        else:
-            parts = [Part(batch) for batch in batches]
+            parts = [smoothed(part.batch, self.ngrams, smoothing) for part in parts]
         return StepData(parts, len(own), tokens)
 
-    def _alone(self, indices: np.ndarray, step: int) -> np.ndarray:
-        """Of which pairs of a batch the prompt is shown alone, (B,) bool, the same in every process.
+    def _shown_alone(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Of which pairs of a batch the prompt is shown as a reply to nothing, (B,) bool, the same in every process.
 
-        None that is empty, or has a word that no reply should hold.
+        A prompt that is empty, or has a word that no reply should hold, never is.
         """
         if not self.settings.prompts_as_replies:
             return np.zeros(len(indices), bool)
@@ -181,13 +168,13 @@ class StepReader(Dataset[StepData]):
             alone[place] = len(prompt) > 0 and (prompt >= self.num_special).all()
         return alone
 
-    def _shown(
+    def _as_shown(
         self, pair: tuple[np.ndarray, np.ndarray], alone: bool, rng: np.random.Generator, share: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A pair as training sees it: its prompt `alone`, as a reply to nothing, for that is dialogue too; or the pair.
+        """A pair as training sees it: whole, or its prompt `alone` as a reply to nothing, for that is dialogue too.
 
-        Now and then with an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), now and then with
-        `<unk>` for one of its words (word dropout; Iyyer et al. 2015), that as often as the settings say times `share`.
+        A whole pair now and then has an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), and
+        `<unk>` for some words of its prompt (word dropout; Iyyer et al. 2015; its rate is multiplied by `share`).
         """
         prompt, reply = pair
         if alone:
@@ -198,6 +185,12 @@ class StepReader(Dataset[StepData]):
             forgotten = (rng.random(len(prompt)) < share * self.settings.word_dropout) & (prompt >= self.num_special)
             prompt = np.where(forgotten, self.unk_id, prompt)
         return prompt, reply
+
+
+def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Part:
+    """The batch with soft targets: a `share` of each position goes to what the n-grams expect, the rest to its word."""
+    starts = batch.tgt_lengths.cumsum(0) - batch.tgt_lengths
+    return Part(batch, ngrams.targets(batch.targets.numpy(), starts.numpy(), share))
 
 
 def step_seed(seed: int, step: int, rank: int, purpose: str) -> int:

@@ -1,0 +1,116 @@
+"""What a training begins with: the pairs, the n-grams counted in them, prompts to show, and the new network."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ..config.settings import Config, TrainingConfig
+from ..corpus.prepared import PairDataset, load_vocabulary
+from ..corpus.vocabulary import EOS_ID
+from ..network.model import Seq2Seq
+from ..system.errors import ChatbotError, command
+from .distributed import Group
+from .ngrams import NgramModel, NgramTable
+from .signals import leave_signals_alone
+from .steps import StepData, StepReader
+
+FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
+SHOWN_PROMPTS = 5
+KEPT_PROMPTS = 64
+READERS = 2  # processes that read ahead for each GPU
+
+
+class TrainingData:
+    """The prepared pairs of a training.
+
+    settings: with `epochs` written out as steps. vocabulary; pairs and held_out: the splits `train` and `valid`;
+    reader: what each step reads; ngrams: what soft targets are made of, on the device, or None; prompts: held-out
+    prompts as ids, kept with every checkpoint; shown: a few of them, from short to long, without unknown words if
+    there are such.
+    """
+
+    def __init__(self, config: Config, prepared: Path, group: Group) -> None:
+        settings, backward = config.training, config.model.direction == "backward"
+        self.vocabulary = vocabulary = load_vocabulary(prepared)
+        self.pairs = PairDataset(prepared, "train", backward=backward)
+        self.held_out = PairDataset(prepared, "valid", backward=backward)
+        if not len(self.pairs):
+            raise ChatbotError(f"the corpus gave no training pair; see its summary: {command('prepare', corpus='...')}")
+        ngrams = None
+        if settings.ngram_smoothing:
+            ngrams = NgramModel(self.pairs, len(vocabulary), vocabulary.num_special)
+        self.ngrams: NgramTable | None = ngrams.table().to(group.device) if ngrams else None
+        self.settings = settled(settings, len(self.pairs), group)
+        unk_id, specials = vocabulary.unk_id, vocabulary.num_special
+        self.reader = StepReader(self.pairs, self.settings, unk_id, specials, group.rank, group.size, ngrams)
+        self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
+        readable = [prompt for prompt in self.prompts if unk_id not in prompt] or self.prompts
+        self.shown = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
+
+    def steps(self, first: int, end: int, device: torch.device) -> Iterable[StepData]:
+        """What the steps from `first` on read; for a GPU it is read ahead by other processes, into pinned memory."""
+        ahead = device.type == "cuda"
+        return DataLoader(
+            self.reader,
+            batch_size=None,  # the reader makes whole batches
+            sampler=range(first, end),
+            num_workers=READERS if ahead else 0,
+            pin_memory=ahead,
+            worker_init_fn=leave_signals_alone,
+        )
+
+
+def settled(settings: TrainingConfig, pairs: int, group: Group) -> TrainingConfig:
+    """The settings with `epochs` written out as steps.
+
+    Raises:
+        ChatbotError: the tutorial's loss is of whole batches, and these would be divided.
+    """
+    if settings.loss == "steps" and (group.size > 1 or settings.accumulate > 1):
+        raise ChatbotError("the tutorial's loss (--loss steps) is of whole batches: one process, and --accumulate 1")
+    if not settings.epochs:
+        return settings
+    steps = max(1, round(settings.epochs * -(-pairs // settings.batch_size)))
+    return dataclasses.replace(settings, steps=steps)
+
+
+def new_model(config: Config, data: TrainingData) -> Seq2Seq:
+    """The network before its first step, on the CPU: the same on every machine, for the seed is all it depends on."""
+    torch.manual_seed(config.training.seed)
+    model = Seq2Seq(config.model, len(data.vocabulary))
+    if config.training.word_frequencies:
+        with torch.no_grad():
+            model.decoder.out.bias.copy_(torch.from_numpy(log_frequencies(data.pairs, len(data.vocabulary))))
+    return model
+
+
+def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
+    """The logarithm of each token's share of the replies' tokens, EOS counted, of a sample of the pairs: (V,) floats.
+
+    A token that is never said counts as said half a time.
+    """
+    counts = np.full(vocabulary_size, 0.5)
+    for index in range(0, len(dataset), -(-len(dataset) // FREQUENCY_PAIRS)):
+        _, reply = dataset[index]
+        np.add.at(counts, reply, 1)
+        counts[EOS_ID] += 1
+    return np.log(counts / counts.sum())
+
+
+def kept_prompts(dataset: PairDataset) -> list[list[int]]:
+    """Up to 64 prompts in which every length in `dataset` has a part (of more than 64 lengths a part of them).
+
+    Shortest first; the same ones every time.
+    """
+    lengths, _ = dataset.lengths(np.arange(len(dataset)))
+    order = np.argsort(lengths, kind="stable")
+    by_length = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
+    by_length = by_length[:: -(-len(by_length) // KEPT_PROMPTS)]
+    each = max(1, KEPT_PROMPTS // len(by_length))
+    # spread over the dataset, for neighbours in a corpus are alike
+    chosen = [group[:: max(1, len(group) // each)][:each] for group in by_length]
+    return [dataset[index][0].tolist() for group in chosen for index in group]
