@@ -30,7 +30,7 @@ FILES = {
 
 
 def imports(name: str) -> Iterator[str]:
-    """The files of this program that a file imports, as `corpus.pairs`: anywhere in it, but not for annotations only."""
+    """The files of this program that a file imports, as `corpus.pairs`, wherever in it, save for annotations only."""
     package = name.split(".")[:-1]
     typing = {
         node
