@@ -25,7 +25,7 @@ from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits
 from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
-from chatbot.deployment.torchscript_tokenizer import Spelling, table_sha256
+from chatbot.deployment.torchscript_tokenizer import TorchScriptTokenizer, table_sha256
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint, is_bundle
@@ -133,7 +133,7 @@ def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Che
 def test_it_says_how_it_reads_unicode(bundle: Path) -> None:
     read = load_bundle(bundle)
     assert read.metadata["unicode"] == unicodedata.unidata_version
-    assert read.metadata["table_sha256"] == table_sha256(Spelling(read.tokenizer.name))
+    assert read.metadata["table_sha256"] == table_sha256(TorchScriptTokenizer(read.tokenizer.name))
 
 
 def test_it_is_silent_where_every_warning_is_an_error(trained: RunDirectory, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
     module = load_bundle(bundle).module
     for row in golden:
         assert module.reply(row.text) == row.reply
-        assert module.ids(module.spelling.last_words(row.text)) == row.ids
+        assert module.ids(module.tokenizer.last_words(row.text)) == row.ids
         if row.ids:
             found = module.greedy_batch(*pad_prompts([row.ids]), checkpoint.config.corpus.max_length + 1)
             assert found.tokens[0].tolist() == row.tokens
@@ -305,7 +305,7 @@ def test_a_bundle_cut_anywhere_is_refused(bundle: Path, tmp_path: Path) -> None:
 def test_a_reply_asks_the_network_once_a_token(checkpoint: Checkpoint, bundle: Path) -> None:
     module = load_bundle(bundle).module
     text = next(text for text in ("hello", "how are you?") if module.reply(text))
-    ids = module.ids(module.spelling.last_words(text))
+    ids = module.ids(module.tokenizer.last_words(text))
     found = module.greedy_batch(torch.tensor([ids]), torch.tensor([len(ids)]), checkpoint.config.corpus.max_length + 1)
     calls: dict[str, Callable[[], object]] = {
         "reply": lambda: module.reply(text),

@@ -11,9 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import chatbot.deployment.torchscript_tokenizer as spellings
 from chatbot.corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, english_text
-from chatbot.deployment.torchscript_tokenizer import Spelling, last_characters, table_sha256, utf8_bytes, utf8_character
+from chatbot.deployment import torchscript_tokenizer
+from chatbot.deployment.torchscript_tokenizer import (
+    TorchScriptTokenizer,
+    last_characters,
+    table_sha256,
+    utf8_bytes,
+    utf8_character,
+)
 
 # what upstream says of torch.jit's future
 pytestmark = pytest.mark.filterwarnings(
@@ -62,31 +68,31 @@ WORDS = st.lists(
 
 
 class Client(nn.Module):
-    """What a bundle asks of its spelling, and text of any bytes, which Python cannot hand over."""
+    """What a bundle asks of its tokenizer, and text of any bytes, which Python cannot hand over."""
 
     def __init__(self, name: str, max_characters: int = MAX_CHARACTERS, max_words: int = MAX_WORDS) -> None:
         super().__init__()
-        self.spelling = Spelling(name)
-        self.spelling.max_characters, self.spelling.max_words = max_characters, max_words
+        self.tokenizer = TorchScriptTokenizer(name)
+        self.tokenizer.max_characters, self.tokenizer.max_words = max_characters, max_words
 
     def forward(self, text: str) -> list[str]:
-        return self.spelling(text)
+        return self.tokenizer(text)
 
     @torch.jit.export
     def last_words(self, text: str) -> list[str]:
-        return self.spelling.last_words(text)
+        return self.tokenizer.last_words(text)
 
     @torch.jit.export
     def words_of_bytes(self, data: list[int]) -> list[str]:
-        return self.spelling("".join([chr(byte) for byte in data]))
+        return self.tokenizer("".join([chr(byte) for byte in data]))
 
     @torch.jit.export
     def last_words_of_bytes(self, data: list[int]) -> list[str]:
-        return self.spelling.last_words("".join([chr(byte) for byte in data]))
+        return self.tokenizer.last_words("".join([chr(byte) for byte in data]))
 
     @torch.jit.export
     def text(self, words: list[str]) -> str:
-        return self.spelling.text(words)
+        return self.tokenizer.text(words)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +131,7 @@ def test_every_code_point_between_letters_is_read_as_in_python(
 def test_code_points_alone_are_read_as_in_python(name: str, clients: dict[str, torch.jit.ScriptModule]) -> None:
     """Each in a call of its own: those that are more than a space, and of the rest one in 97."""
     client, tokenize = clients[name], TOKENIZERS[name].tokenize
-    folds = Spelling(name).folds
+    folds = TorchScriptTokenizer(name).folds
     for code in [*range(128), *folds, *CODE_POINTS[128::97]]:
         assert client(chr(code)) == tokenize(chr(code)), hex(code)
 
@@ -136,7 +142,12 @@ def test_a_character_is_read_the_same_beside_any_other(name: str) -> None:
     fold = TOKENIZERS[name].fold
     combining = [code for code in CODE_POINTS if unicodedata.combining(chr(code))]
     jamo = [*range(0x1100, 0x1200), *range(0xA960, 0xA980), *range(0xAC00, 0xAC40), *range(0xD7B0, 0xD800)]
-    odd = [*map(chr, [*range(128), *Spelling(name).folds, *combining, *jamo]), *COMPOSED, *COMPATIBLE, *OTHERS]
+    odd = [
+        *map(chr, [*range(128), *TorchScriptTokenizer(name).folds, *combining, *jamo]),
+        *COMPOSED,
+        *COMPATIBLE,
+        *OTHERS,
+    ]
     rng = random.Random(5)
     for _ in range(20_000):
         text = "".join(rng.choices(odd, k=rng.randint(2, 5)))
@@ -226,16 +237,16 @@ def test_words_are_written_as_the_mapping_says() -> None:
     words = ["my", "name", "is", "robin", ",", "and", "i", "'m", "robin", "'s", ".", "robin", "!"]
     written = {"i": "I", "robin": "Robin"}
     client = Client("english")
-    client.spelling.written = written
+    client.tokenizer.written = written
     text = "My name is Robin, and I'm Robin's. Robin!"
     assert torch.jit.script(client).text(words) == english_text(words, written) == text
 
 
 def test_the_fingerprint_tells_tables_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, again = Spelling("english"), Spelling("english")
-    spellings._fold_table.cache_clear()
-    assert table_sha256(first) == table_sha256(again) == table_sha256(Spelling("english"))
-    assert table_sha256(first) != table_sha256(Spelling("tutorial"))
+    first, again = TorchScriptTokenizer("english"), TorchScriptTokenizer("english")
+    torchscript_tokenizer._fold_table.cache_clear()
+    assert table_sha256(first) == table_sha256(again) == table_sha256(TorchScriptTokenizer("english"))
+    assert table_sha256(first) != table_sha256(TorchScriptTokenizer("tutorial"))
     again.folds[0x1F600] = "smile"
     assert table_sha256(first) != table_sha256(again)
     again.folds.pop(0x1F600)

@@ -27,15 +27,15 @@ from ..runs.directory import BUNDLE
 from ..runs.quantization import quantized
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_folder
-from .bundle import EXPORTED, BundleModule, Packing
+from .bundle import EXPORTED, BundleModule, QuantizedWeights
 from .manifest import check, refuse_to_replace, write_manifest
 from .proof import Proof, golden_replies, prove_bundle
-from .torchscript_tokenizer import Spelling, table_sha256
+from .torchscript_tokenizer import TorchScriptTokenizer, table_sha256
 
 BUNDLE_FORMAT = 2
 for method in EXPORTED:  # the compiler takes `forward` by itself, and of the others those that are marked
     torch.jit.export(method)
-torch.jit.export(Packing.matrix)
+torch.jit.export(QuantizedWeights.matrix)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     model = checkpoint.build_model()
     with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
         description = describe(checkpoint)
-        # of a network of its own, for packing empties it
+        # from a network of its own, because quantizing empties its matrices
         _save(_script(checkpoint.build_model(), checkpoint, description), part / BUNDLE)
         golden = golden_replies(model, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
@@ -72,14 +72,14 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a client wants to know of a model, as plain data: for the manifest, and for the bundle's `metadata()`."""
-    vocabulary, spelling = checkpoint.vocabulary, Spelling(checkpoint.tokenizer.name)
+    vocabulary, tokenizer = checkpoint.vocabulary, TorchScriptTokenizer(checkpoint.tokenizer.name)
     return {
         "bundle_format": BUNDLE_FORMAT,
         "checkpoint": checkpoint.digest(),
         "torch": torch.__version__,
         "tokenizer": checkpoint.tokenizer.name,
         "unicode": unicodedata.unidata_version,
-        "table_sha256": table_sha256(spelling),
+        "table_sha256": table_sha256(tokenizer),
         "vocabulary_size": len(vocabulary),
         "special_ids": vocabulary.special_ids,
         "never_replied": checkpoint.never_replied,
@@ -102,10 +102,10 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
     module = BundleModule(
         encoder,
         decoder,
-        _packing(encoder, decoder, checkpoint.is_quantized),
+        _quantized_weights(encoder, decoder, checkpoint.is_quantized),
         checkpoint.never_replied,
         checkpoint.vocabulary,
-        Spelling(checkpoint.tokenizer.name),
+        TorchScriptTokenizer(checkpoint.tokenizer.name),
         checkpoint.config.corpus.max_length,
         json.dumps(description),
     )
@@ -122,17 +122,17 @@ def _save(module: torch.jit.ScriptModule, path: Path) -> None:
                 bundle.writestr(zipfile.ZipInfo(member.filename), whole.read(member), member.compress_type)
 
 
-def _packing(encoder: torch.jit.ScriptModule, decoder: torch.jit.ScriptModule, packed: bool) -> torch.jit.ScriptModule:
-    """The matrices of the traced parts, taken out of them if they are to be packed, and the code that puts them back.
+def _quantized_weights(encoder: Any, decoder: Any, quantize: bool) -> torch.jit.ScriptModule:
+    """Take the matrices out of the traced parts, as 8 bits, if asked to, and write the method that puts them back.
 
-    TorchScript cannot go through a module's weights by name: the method has a line for each.
+    TorchScript cannot go through a module's weights by name, so that method has a line for each.
     """
     values, scales, lines = list[torch.Tensor](), list[torch.Tensor](), list[str]()
-    places: dict[int, int] = {}  # of matrices that are packed already: a tied one has two names
+    places: dict[int, int] = {}  # of matrices that were met before: a tied one has two names
     matrices = []
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         for name, weight in module.named_parameters(part, remove_duplicate=False):
-            if packed and weight.dim() == 2:
+            if quantize and weight.dim() == 2:
                 matrices.append(weight)
                 if weight.data_ptr() not in places:
                     places[weight.data_ptr()] = len(values)
@@ -144,15 +144,15 @@ def _packing(encoder: torch.jit.ScriptModule, decoder: torch.jit.ScriptModule, p
                 lines.append(f"        {place}.set_(self.matrix({places[weight.data_ptr()]}, {place}))\n")
     for weight in matrices:
         weight.data = torch.zeros(1).expand(weight.shape)  # the shape, in four bytes
-    packing = torch.jit.script(Packing(encoder, decoder, values, scales))
-    packing.define(
+    weights = torch.jit.script(QuantizedWeights(encoder, decoder, values, scales))
+    weights.define(
         "def unpack(self) -> None:\n    if self.waiting:\n"
         + "".join(lines)
         + "        self.values = torch.jit.annotate(List[Tensor], [])\n"
         "        self.scales = torch.jit.annotate(List[Tensor], [])\n"
         "        self.waiting = False\n"
     )
-    return packing
+    return weights
 
 
 def load_bundle(path: Path) -> Bundle:

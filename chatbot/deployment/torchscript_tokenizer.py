@@ -28,7 +28,7 @@ _IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789'.,!?:")  # the chara
 _NO_CHARACTER = frozenset({"Cn", "Co", "Cs"})
 
 
-class Spelling(nn.Module):
+class TorchScriptTokenizer(nn.Module):
     """What the tokenizer of a name does, scriptable.
 
     Args:
@@ -67,12 +67,12 @@ class Spelling(nn.Module):
         return " ".join(words)
 
 
-def table_sha256(spelling: Spelling) -> str:
+def table_sha256(tokenizer: TorchScriptTokenizer) -> str:
     """The fingerprint of how every code point is read (SHA-256 of the table as JSON), to be kept beside a bundle.
 
     It depends on the tokenizer and on Python's Unicode (`unicodedata.unidata_version`), on nothing else.
     """
-    table = [spelling.ascii, sorted(spelling.folds.items())]
+    table = [tokenizer.ascii, sorted(tokenizer.folds.items())]
     return hashlib.sha256(json.dumps(table, separators=(",", ":")).encode()).hexdigest()
 
 
