@@ -8,10 +8,9 @@ What the tutorial saves (torch.save of a dict, in a file it calls `4000_checkpoi
     embedding           the embedding once more
     en_opt, de_opt, loss    the two optimisers and the last loss; not used here
 
-Sizes, layers and the kind of attention are read off the weights. What is not in the file is the tutorial's, from the
-preset of that name: its normaliser, its bridge, EOS behind each prompt, no token barred from replies, one embedding.
-Ours and the tutorial's attention are the same functions of the same weights: general is query . (W memory + b), concat
-v . tanh(W [query; memory] + b).
+Sizes, layers and the kind of attention are read off the weights. What is not in the file comes from the preset
+`tutorial`: its normaliser, its bridge, EOS behind each prompt, no token barred from replies, one embedding. Attention
+is the same function of the same weights: general is query . (W memory + b), concat v . tanh(W [query; memory] + b).
 
 Shapes: V words, H hidden size, L layers.
 """
@@ -196,9 +195,8 @@ def _vocabulary(voc: Any) -> Vocabulary:
     words, ids, count = (voc.get(key) for key in ("index2word", "word2index", "num_words"))
     if not isinstance(words, dict) or not isinstance(ids, dict) or type(count) is not int:
         raise ChatbotError("its voc_dict lacks index2word, word2index or num_words")
-    if {type(word) for word in (*words.values(), *ids)} != {str} or {type(id) for id in (*words, *ids.values())} != {
-        int
-    }:
+    kinds = {type(word) for word in (*words.values(), *ids)}, {type(id) for id in (*words, *ids.values())}
+    if kinds != ({str}, {int}):
         raise ChatbotError("its vocabulary has words that are no text, or ids that are no numbers")
     if count != len(words) or any(id not in words for id in range(len(words))):
         raise ChatbotError(f"its vocabulary has {len(words):,} words, but not that num_words, or not the ids from 0 on")
@@ -212,10 +210,8 @@ def _vocabulary(voc: Any) -> Vocabulary:
         raise ChatbotError("its word2index and index2word do not say the same")
     if reserved := {UNK, SEP} & set(tokens):
         raise ChatbotError(f"its vocabulary has the word {reserved.pop()}, which has a meaning of its own here")
-    try:
-        "".join(tokens).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ChatbotError("its vocabulary has words that are no text") from error
+    if "".join(tokens).encode("utf-8", "replace").decode() != "".join(tokens):  # halves of surrogate pairs
+        raise ChatbotError("its vocabulary has words that are no text")
     return Vocabulary([*SPECIAL.values(), *tokens[3:]])
 
 
