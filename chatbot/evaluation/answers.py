@@ -44,7 +44,7 @@ def answer(
     """Answer pairs by every decoding, and give the figures of the replies beside those of three references.
 
     The references: `human`, the replies of the pairs themselves (what a model that says just that would get); `random`,
-    for each pair a training reply drawn evenly (seeded); `frequent`, always the commonest training reply.
+    for each pair a training reply drawn evenly; `frequent`, always the commonest training reply.
 
     Args:
         decodings: by their names, none of them a reference's.

@@ -1,4 +1,4 @@
-"""A run examined on a split: its checkpoint, its corpus, all figures, and the file that keeps them."""
+"""`chatbot evaluate`: all figures of a run on a split, and the file in the run's folder that keeps them."""
 
 import functools
 import json

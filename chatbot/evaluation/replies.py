@@ -1,8 +1,8 @@
 """Figures of replies: pure functions of lists of words (or ids), one list a reply.
 
-Same definitions as Csaky, Purgai and Recski, "Improving Neural Conversational Models with Entropy-Based Data
-Filtering" (ACL 2019), and their program dialog-eval; docs/evaluation.md has the formulas, and where theirs and
-ours part. A figure that would divide by nothing is None.
+The definitions are those of Csaky, Purgai and Recski, "Improving Neural Conversational Models with Entropy-Based Data
+Filtering" (ACL 2019), and of their program dialog-eval; docs/evaluation.md has the formulas and the differences. A
+figure that would divide by nothing is None.
 """
 
 import math
@@ -23,10 +23,9 @@ MOST = 10  # that many of the most frequent replies are the generic ones
 class Figures:
     """The figures of one list of replies.
 
-    replies: how many. bleu, corpus_bleu: for n from 1 to 4. distinct, entropy (in bits): for n of 1 and 2.
-    mean_length: in words. generic_rate: as the function. exact_repeats: share of the replies that stand in the training
-    set as replies. pairs_per_second: how fast they were found; None for replies that were not generated. frequent: the
-    ten commonest, with counts.
+    replies: how many. bleu, corpus_bleu: for n from 1 to 4. distinct, entropy: for n of 1 and 2. exact_repeats: share
+    of the replies that are replies of the training set too. pairs_per_second: how fast they were found; None for
+    replies that were not generated. The others are what the functions of their names return.
     """
 
     replies: int
@@ -41,7 +40,7 @@ class Figures:
     frequent: list[tuple[Ngram, int]]
 
     def to_dict(self, text: Callable[[Reply], str]) -> dict[str, Any]:
-        """The figures under the keys of `--json`: `bleu_1`, `bleu_2`, ...; `text` spells a reply out."""
+        """The figures under the keys of `--json`: `bleu_1`, `bleu_2`, ...; `text` writes a reply for people."""
         values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -62,14 +61,9 @@ def figures(
     """All figures of a list of replies.
 
     Args:
-        replies: what was said, R of them.
-        references: what a person said instead, R of them.
-        probabilities: of n-grams (words are tuples of one) in the training replies; those that are missing have none.
-        training: says of a reply, as a tuple, whether it stands in the training set.
-        pairs_per_second: handed through.
-
-    Raises:
-        ValueError: not as many references as replies.
+        references: what a person said instead, one for each reply; else a ValueError is raised.
+        probabilities: of words (as tuples of one) and bigrams in the training replies, where they stand there.
+        training: the training replies, as tuples.
     """
     if len(replies) != len(references):
         raise ValueError(f"{len(replies)} replies and {len(references)} references")
@@ -93,8 +87,8 @@ def bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float |
     BLEU-n (Papineni et al. 2002) is the brevity penalty times the geometric mean of the clipped precisions of
     1-grams to n-grams, each weighing 1/n. A precision of 0 is smoothed by method 4 of Chen and Cherry (2014) as nltk
     has it: the first becomes ln(L) / (2 * 5 * N), the next ln(L) / (4 * 5 * N), and so on, where L is the reply's
-    length and N its number of such n-grams (at least 1). A reply of one word is not smoothed: its BLEU-1 to 4 are the
-    same. Without any word in common BLEU is 0.
+    length and N its number of such n-grams (at least 1). A reply of one word is not smoothed: its BLEU-1 to 4 are
+    equal. Without any word in common BLEU is 0.
     """
     from nltk.translate import bleu_score  # here, for its import takes half a second
 
@@ -109,9 +103,9 @@ def bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float |
 
 
 def corpus_bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float | None, ...]:
-    """BLEU-1 to BLEU-4 of all replies as one text (Papineni et al. 2002): n-grams are added up first, nothing smoothed.
+    """BLEU-1 to BLEU-4 of all replies as one text: n-grams are added up first, and nothing is smoothed.
 
-    0 where no n-gram of some order is right. A reply too short for an n-gram counts, in nltk, as one that is wrong.
+    It is 0 where no n-gram of some order is right. nltk counts a reply too short for an n-gram as one that is wrong.
     """
     from nltk.translate import bleu_score
 
@@ -124,10 +118,7 @@ def corpus_bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[
 
 
 def distinct(replies: Iterable[Reply], order: int) -> float | None:
-    """Distinct-n (Li et al. 2016): different n-grams over all n-grams of all replies together.
-
-    It falls as the number of replies grows, so it compares only between equally many.
-    """
+    """Distinct-n (Li et al. 2016): different n-grams over all n-grams; it falls as the number of replies grows."""
     counts = Counter(ngram for reply in replies for ngram in ngrams(reply, order))
     return len(counts) / counts.total() if counts else None
 
@@ -138,11 +129,10 @@ def mean_length(replies: Iterable[Reply]) -> float | None:
 
 
 def entropy(replies: Iterable[Reply], probabilities: Mapping[Ngram, float], order: int) -> float | None:
-    """Entropy per word (order 1) or per bigram (order 2) in bits (Serban et al. 2017): the more, the less common.
+    """Entropy per word (order 1) or bigram (order 2) in bits (Serban et al. 2017): higher for what is less common.
 
-    Of a reply it is the mean of -log2 p over its n-grams, p being how often the n-gram stands among all n-grams of
-    the training replies; then the mean over replies. An n-gram that training never had is left out, and so is a reply
-    without any other.
+    For a reply it is the mean of -log2 p over its n-grams, where p is the n-gram's share of all n-grams of the training
+    replies; then the mean over replies. N-grams that training never had are left out, and replies without any other.
     """
     bits = ([-math.log2(probabilities[g]) for g in ngrams(reply, order) if g in probabilities] for reply in replies)
     return _mean(math.fsum(known) / len(known) for known in bits if known)

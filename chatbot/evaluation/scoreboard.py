@@ -1,6 +1,6 @@
 """Evaluations for people: a table of one run, several runs side by side, and the replies themselves.
 
-An evaluation here is what `examination` keeps as JSON: a dict with the figures of a split and, under `rows`, those of
+An evaluation is what `chatbot evaluate` keeps as JSON: a dict with the figures of a split and, under `rows`, those of
 each list of replies.
 """
 
@@ -20,7 +20,7 @@ FORMATS = {"share": "{:.3f}", "plain": "{:.2f}", "percent": "{:.1%}", "speed": "
 
 
 class Column(NamedTuple):
-    """A figure of replies: its key, its name, its head in the table of one run, and how it is written."""
+    """A figure of replies: its key, its name, its head (two lines) and width in the table of one run, its format."""
 
     key: str
     name: str
@@ -70,7 +70,10 @@ def table(evaluation: Mapping[str, Any]) -> str:
 
 def side_by_side(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """Runs: a line for each figure, a column for each run; of the split, of each decoding, and of the human replies."""
-    names = _names([str(evaluation["run"]) for evaluation in evaluations])
+    paths = [str(evaluation["run"]) for evaluation in evaluations]
+    names = [Path(path).name for path in paths]
+    if len(set(names)) < len(names):
+        names = paths
     width = max(10, *(len(name) + 2 for name in names))
     fit = max(1, (WIDTH - 24) // width)  # what does not fit comes below
     parts = [
@@ -104,12 +107,6 @@ def save_replies(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     with atomic_file(path, "w") as file:
         for texts in (tuple(columns), *zip(*columns.values(), strict=True)):
             file.write("\t".join(" ".join(text.split()) for text in texts) + "\n")
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    """What tells runs apart: the names of their folders, or the whole paths where names are equal."""
-    names = [Path(path).name for path in paths]
-    return names if len(set(names)) == len(names) else list(paths)
 
 
 def _commonest(name: str, row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""One process or many: the only torch.distributed.
+"""Training in several processes: what they add up together, and how they are started on one machine.
 
-Processes that train together are started by `launch` on one machine, or by torchrun on many; both name the ranks in the
-environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT).
+`launch` starts them, or torchrun does on many machines; either way the environment says which process one is (RANK,
+WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT).
 """
 
 import contextlib
@@ -25,11 +25,10 @@ GRACE = 30  # seconds that the other processes have to end when one has failed
 
 
 class Group:
-    """The processes that train together; alone, every call is the identity.
+    """The processes that train together; a process that trains alone gets its own values back.
 
-    Attributes:
-        rank: this process's number, from 0. size: how many there are. is_writer: whether this one writes files.
-        device: where this process computes.
+    rank: this process's number, from 0. size: how many there are. is_writer: whether this one writes files. device:
+    where this process computes.
     """
 
     def __init__(self, device: torch.device | str = "cpu", rank: int = 0, size: int = 1) -> None:
@@ -41,9 +40,9 @@ class Group:
         """The group that torchrun's environment variables describe; without them, this process alone."""
         size = int(os.environ.get("WORLD_SIZE", 1))
         if size > 1:
-            # the first process may prepare a large corpus while the others wait
             # numbers of the host go over gloo, so that no GPU is waited for
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            # so long, for the first process may prepare a large corpus while the others wait
             dist.init_process_group(backend, timeout=timedelta(hours=12))
         return cls(device, int(os.environ["RANK"]) if size > 1 else 0, size)
 
@@ -61,7 +60,7 @@ class Group:
         self.sum([0.0])
 
     def sum(self, values: Iterable[float]) -> list[float]:
-        """Element-wise sums over the processes, in double precision."""
+        """Element-wise sums over the processes, in double precision: counts and costs add up without rounding."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(list(values), dtype=torch.float64)
@@ -77,13 +76,14 @@ class Group:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         with _lost_process():
-            # all are under way at once, so that one is added up while another travels
+            # start all of them before waiting for any: one is added up while another travels
             for work in [dist.all_reduce(parameter.grad, async_op=True) for parameter in parameters]:
                 work.wait()
 
 
 @contextlib.contextmanager
 def _lost_process() -> Iterator[None]:
+    """Turn what torch says of a process that is gone into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -98,33 +98,32 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     Ctrl-C and SIGTERM are passed on to each. When one fails, the others are ended.
 
     Returns:
-        0, or the exit code of the first process (or else of another) that failed.
+        the exit code of the first process that failed, in the order of ranks, or 0.
     """
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on a port that is free
+    # this process holds the store by which the others meet, so its port is free for sure
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     environment = {
         **os.environ,
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is there: no process is to open another
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # so that no process opens another store
     }
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     processes: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: Any) -> None:
-        for process in processes:  # a terminal that is closed asks to stop as well
+        for process in processes:
+            # closing the terminal asks to stop, too
             process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         for rank in range(count):
-            # in sessions of their own: the terminal's Ctrl-C comes here only, and each gets it once
-            process = subprocess.Popen(
-                [sys.executable, "-m", __package__.partition(".")[0], *arguments],
-                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                start_new_session=True,
-            )
-            processes.append(process)
+            command = [sys.executable, "-m", __package__.partition(".")[0], *arguments]
+            own = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            # in a session of its own: the terminal's Ctrl-C comes to this process only, which passes it on once
+            processes.append(subprocess.Popen(command, env=own, start_new_session=True))
         while any(process.poll() is None for process in processes):
             if any(process.poll() not in (None, 0, STOPPED) for process in processes):
                 _end(processes)
@@ -139,9 +138,9 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     """Let the processes end by themselves, for each notices that one is lost; kill those that do not."""
-    patience = time.monotonic() + GRACE
+    end = time.monotonic() + GRACE
     for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, patience - time.monotonic()))
+            process.wait(max(0.0, end - time.monotonic()))
         process.kill()
         process.wait()

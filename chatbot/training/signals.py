@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks, the second ends."""
+"""Ctrl-C and SIGTERM: the first asks a training to stop and save, the second ends it at once."""
 
 import os
 import signal
@@ -22,11 +22,11 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.requested = True
-        for each, handler in before.items():  # the second one may be of the other kind
+        for each, handler in before.items():  # both, for the second signal may be of the other kind
             signal.signal(each, handler)
         if os.environ.get("RANK", "0") == "0":  # of the processes that train together, one speaks
-            # not print: the signal may have come in the middle of one
-            with suppress(OSError):  # what reads it may have ended by the same Ctrl-C
+            # not print, for the signal may have come in the middle of one; and the reader of a pipe may have ended
+            with suppress(OSError):
                 os.write(2, b"\nstopping after this step, saving; once more quits at once\n")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -40,6 +40,6 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 
 def leave_signals_alone(worker: int) -> None:
-    """For processes that help a training: Ctrl-C reaches them too, and the training says when they end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    """For processes that read ahead for a training: Ctrl-C reaches them too, but the training says when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
