@@ -17,6 +17,7 @@ from chatbot.deployment.onnx_network import Network
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.quantization import quantize
+from chatbot.system.errors import ChatbotError
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -217,3 +218,11 @@ def test_the_standards_own_evaluator_finds_the_same_as_onnx_runtime(in_bytes: bo
     found = pytest.importorskip("onnx.reference").ReferenceEvaluator(content).run(None, given)
     for theirs, ours in zip(found, runner(content)(*given.values()), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("setting", ["attention", "bridge"])
+def test_what_is_not_written_in_operators_is_refused_by_name(setting: str) -> None:
+    config = ModelConfig()
+    object.__setattr__(config, setting, "brand-new")  # as if somebody had added it to the settings and to the network
+    with pytest.raises(ChatbotError, match=rf"{setting} 'brand-new', only for \w+, "):
+        Network(config, {}, V, NEVER)

@@ -13,9 +13,11 @@ import numpy as np
 from ..config.settings import ModelConfig
 from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from ..network.copy_mechanism import TINY
+from ..system.errors import ChatbotError
 from .onnx_graph import Bytes, End, Graph, Weights
 
 EMBEDDING = "encoder.embedding.weight"
+SCORES, BRIDGES = ("dot", "general", "concat"), ("linear", "tutorial")  # those that are written in operators below
 
 
 class Given(NamedTuple):
@@ -41,11 +43,17 @@ class Network:
         weights: its state dict as arrays, any of the matrices in bytes.
         vocabulary_size: V.
         never_replied: ids that greedy search passes over.
+
+    Raises:
+        ChatbotError: the network has an attention or a bridge that is not written in operators here.
     """
 
     def __init__(
         self, config: ModelConfig, weights: Weights, vocabulary_size: int, never_replied: Sequence[int]
     ) -> None:
+        for what, kind, known in (("attention", config.attention, SCORES), ("bridge", config.bridge, BRIDGES)):
+            if kind not in known:
+                raise ChatbotError(f"no ONNX operators are written for {what} {kind!r}, only for {', '.join(known)}")
         self.config = config
         self.weights = dict(weights)
         self.vocabulary_size = vocabulary_size
