@@ -193,8 +193,7 @@ def test_loss_gradients_and_clipping_wait_for_no_device(preset: str, monkeypatch
         model = Seq2Seq(dataclasses.replace(config.model, hidden_size=8), 20).train()
     ngrams = NgramModel([(np.array(prompt), np.array(reply)) for prompt, reply in PAIRS], 20, 4, 2)
     batch, table = collate(PAIRS), ngrams.table().to(device)
-    if preset == "default":
-        part = smoothed(batch, ngrams, 0.5)
+    part = smoothed(batch, ngrams, 0.5) if preset == "default" else Part(batch)
     with Copies() as copies:
         loss, cost = batch_loss(model, part.to(device), config.training, len(batch.targets), ngrams=table)
         loss.backward()
