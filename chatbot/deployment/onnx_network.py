@@ -273,7 +273,7 @@ class Network:
         return logits, _stacked(graph, states), attention
 
     def _with_copies(self, graph: Graph, logits: str, attended: str, given: Given) -> str:
-        """logits (B, V), attended (B, E) -> logits (B, V), as `copying.CopyMechanism` has them."""
+        """logits (B, V), attended (B, E) -> logits (B, V), as `CopyMechanism` has them."""
         name = "decoder.copying.projection.{}"
         query = graph.product(attended, name.format("weight"), name.format("bias"))  # (B, H)
         query = graph.add("Mul", query, graph.constant(self.config.hidden_size**-0.5, np.float32))

@@ -150,7 +150,7 @@ class _Pass(torch.autograd.Function):
             gates = gates.index_select(0, places)
         # the three gates are worked out in place, so that `gates` holds r, z and n for the backward pass
         rz, n = gates[:, : 2 * size], gates[:, 2 * size :]
-        before = torch.empty(n.shape)  # h of every step
+        before = n.new_empty(n.shape)  # h of every step
         before[real:] = 0
         from_state = torch.empty_like(before)  # W_hn h + b_hn, which the backward pass needs
         states = before.new_empty(real, size)
@@ -185,14 +185,14 @@ class _Pass(torch.autograd.Function):
         real, size = len(d_states), d_last.size(1)
         r, z, n = gates[:real].view(real, 3, size).unbind(1)
         h = before[:real]
-        # Of the gradient of h' a step's gates get a share each, all known before the recurrence is gone through. Before
-        # the functions: n gets (1 - z)(1 - n^2), z (h - n) z (1 - z), r what n gets times (W_hn h + b_hn) r (1 - r).
+        # What a step's gates get of the gradient of its h', as factors that need no recurrence. Where n, z and r are
+        # still sums: (1 - z)(1 - n^2) for n, (h - n) z (1 - z) for z, and n's times (W_hn h + b_hn) r (1 - r) for r.
         d_n = torch.addcmul(n.new_ones(()), n, n, value=-1).mul_(1 - z)
         share = n.new_empty(real, 3, size)
         torch.mul(d_n, r, out=share[:, 2])  # of W_hn h + b_hn
         torch.mul(share[:, 2], from_state[:real], out=share[:, 0]).mul_(1 - r)
         torch.sub(h, n, out=share[:, 1]).mul_(z).mul_(1 - z)
-        d_gates = torch.empty(len(gates), 3, size, dtype=data.dtype)  # of W_h h + b_h
+        d_gates = gates.new_empty(len(gates), 3, size, dtype=data.dtype)  # of W_h h + b_h
         d_gates[real:] = 0
         d_after = torch.empty_like(d_states)  # of h'
         d_state = d_last.clone()  # of the state that the steps seen so far began with
