@@ -29,28 +29,21 @@ class Golden:
     reply: str
 
 
-def write_manifest(folder: Path, description: dict[str, Any], golden: Sequence[Golden]) -> Path:
-    """Write the manifest of a folder whose other files are all there; returns its path.
+def write_manifest(
+    folder: Path, written: Sequence[Path], description: dict[str, Any], golden: Sequence[Golden] = ()
+) -> None:
+    """Take files that were just written into their folder's manifest; what it says of other files stays.
 
     Args:
-        description: what a client wants to know of the model (settings, special ids, tokenizer, versions).
+        description, golden: what a new manifest says of the model (settings, special ids, tokenizer, versions).
     """
-    files = _entries([file for file in folder.iterdir() if file.is_file()])
-    return _write(
-        folder, {"format": MANIFEST_FORMAT, **description, "files": files, "golden": [asdict(row) for row in golden]}
-    )
-
-
-def add_to_manifest(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
-    """Take files that were just written into a folder into its manifest; the other entries stay.
-
-    Args:
-        checkpoint: the digest of what they were written of. A folder without a manifest gets one that says no more.
-    """
-    data: dict[str, Any] = {"format": MANIFEST_FORMAT, "checkpoint": checkpoint, "files": {}, "golden": []}
+    data = {"format": MANIFEST_FORMAT, **description, "files": {}, "golden": [asdict(row) for row in golden]}
     if (folder / MANIFEST).exists():
         data = read_manifest(folder)
-    _write(folder, {**data, "files": {**data["files"], **_entries(written)}})
+    for file in sorted(written):
+        data["files"][file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+    with atomic_file(folder / MANIFEST, "w") as manifest:
+        manifest.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def refuse_other_weights(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
@@ -89,17 +82,6 @@ def refuse_to_replace(folder: Path) -> None:
     )
     if other:
         raise ChatbotError(f"{folder} holds {other[0]}, which no export wrote: name a new folder with --out")
-
-
-def _entries(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    return {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(files)}
-
-
-def _write(folder: Path, data: dict[str, Any]) -> Path:
-    path = folder / MANIFEST
-    with atomic_file(path, "w") as file:
-        file.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
-    return path
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.quantization import quantize
 from ..system.errors import ChatbotError, first_line
 from ..system.files import atomic_file
-from .manifest import add_to_manifest, refuse_other_weights
+from .manifest import refuse_other_weights, write_manifest
 from .onnx_graph import extra
 from .onnx_network import Network
 from .proof import Proof, prove
@@ -125,7 +125,7 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
         greedy, encoder, decoder = map(load_onnx, paths, KINDS)
         parts = GreedySearchDecoder(OnnxEncoder(encoder), OnnxDecoder(decoder), checkpoint.never_replied).eval()
         proof = prove(checkpoint, checkpoint.build_model(), [greedy.search, parts], quantized=quantized)
-    add_to_manifest(folder, written, digest)
+    write_manifest(folder, written, {"checkpoint": digest})
     return proof
 
 

@@ -33,7 +33,7 @@ from .proof import Proof, golden_replies, prove_bundle
 from .torchscript_tokenizer import TorchScriptTokenizer, table_sha256
 
 BUNDLE_FORMAT = 2
-for method in EXPORTED:  # the compiler takes `forward` by itself, and of the others those that are marked
+for method in EXPORTED:
     torch.jit.export(method)
 torch.jit.export(QuantizedWeights.matrix)
 
@@ -66,7 +66,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
         golden = golden_replies(model, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
             proof = prove_bundle(checkpoint, model, load_bundle(part / BUNDLE).module, golden)
-        write_manifest(part, description, golden)
+        write_manifest(part, [part / BUNDLE], description, golden)
     return proof
 
 

@@ -164,25 +164,19 @@ def utf8_character(data: list[int], at: int) -> tuple[int, int]:
 
 
 def without_markup(text: str) -> str:
-    """Text with a space for each `<i>` or `</i>`, and for each other `<`, which is in no word anyway."""
+    """Text with a space for each tag (`<i>`, `</i>`: 1 to 10 letters of ASCII), and for each other `<`, which no word
+    holds anyway."""
     if text.find("<") < 0:
         return text
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     parts = text.split("<")
     pieces = [parts[0]]
     for part in parts[1:]:
         inside = part[: max(part.find(">"), 0)]
-        tag = is_tag_name(inside[1:] if inside.startswith("/") else inside)
+        name = inside[1:] if inside.startswith("/") else inside
+        tag = 1 <= len(name) <= 10 and name.strip(letters) == ""
         pieces.append(part[len(inside) + 1 :] if tag else part)
     return " ".join(pieces)
-
-
-def is_tag_name(text: str) -> bool:
-    """Whether this is 1 to 10 letters of ASCII."""
-    letters = 0
-    for character in list(text[:11]):
-        if "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".find(character) >= 0:
-            letters += 1
-    return 1 <= len(text) <= 10 and letters == len(text)
 
 
 def english_words(text: str) -> list[str]:
