@@ -28,7 +28,6 @@ PARTS: dict[str, list[str]] = {
     "the default recipe": [],
     "the same with another seed": ["training.seed=2"],
     "no targets from n-grams": ["training.ngram_smoothing=0"],
-    "n-grams of at most two words": ["training.ngram_order=2"],
     "a share of 0.3 for n-grams": ["training.ngram_smoothing=0.3"],
     "a share of 0.7 for n-grams": ["training.ngram_smoothing=0.7"],
     "no copy mechanism": ["model.copy_mechanism=false"],

@@ -41,7 +41,7 @@ from tutorial_inference import tutorial_search
 from chatbot.corpus.prepared import PairDataset
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.search import GreedySearchDecoder
-from chatbot.deployment.onnx import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
+from chatbot.deployment.onnx import export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.evaluation.held_out import held_out_pairs
 from chatbot.network.batch import collate, pad_prompts
@@ -213,7 +213,7 @@ def made(
         files[name], encoder, decoder = onnx_paths(folder / "export", quantized)
         search = load_onnx(files[name], "greedy").search
         searches[name] = lambda prompts, search=search: search(*pad_prompts(prompts), longest).tokens  # type: ignore[misc]
-        parts[name] = OnnxEncoder(load_onnx(encoder, "encoder")), OnnxDecoder(load_onnx(decoder, "decoder"))
+        parts[name] = load_onnx(encoder, "encoder"), load_onnx(decoder, "decoder")
     return searches, files, parts
 
 

@@ -38,7 +38,7 @@ from chatbot.training.distributed import Group
 from chatbot.training.loop import train
 from chatbot.training.ngrams import NgramModel
 
-SAME_DATA = CorpusConfig(tokenizer="tutorial", max_length=9, unknown_prompts="drop", unknown_replies="drop")
+SAME_DATA = CorpusConfig(tokenizer="tutorial", max_length=9, unknown_prompts="drop")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ default recipe asks for besides (soft targets, more dropout, averaged weights), 
 network has a layer less in the encoder and copies. A round times one step of each variant in turn (on a GPU ten steps),
 and the table gives the median, which on a CPU has no averaging of weights in it: that comes every eighth step. The
 product rate is that of one large product, whose time is compared with the products that a step needs: ours need fewer,
-for what words and first states of zero save is not multiplied (`chatbot.gru`). Peak memory is that of a process that
+for what words and first states of zero save is not multiplied (`kernels.gru`). Peak memory is that of a process that
 takes 25 steps of the one variant (of a GPU's memory: what torch held). bf16 is left out where the processor does not
 multiply it. Without `--corpus` the pairs are random words in lengths as the tutorial's preparation has them.
 `--batch-sizes` times ours at other sizes too: in pairs/s, beside the tutorial's at 64.
@@ -38,18 +38,18 @@ from tutorial_training import HIDDEN, Pair, TutorialTraining, drawn
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import Config
 from chatbot.corpus.vocabulary import EOS_ID
-from chatbot.network.batch import Batch, collate
+from chatbot.network.batch import collate
 from chatbot.network.model import Seq2Seq
 from chatbot.system.devices import pick_precision
 from chatbot.system.process import peak_memory
-from chatbot.training.batches import smoothed
 from chatbot.training.ngrams import NgramModel
 from chatbot.training.optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
+from chatbot.training.steps import Part, smoothed
 
 BATCH = 64
 STEPS_ON_GPU = 10  # between two looks at the clock
 STEPS_FOR_MEMORY = 25  # some, for batches differ, and oneDNN keeps a kernel for each new shape
-SIDE = 1536  # of the large product; a multiple of 8, for others are slower (`chatbot.products`)
+SIDE = 1536  # of the large product; a multiple of 8, for others are slower (`kernels.linear`)
 UNTIED, TIED, BF16 = "ours, fp32, untied", "ours, fp32", "ours, bf16"
 RECIPE = "ours, fp32, the default recipe's regularisation"  # more mathematics: soft targets, more dropout, averages
 DEFAULT = "ours, fp32, the default recipe"  # and another network
@@ -74,7 +74,7 @@ class Counted:
     @functools.cached_property
     def ngrams(self) -> NgramModel:
         arrays = [(np.array(prompt), np.array(reply)) for prompt, reply in self.pairs]
-        return NgramModel(arrays, self.vocabulary_size, EOS_ID + 1, PRESETS["default"].training.ngram_order)
+        return NgramModel(arrays, self.vocabulary_size, EOS_ID + 1)
 
 
 class OurTraining:
@@ -106,18 +106,18 @@ class OurTraining:
         self.steps = 0
         self.optimizer = Optimizer(self.model, self.config.training)
 
-    def read(self, pairs: list[Pair]) -> Batch:
+    def read(self, pairs: list[Pair]) -> Part:
         """What an update takes, on the host."""
         batch = collate(pairs)
-        if self.table is not None:
-            batch = smoothed(batch, self.ngrams, self.config.training.ngram_smoothing)
-        return batch
+        if self.table is None:
+            return Part(batch)
+        return smoothed(batch, self.ngrams, self.config.training.ngram_smoothing)
 
-    def update(self, batch: Batch) -> torch.Tensor:
+    def update(self, part: Part) -> torch.Tensor:
         """One update; returns the mean loss, on the device."""
-        batch = batch.to(self.device)
+        part = part.to(self.device)
         self.optimizer.zero_grad()
-        loss, _ = batch_loss(self.model, batch, self.config.training, len(batch.targets), ngrams=self.table)
+        loss, _ = batch_loss(self.model, part, self.config.training, len(part.batch.targets), self.table)
         loss.backward()
         self.optimizer.step(self.steps)
         self.steps += 1
