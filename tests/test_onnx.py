@@ -19,7 +19,7 @@ from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.search import GreedySearchDecoder
 from chatbot.deployment import proof
 from chatbot.deployment.manifest import Golden, read_manifest, refuse_to_replace
-from chatbot.deployment.onnx import OnnxDecoder, OnnxEncoder, export_onnx, load_onnx, onnx_paths
+from chatbot.deployment.onnx import export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
@@ -62,7 +62,7 @@ def test_the_file_answers_as_the_run_does(folder: Path, trained: RunDirectory) -
 def test_every_search_of_ours_runs_on_encoder_and_decoder(folder: Path, checkpoint: Checkpoint) -> None:
     model, never = checkpoint.build_model(), checkpoint.never_replied
     _, encoder, decoder = onnx_paths(folder)
-    parts = OnnxEncoder(load_onnx(encoder, "encoder")), OnnxDecoder(load_onnx(decoder, "decoder"))
+    parts = load_onnx(encoder, "encoder"), load_onnx(decoder, "decoder")
     given = (*pad_prompts([[5, 6, 7], [8], [9, 5, 4, 6, 30]]), 13)
     with torch.inference_mode():
         expected = GreedySearchDecoder(model.encoder, model.decoder, never).eval()(*given)

@@ -70,13 +70,13 @@ def _open_bundle(path: Path, device: torch.device) -> Opened:
 
 def _open_onnx(path: Path) -> Opened:
     """Every search of this program over the encoder and decoder that lie beside `chatbot.onnx`."""
-    from ..deployment.onnx import OnnxDecoder, OnnxEncoder, load_onnx, onnx_paths
+    from ..deployment.onnx import load_onnx, onnx_paths
 
     greedy = load_onnx(path, "greedy")  # the file that was named is to be whole, too
     _, *parts = onnx_paths(path.parent, path.name.endswith(".int8.onnx"))
     encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
     if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
         raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
-    decode = Decoding(OnnxEncoder(encoder), OnnxDecoder(decoder), encoder.never_replied, torch.device("cpu"))
+    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"))
     corpus, own = encoder.config.corpus, encoder.config.decoding
     return Opened(decode, encoder.vocabulary, encoder.tokenizer, encoder.max_length, corpus.context, own)

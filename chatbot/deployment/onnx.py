@@ -1,10 +1,10 @@
-"""The ONNX files of a model: written, read back, compared with the model; and run, in ONNX Runtime.
+"""Write a model as ONNX files, prove that they answer like it, and run such files in ONNX Runtime.
 
     chatbot.onnx                  greedy search on the whole network, one graph
-    encoder.onnx, decoder.onnx    the network's two calls, for a beam or sampling outside torch
-    chatbot.int8.onnx, ...        the same three with matrices of bytes (`quantization`)
+    encoder.onnx, decoder.onnx    the network's two calls, for beam search or sampling outside torch
+    chatbot.int8.onnx, ...        the same three with 8-bit matrices (runs/quantization.py)
 
-ONNX is data: opening a file of a stranger runs none of his code. Each file is complete in itself. Its metadata_props
+ONNX is data: opening a stranger's file runs none of his code. Each file is complete in itself. Its metadata_props
 (strings) hold what text needs: `format`, `kind`, `weights` (fp32 or int8), `tokenizer`, `max_length`, `context`,
 `step`, `checkpoint` (its digest, the same in files of one export), and as JSON `vocabulary` (tokens in order of their
 ids), `special` (ids by name), `never_replied`, `config` and `perplexity`. The last of them, `sha256`, is the digest of
@@ -14,7 +14,6 @@ all bytes before it.
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.settings import Config
-from ..corpus.tokenizer import TOKENIZERS, Tokenizer
+from ..corpus.tokenizer import TOKENIZERS
 from ..corpus.vocabulary import Vocabulary
 from ..decoding.search import GreedySearchDecoder, SearchResult
 from ..runs.checkpoint import Checkpoint
@@ -36,55 +35,46 @@ from .proof import Proof, prove
 
 ONNX_FORMAT = 1
 KINDS = ("greedy", "encoder", "decoder")
-# the entry of metadata_props that ends a file, as protobuf writes it: key, value's length, and 64 digits follow
+# The entry of metadata_props that ends a file, as protobuf writes it: key, value's length, and 64 digits follow. A
+# protobuf message may be continued by appending to it, so the seal is added to a finished file without parsing it.
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
 
-@dataclass(frozen=True)
-class OnnxFile:
-    """A file that was read: its session, and what its metadata says."""
+class OnnxFile(nn.Module):
+    """A file that was opened, with what its metadata says; it is called like the part of the network that it holds.
 
-    session: Any
-    vocabulary: Vocabulary
-    tokenizer: Tokenizer
-    max_length: int
-    never_replied: list[int]
-    config: Config
-    checkpoint: str
+    Raises:
+        KeyError, TypeError, ValueError: the metadata are not those of `kind`, or not what an export writes.
+    """
+
+    def __init__(self, session: Any, kind: str) -> None:
+        super().__init__()
+        self.session = session
+        self.names = [end.name for end in session.get_inputs()]
+        metadata = session.get_modelmeta().custom_metadata_map
+        if metadata["format"] != str(ONNX_FORMAT):
+            raise ValueError(f"it has format {metadata['format']}, this program reads {ONNX_FORMAT}; export again")
+        if metadata["kind"] != kind:
+            raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
+        self.config = Config.from_dict(json.loads(metadata["config"]))
+        self.vocabulary = Vocabulary(json.loads(metadata["vocabulary"]))
+        self.tokenizer = TOKENIZERS[metadata["tokenizer"]]
+        self.max_length = self.config.corpus.max_length
+        self.never_replied: list[int] = json.loads(metadata["never_replied"])
+        self.checkpoint = metadata.get("checkpoint", "")  # the digest; files of version 0.1 have none
+        allowed: list[list[int]] = [[], self.vocabulary.never_replied]
+        if metadata["max_length"] != str(self.max_length) or self.never_replied not in allowed:
+            raise ValueError("its metadata do not go together; export again")
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """An encoder: src, src_lengths -> memory, source, hidden, rows in any order. A decoder, one token (B, 1) at a
+        time: tokens, hidden, memory, source -> logits, hidden, attention."""
+        given = {name: value.detach().cpu().numpy() for name, value in zip(self.names, inputs, strict=True)}
+        return tuple(map(torch.from_numpy, self.session.run(None, given)))
 
     def search(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
-        """Of a file of greedy search: as `GreedySearchDecoder.forward`."""
-        return SearchResult(*_run(self.session, src, src_lengths, torch.tensor(max_length)))
-
-
-class OnnxEncoder(nn.Module):
-    """The encoder of a file, called as `model.Encoder` is (rows in any order), so that every search runs on it."""
-
-    def __init__(self, file: OnnxFile) -> None:
-        super().__init__()
-        self.session = file.session
-
-    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, ...]:
-        """As `model.Encoder.forward`."""
-        return _run(self.session, src, src_lengths)
-
-
-class OnnxDecoder(nn.Module):
-    """The decoder of a file, called as `model.Decoder` is, one token at a time."""
-
-    def __init__(self, file: OnnxFile) -> None:
-        super().__init__()
-        self.session = file.session
-
-    def forward(self, tokens: Tensor, hidden: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        """As `model.Decoder.forward`, T being 1."""
-        return _run(self.session, tokens, hidden, memory, source)
-
-
-def _run(session: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
-    names = [end.name for end in session.get_inputs()]
-    given = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
-    return tuple(map(torch.from_numpy, session.run(None, given)))
+        """Greedy search by a file of that kind: src (B, S) int64 padded with PAD, src_lengths (B,)."""
+        return SearchResult(*self(src, src_lengths, torch.tensor(max_length)))
 
 
 def onnx_paths(folder: Path, quantized: bool = False) -> tuple[Path, Path, Path]:
@@ -105,35 +95,32 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
             extra `[onnx]` is not installed, or a file cannot be written.
     """
     extra("onnxruntime")  # rather missed now than when all is written
-    digest, written = checkpoint.digest(), onnx_paths(folder, quantized)
-    refuse_other_weights(folder, written, digest)
+    written = onnx_paths(folder, quantized)
+    metadata = _metadata(checkpoint, quantized)
+    refuse_other_weights(folder, written, metadata["checkpoint"])
     weights: Any = {name: weight.float().numpy() for name, weight in checkpoint.model.items()}
-    network = Network(
-        checkpoint.config.model,
-        quantize(weights) if quantized else weights,
-        len(checkpoint.vocabulary),
-        checkpoint.never_replied,
-    )
+    weights = quantize(weights) if quantized else weights
+    network = Network(checkpoint.config.model, weights, len(checkpoint.vocabulary), checkpoint.never_replied)
     makers = (network.greedy_model, network.encoder_model, network.decoder_model)
     with contextlib.ExitStack() as stack:
         paths = []
         for kind, make, path in zip(KINDS, makers, written, strict=True):
             file = stack.enter_context(atomic_file(path))
-            file.write(_sealed(make(_metadata(checkpoint, kind, quantized, digest))))
+            file.write(_sealed(make({**metadata, "kind": kind})))
             file.flush()
             paths.append(Path(file.name))
         greedy, encoder, decoder = map(load_onnx, paths, KINDS)
-        parts = GreedySearchDecoder(OnnxEncoder(encoder), OnnxDecoder(decoder), checkpoint.never_replied).eval()
-        proof = prove(checkpoint, checkpoint.build_model(), [greedy.search, parts], quantized=quantized)
-    write_manifest(folder, written, {"checkpoint": digest})
+        search = GreedySearchDecoder(encoder, decoder, checkpoint.never_replied).eval()
+        proof = prove(checkpoint, checkpoint.build_model(), [greedy.search, search], quantized=quantized)
+    write_manifest(folder, written, {"checkpoint": metadata["checkpoint"]})
     return proof
 
 
-def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
     return {
         "format": str(ONNX_FORMAT),
-        "kind": kind,
+        "kind": "",
         "weights": "int8" if quantized else "fp32",
         "tokenizer": checkpoint.tokenizer.name,
         "max_length": str(config.corpus.max_length),
@@ -142,14 +129,13 @@ def _metadata(checkpoint: Checkpoint, kind: str, quantized: bool, digest: str) -
         "special": json.dumps(vocabulary.special_ids),
         "never_replied": json.dumps(checkpoint.never_replied),
         "step": str(checkpoint.step),
-        "checkpoint": digest,
+        "checkpoint": checkpoint.digest(),
         "perplexity": json.dumps(checkpoint.perplexity),
         "config": json.dumps(config.to_dict()),
     }
 
 
 def _sealed(content: bytes) -> bytes:
-    """Protobuf messages that follow each other are one message: here the model, and one more entry of metadata."""
     return content + SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
@@ -169,25 +155,7 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
         # on shared cores threads that spin while they wait slow everything down
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = runtime.InferenceSession(_opened(path), options, providers=["CPUExecutionProvider"])
-        metadata = session.get_modelmeta().custom_metadata_map
-        if metadata["format"] != str(ONNX_FORMAT):
-            raise ValueError(f"it has format {metadata['format']}, this program reads {ONNX_FORMAT}; export again")
-        if metadata["kind"] != kind:
-            raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
-        config = Config.from_dict(json.loads(metadata["config"]))
-        vocabulary = Vocabulary(json.loads(metadata["vocabulary"]))
-        max_length, never_replied = config.corpus.max_length, json.loads(metadata["never_replied"])
-        if metadata["max_length"] != str(max_length) or never_replied not in ([], vocabulary.never_replied):
-            raise ValueError("its metadata do not go together; export again")
-        return OnnxFile(
-            session,
-            vocabulary,
-            TOKENIZERS[metadata["tokenizer"]],
-            max_length,
-            never_replied,
-            config,
-            metadata.get("checkpoint", ""),
-        )
+        return OnnxFile(session, kind)
     except Exception as error:  # a damaged file makes the reader fail in every way there is
         raise ChatbotError(f"cannot read the ONNX file {path}: {first_line(error)}") from error
 
