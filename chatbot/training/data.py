@@ -17,6 +17,7 @@ from .distributed import Group
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
 from .steps import StepData, StepReader
+from .tutorial import check_whole_batches
 
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
@@ -70,8 +71,7 @@ def settled(settings: TrainingConfig, pairs: int, group: Group) -> TrainingConfi
     Raises:
         ChatbotError: the tutorial's loss is of whole batches, and these would be divided.
     """
-    if settings.loss == "steps" and (group.size > 1 or settings.accumulate > 1):
-        raise ChatbotError("the tutorial's loss (--loss steps) is of whole batches: one process, and --accumulate 1")
+    check_whole_batches(settings, group.size)
     if not settings.epochs:
         return settings
     steps = max(1, round(settings.epochs * -(-pairs // settings.batch_size)))

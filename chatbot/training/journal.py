@@ -53,7 +53,7 @@ class Journal:
             self._open = stack.pop_all()
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
-        """TensorBoard writes in a thread of its own; what that fails of is raised by the next call, and said then."""
+        """TensorBoard writes in a thread of its own; its OSErrors come again from the next call, and are said then."""
         if not issubclass(failure.exc_type, OSError):
             self._excepthook(failure)
 

@@ -1,22 +1,23 @@
-"""What the next word is by the last few words alone: n-grams of the training texts, as targets for the network.
+"""N-grams of the training texts, as soft targets for the network (`--ngram-smoothing`).
 
-Interpolated modified Kneser-Ney (Chen and Goodman 1999, *An empirical study of smoothing techniques for language
-modeling*): for a history h of m-1 words and a word w,
+An n-gram model predicts the next word from the last few words alone. It is interpolated modified Kneser-Ney (Chen and
+Goodman 1999, *An empirical study of smoothing techniques for language modeling*): for a history h of m-1 words and a
+word w,
 
     p_m(w | h) = (c(hw) - D(c(hw))) / c(h.) + g(h) p_(m-1)(w | h without its first word)
 
 where c(h.) sums c(hw) over all w, g(h) is what the discounts D took away, over c(h.), and D(1), D(2), D(3) (for 3 and
-more) are estimated from how many n-grams were seen once, twice, three and four times. In the longest n-grams, and in
-those that begin a text, c counts how often; in the others, after how many different words (that is Kneser and Ney's).
+more) are estimated from how many n-grams were seen once, twice, three and four times. For the longest n-grams, and for
+those that begin a text, c is how often they were seen; for the others, after how many different words (the part that
+is Kneser and Ney's).
 
 A network that learns from these besides the words that were said knows early which words follow each other, and which
-others might have: `--ngram-smoothing`. For that the word at hand must not be among what was counted, or the n-grams
-would say little else: `NgramModel.targets` leaves it out.
+others might have. The word to be predicted must then not be among what was counted, or the n-grams would predict
+little else: `NgramModel.targets` leaves it out.
 
-Counts are numpy arrays of the host. A batch's targets are sent to the device as references to histories (a hundred
-bytes a word), and made there from an `NgramTable` that lies there once.
-
-Shapes: N words to be predicted, V words of the vocabulary.
+The counts are numpy arrays on the host. Targets go to the device as references to histories (a hundred bytes a word)
+and become distributions there, from an `NgramTable` that was sent once. N words to be predicted, V words of the
+vocabulary.
 """
 
 from collections import Counter
@@ -31,17 +32,17 @@ from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..system.devices import sent
 
 ORDER = 4  # words of the longest n-grams; 5 would leave room for no vocabulary above 6,208 words
-COUNTED_PAIRS = 200_000  # of a larger corpus these, evenly spaced: the counts are kept in memory
+COUNTED_PAIRS = 200_000  # at most so many, evenly spaced over the corpus, because the counts are held in memory
 
 
 class SoftTargets(NamedTuple):
-    """What to learn at each of N positions, a distribution over V words: `NgramTable.dense` makes it of this.
+    """N distributions over V words in little space; `NgramTable.dense` computes them.
 
-    Where `rows[k]` is i, position i has `shares[k]` of what the table holds of history `histories[k]`; besides,
-    `rest[i]` of the table's common distributions, and `weights[k]` more wherever `places[k]` is i * V + w.
+    Position rows[k] gets shares[k] of what the table holds of history histories[k]. Position i gets rest[i] of the
+    table's two common distributions. The word w of position i gets weights[k] more where places[k] is i * V + w.
 
     rows, histories (R,) int64, shares (R,); places (P,) int64, weights (P,); rest (N, 2); floats are float32. entries:
-    how many words all those histories have together.
+    how many words all those histories have together, known here so that the device need not be asked.
     """
 
     rows: Tensor
@@ -53,16 +54,16 @@ class SoftTargets(NamedTuple):
     entries: int
 
     def to(self, device: torch.device) -> "SoftTargets":
-        """Move all of it, as `sent` does."""
+        """Move all of it, without waiting for the device."""
         parts = (sent(part, device) for part in self if isinstance(part, Tensor))
         return SoftTargets._make((*parts, self.entries))
 
 
 class NgramTable(NamedTuple):
-    """The words behind each history, on the device that trains.
+    """The words that follow each history, on the device that trains.
 
-    words (entries,) int32, weights (entries,) float32; bounds (histories + 1,) int64, where each one's begin; common
-    (2, V) float32: the unigrams, and the first words of texts.
+    words (entries,) int32, weights (entries,) float32; bounds (histories + 1,) int64, where the entries of each history
+    begin; common (2, V) float32: the unigrams, and the first words of texts.
     """
 
     words: Tensor
@@ -91,13 +92,13 @@ class NgramTable(NamedTuple):
 
 
 class _Counts:
-    """All n-grams of one length, from their keys, as often as each counts. H histories; D discounts each count.
+    """All n-grams of one length with their counts, made from a key for each time that one counts.
 
     A key is a number whose digits, in base V, are the ids; a history is a key without the last of them.
 
-    keys (n-grams,) int64, rising, and counts (n-grams,); weights (n-grams,) float32, a word's share behind its history,
-    less D; histories (H,) int64; bounds (H + 1,) where each one's keys begin; totals, taken (H,) float64, the sums over
-    a history of its counts and of their D.
+    keys (n-grams,) int64, rising, and counts (n-grams,); weights (n-grams,) float32, the discounted count over its
+    history's total; histories (H,) int64; bounds (H + 1,), where the keys of each history begin; totals, taken (H,)
+    float64, the sums over a history of its counts and of their discounts D.
     """
 
     def __init__(self, seen: np.ndarray, vocabulary_size: int) -> None:
@@ -124,13 +125,12 @@ class _Counts:
 
 
 class NgramModel:
-    """Kneser-Ney estimates from the texts of training pairs, each turn of a conversation counted once.
+    """Kneser-Ney estimates from the texts of training pairs, each turn of a dialogue counted once.
 
     Args:
-        pairs: the training pairs, (prompt, reply). Prompts with a word of which no reply is made (a special one) are
-            left out.
+        pairs: the training pairs, (prompt, reply).
         vocabulary_size: V.
-        num_special: how many ids, from 0 up, are not words.
+        num_special: how many ids, from 0 up, are not words; prompts that hold one are not counted.
         order: how many words the longest n-grams have, at least 2; lowered where keys would not fit into 63 bits (5
             words fit up to a vocabulary of 6,208, 4 up to 55,108).
     """
@@ -145,7 +145,7 @@ class NgramModel:
         count = min(len(pairs), COUNTED_PAIRS)
         self.share = count / len(pairs)  # of the pairs, that are counted
         texts = _texts([pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(np.int64)], num_special)
-        # of which texts the words are to be left out; None is all
+        # the texts whose own words `targets` must leave out; None where that is all of them
         self._counted = None if count == len(pairs) else frozenset(text.astype(np.int64).tobytes() for text in texts)
         lengths = np.array([len(text) + 1 for text in texts])
         said = np.concatenate([np.append(text, EOS_ID) for text in texts])
@@ -153,7 +153,8 @@ class NgramModel:
         self._counts: dict[int, _Counts] = {}
         longer = np.empty(0, np.int64)
         for length in range(order, 1, -1):
-            # of the longest all are counted, of the others those that begin a text, of which no longer ones tell
+            # n-grams of the longest kind count each time; of a shorter kind those that begin a text do, and besides
+            # each longer n-gram counts once for the words that it ends in (`longer`)
             here = np.flatnonzero(places >= length - 1 if length == order else places == length - 1)
             seen = np.concatenate((self._keys(tokens, here, length), longer))
             self._counts[length] = _Counts(seen, vocabulary_size)
@@ -161,7 +162,7 @@ class NgramModel:
         self._unigrams = _Counts(longer, vocabulary_size)
 
     def table(self) -> NgramTable:
-        """What `targets` refers to: the n-grams of every length from 2 up, one length behind the other."""
+        """The table that `targets` refers to: the n-grams of every length from 2 up, one length after the other."""
         size, unigrams, bigrams = self.vocabulary_size, self._unigrams, self._counts[2]
         common = np.zeros((2, size))
         common[0, unigrams.keys] = unigrams.weights
@@ -178,22 +179,22 @@ class NgramModel:
         )
 
     def targets(self, said: np.ndarray, starts: np.ndarray, share: float, *, counted: bool = True) -> SoftTargets:
-        """A `share` of each target goes to the words to be expected there, the rest to the word that was said.
+        """Soft targets: a `share` of each goes to the words that n-grams expect, the rest to the word that was said.
 
-        Each is expected as if it did not stand there: without the n-grams that end in it. (One word more or less makes
-        no difference to the unigrams and to D, so those stay.)
+        They are expected from the counts without the n-grams that end in the said word itself. (One word more or less
+        makes no difference to the unigrams and to the discounts, so those stay.)
 
         Args:
             said: (N,) words of text after text, EOS last in each. starts: (texts,) where in `said` each begins.
-            counted: whether the texts are training texts; those of them that were counted are looked up.
+            counted: whether the texts are training texts; which of them were counted is looked up.
         """
         size = self.vocabulary_size
         tokens, places = _behind_sos(said, starts)
-        at = np.flatnonzero(places)  # of each of `said`
+        at = np.flatnonzero(places)  # where each of `said` stands in `tokens`
         said, places = tokens[at], places[at]
         held = np.repeat(self._held(said, starts, counted), np.diff(np.append(starts, len(said))))
         carried = np.full(len(said), share)  # what the longer n-grams leave to the shorter ones
-        lost = np.zeros(len(said), bool)  # whether the n-gram one longer is no more, without the word at hand
+        lost = np.zeros(len(said), bool)  # whether the n-gram one longer was seen here only, and is left out
         rest = np.zeros((len(said), 2))
         numbers = np.cumsum([0] + [len(self._counts[length].histories) for length in range(2, self.order + 1)])
         references: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, histories, shares
@@ -213,7 +214,7 @@ class NgramModel:
             one_less = np.where(less, count - 1, count)
             total = counts.totals[history] - less
             taken = counts.taken[history] - counts.discounts(count) + counts.discounts(one_less)
-            emptied = total == 0  # the word at hand was all that was ever said there
+            emptied = total == 0  # nothing but the word at hand was ever said there
             total[emptied] = taken[emptied] = 1
             shares = np.where(emptied, 0, carried[rows] / total)
             change = (one_less - counts.discounts(one_less)) - (count - counts.discounts(count))
@@ -221,7 +222,7 @@ class NgramModel:
             carried[rows] *= taken / total
             shares *= counts.totals[history]
             sparse = np.ones(len(rows), bool)
-            if length == 2:  # what may begin a text is a large part of the vocabulary, and the same for all texts
+            if length == 2:  # the first words of texts are many and the same for all texts: a common distribution
                 sparse = places[rows] > 1
                 rest[rows[~sparse], 1] = shares[~sparse]
             references.append((rows[sparse], history[sparse] + numbers[length - 2], shares[sparse]))
@@ -233,7 +234,7 @@ class NgramModel:
         return SoftTargets._make((*map(torch.from_numpy, parts), entries))
 
     def _held(self, said: np.ndarray, starts: np.ndarray, counted: bool) -> np.ndarray:
-        """(texts,) whether each is among the texts that were counted."""
+        """Which texts are among those that were counted, (texts,) bool."""
         if not counted or self._counted is None:
             return np.full(len(starts), counted)
         return np.array([text[:-1].tobytes() in self._counted for text in np.split(said, starts[1:])], bool)
@@ -247,10 +248,10 @@ class NgramModel:
 
 
 def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list[np.ndarray]:
-    """All replies, and the prompts, but for as many equal ones as there are replies: those are the same turns.
+    """Each turn once: all replies, and of the prompts those that are not equal to a reply, counted one for one.
 
-    In a conversation every turn but the first and the last is a reply and then a prompt. Counted twice, it would still
-    be there once when it is left out.
+    In a dialogue every turn but the first and the last is a reply and then a prompt. If it counted twice, `targets`
+    would leave it out once and still find it.
     """
     texts = [reply for _, reply in pairs]
     replies = Counter(reply.tobytes() for reply in texts)
@@ -264,7 +265,7 @@ def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list
 
 
 def _behind_sos(said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Texts that begin at `starts`, each behind SOS, as int64; and how far each token is behind its text's SOS."""
+    """The texts with SOS before each, as int64; and how far each token is from the SOS of its text."""
     tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
     begins = np.zeros(len(tokens), np.int64)
     begins[starts + np.arange(len(starts))] = starts + np.arange(len(starts))
@@ -272,7 +273,7 @@ def _behind_sos(said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _estimated_discounts(counts: np.ndarray) -> np.ndarray:
-    """D of the counts 0, 1, 2 and 3 or more: Chen and Goodman's estimates, or 3/4 where too little was counted."""
+    """D of the counts 0, 1, 2, and 3 or more: Chen and Goodman's estimates, or 3/4 where too little was counted."""
     once, twice, thrice, four_times = (int((counts == count).sum()) for count in (1, 2, 3, 4))
     if not (once and twice and thrice):
         return np.array([0.0, 0.75, 0.75, 0.75])
@@ -282,7 +283,7 @@ def _estimated_discounts(counts: np.ndarray) -> np.ndarray:
 
 
 def _looked_up(rising: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each value stands in a rising array, and whether it does (if not, the place is any)."""
+    """The place of each value in a rising array, and whether it is there (where not, its place means nothing)."""
     places = np.searchsorted(rising, values).clip(max=max(len(rising) - 1, 0))
     if not len(rising):
         return places, np.zeros(len(values), bool)

@@ -14,6 +14,7 @@ from ..config.settings import TrainingConfig
 from ..network.batch import Batch
 from ..network.model import Seq2Seq
 from ..system.devices import sent
+from ..system.errors import ChatbotError
 
 
 def loss_over_steps(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -55,3 +56,9 @@ class ReplacementSampler:
 
     def __getitem__(self, step: int) -> np.ndarray:
         return np.random.default_rng([self.seed, step]).integers(self.pairs, size=self.batch_size)
+
+
+def check_whole_batches(settings: TrainingConfig, processes: int) -> None:
+    """Raise a ChatbotError if a batch would be divided: its parts' sums of means are not those of the whole."""
+    if settings.loss == "steps" and (processes > 1 or settings.accumulate > 1):
+        raise ChatbotError("the tutorial's loss (--loss steps) is of whole batches: one process, and --accumulate 1")
