@@ -1,7 +1,6 @@
-"""A graph of ONNX operators in the making, and the products of matrices in it, in float32 or in bytes.
+"""A builder of ONNX graphs, with products of matrices in float32 or in 8 bits. A value is known by its name (str).
 
-Only operators of the ONNX standard of `OPSET` are used. A value is known by its name (str). Shapes: N rows, K columns
-that are multiplied, M columns that come out.
+Shapes: N rows, K columns that are multiplied, M columns that come out.
 """
 
 import importlib
@@ -18,6 +17,7 @@ TINY = 1e-30
 
 Weights = Mapping[str, "np.ndarray | ByteMatrix"]
 End = tuple[str, str, "Sequence[int | str] | None"]  # a graph's input or output: name, element type, shape if known
+Ends = Sequence[End]
 
 
 def extra(name: str) -> Any:
@@ -40,7 +40,7 @@ class Bytes(NamedTuple):
 
 
 class Graph:
-    """Nodes in the order in which they are to be worked on, and the tensors that they start from.
+    """Nodes in the order in which they are computed, and the tensors that they start from.
 
     Args:
         weights: what `embedding` and `product` find by name, each stored once.
@@ -71,9 +71,13 @@ class Graph:
         self._nodes.append(self.onnx.helper.make_node(operator, list(inputs), names, **attributes))
         return names
 
-    def split(self, value: str, parts: int, axis: int) -> list[str]:
-        """Equal parts."""
-        return self.add_many(parts, "Split", value, axis=axis)
+    def unsqueeze(self, value: str, axis: int) -> str:
+        """With one more axis, of size 1."""
+        return self.add("Unsqueeze", value, self.ints(axis))
+
+    def squeeze(self, value: str, axis: int) -> str:
+        """Without an axis of size 1."""
+        return self.add("Squeeze", value, self.ints(axis))
 
     def cast(self, value: str, dtype: str) -> str:
         """Another element type, by its name in ONNX."""
@@ -118,13 +122,16 @@ class Graph:
             assert isinstance(x, str)
             return self.add("Gemm", x, self.weight(weight), *biases, transB=1)
         x = self._quantized(x) if isinstance(x, str) else x
+        # Unsigned bytes around a zero point of 128, on both sides: between signed ones the kernels of processors with
+        # AVX2 alone add pairs of products in 16 bits, which overflow. The sums here are exact, in int32.
         zero = self.constant(ZERO, np.uint8)
-        sums = self.add("MatMulInteger", x.values, self._transpose(weight), zero, zero)  # exact, in int32
+        sums = self.add("MatMulInteger", x.values, self._transpose(weight), zero, zero)
         scales = self.constant(matrix.scales[:, 0], np.float32, f"{weight}.scales_in_a_row")
         result = self.add("Mul", self.add("Mul", self.cast(sums, "FLOAT"), scales), x.scales)
         return self.add("Add", result, *biases) if biases else result
 
     def _quantized(self, x: str) -> Bytes:
+        """x (N, K) float32 with a scale for each row, so that no reply depends on the others in its batch."""
         largest = self.add("ReduceMax", self.add("Abs", x), axes=[1], keepdims=1)
         scales = self.add("Mul", largest, self.constant(1 / LARGEST, np.float32))
         scales = self.add("Max", scales, self.constant(TINY, np.float32))  # a row of zeros has one too
@@ -132,39 +139,37 @@ class Graph:
         return Bytes(self.add("QuantizeLinear", self.add("Div", x, scales), one, zero), scales)
 
     def _transpose(self, weight: str) -> str:
-        """MatMulInteger wants (K, M), a look-up (M, K): it is stored once, and turned when a runtime loads it."""
+        """A weight (M, K) as (K, M), which MatMulInteger wants: stored once as look-ups need it, and turned when a
+        runtime loads it."""
         root = self.root
         if weight not in root._turned:
             root._turned[weight] = root.add("Transpose", root.weight(weight), perm=[1, 0])
         return root._turned[weight]
 
-    def output(self, value: str, name: str) -> None:
-        """Give a value the name of an output."""
-        self._nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
-
-    def body(self, name: str, inputs: Sequence[End], outputs: Sequence[End]) -> Any:
-        """This graph as the body of a loop in the outer one."""
-        return self._made(name, inputs, outputs, [])
-
-    def model(self, name: str, inputs: Sequence[End], outputs: Sequence[End], metadata: Mapping[str, str]) -> bytes:
-        """The whole as a file's content, after the checks of the onnx package.
-
-        Raises:
-            onnx.checker.ValidationError, onnx.shape_inference.InferenceError: it is no valid model.
-        """
-        helper = self.onnx.helper
-        graph = self._made(name, inputs, outputs, list(self._tensors.values()))
-        made = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="chatbot"
-        )
-        self.onnx.checker.check_model(made, full_check=True)
-        helper.set_model_props(made, dict(metadata))
-        return made.SerializeToString()
-
-    def _made(self, name: str, inputs: Sequence[End], outputs: Sequence[End], tensors: list[Any]) -> Any:
+    def body(self, name: str, inputs: Ends, outputs: Ends, tensors: Sequence[Any] = ()) -> Any:
+        """This graph as a whole, by default without tensors: so it is the body of a loop in the outer one."""
         kinds, helper = self.onnx.TensorProto.DataType, self.onnx.helper
         ends = [
             [helper.make_tensor_value_info(end, kinds.Value(dtype), shape) for end, dtype, shape in side]
             for side in (inputs, outputs)
         ]
         return helper.make_graph(self._nodes, name, *ends, tensors)
+
+    def model(
+        self, name: str, inputs: Ends, values: Sequence[str], outputs: Ends, metadata: Mapping[str, str]
+    ) -> bytes:
+        """The whole as a file's content, after the checks of the onnx package; `values` become the outputs.
+
+        Raises:
+            onnx.checker.ValidationError, onnx.shape_inference.InferenceError: it is no valid model.
+        """
+        helper = self.onnx.helper
+        for value, (output, _, _) in zip(values, outputs, strict=True):
+            self._nodes.append(helper.make_node("Identity", [value], [output]))
+        graph = self.body(name, inputs, outputs, list(self._tensors.values()))
+        made = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="chatbot"
+        )
+        self.onnx.checker.check_model(made, full_check=True)
+        helper.set_model_props(made, dict(metadata))
+        return made.SerializeToString()

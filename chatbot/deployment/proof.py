@@ -113,27 +113,16 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     """
     proof = prove(checkpoint, model, [module.greedy_batch])
     eager = Decoding(model.encoder, model.decoder, checkpoint.never_replied, torch.device("cpu"))
-    batch = pad_prompts(prompts_of(checkpoint))
-    limits = Limits(  # a constraint of each kind
-        max_length=checkpoint.config.corpus.max_length + 1,
-        min_length=1,
-        no_repeat_ngram=2,
-        repetition_penalty=1.2,
-        anti_lm=0.4,
-        anti_lm_tokens=3,
-        anti_lm_bound=1.0,
-    )
-    beams, samples = (
-        [search(*batch, limits, **settings).tokens for search in searches]
-        for searches, settings in (
-            ((eager.beam, module.beam), {"width": 4, "count": 4, "length_penalty": 0.6}),
-            (
-                (eager.sampling, module.sampling),
-                {"count": 2, "seed": 7, "temperature": 0.9, "top_k": 40, "top_p": 0.95},
-            ),
-        )
-    )
-    if proof.equal < proof.tokens or not torch.equal(*beams) or not torch.equal(*samples):
+    longest = checkpoint.config.corpus.max_length + 1
+    anti_lm = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
+    limits = Limits(longest, min_length=1, no_repeat_ngram=2, repetition_penalty=1.2, **anti_lm)  # one of each kind
+    given = (*pad_prompts(prompts_of(checkpoint)), limits)
+    beam = {"width": 4, "count": 4, "length_penalty": 0.6}
+    sampling = {"count": 2, "seed": 7, "temperature": 0.9, "top_k": 40, "top_p": 0.95}
+    same = proof.equal == proof.tokens
+    for ours, theirs, settings in ((eager.beam, module.beam, beam), (eager.sampling, module.sampling, sampling)):
+        same = same and torch.equal(ours(*given, **settings).tokens, theirs(*given, **settings).tokens)
+    if not same:
         raise ChatbotError("not exported: the file answers otherwise than the model does")
     for row in golden:
         if (reply := module.reply(row.text)) != row.reply:
