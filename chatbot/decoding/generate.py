@@ -85,7 +85,7 @@ class Decoding:
 
         Args:
             max_length: longest reply in tokens, EOS counted; at least 1.
-            rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is the default
+            rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is the default.
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
@@ -119,16 +119,14 @@ class Decoding:
         for step in range(max_length):
             with torch.inference_mode():
                 _, ranked, _, state = search.step(token, said, state, limits)
+                token = ranked.argmax(dim=-1, keepdim=True)
                 if settings.method == "sample":
                     u = uniform(streams + step)
                     token = draw(ranked, u, settings.temperature, settings.top_k, settings.top_p)
-                else:
-                    token = ranked.argmax(dim=-1, keepdim=True)
                 said = torch.cat((said, token), dim=1)
-                id = int(token)
-            if id == EOS_ID:
+            if int(token) == EOS_ID:
                 return
-            yield id
+            yield int(token)
 
     def _search(self, src: Tensor, src_lengths: Tensor, settings: DecodingConfig, max_length: int) -> Hypotheses:
         limits = limits_of(settings, max_length)
@@ -136,16 +134,8 @@ class Decoding:
             width = settings.beam_width
             return self.beam(src, src_lengths, limits, width, width, settings.length_penalty)
         if settings.method == "sample":
-            return self.sampling(
-                src,
-                src_lengths,
-                limits,
-                count=settings.samples,
-                seed=settings.seed,
-                temperature=settings.temperature,
-                top_k=settings.top_k,
-                top_p=settings.top_p,
-            )
+            drawn = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+            return self.sampling(src, src_lengths, limits, settings.samples, settings.seed, **drawn)
         tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
         return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
 
@@ -165,9 +155,8 @@ def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]
     """A search's tensors as lists, best first, without the places where there is no reply."""
     is_eos = result.tokens == EOS_ID
     ends = torch.where(is_eos.any(dim=-1), is_eos.long().argmax(dim=-1) + 1, result.tokens.size(-1)).tolist()  # (B, N)
-    more = result.attention.size(-1) - max(
-        src_lengths
-    )  # the EOS that an imported network of the tutorial reads behind each prompt
+    # an imported network of the tutorial reads one more place, the EOS behind each prompt
+    more = result.attention.size(-1) - max(src_lengths)
     tokens, log_probs, totals = result.tokens.tolist(), result.scores.cpu().double().sum(dim=-1).tolist(), result.totals
     attention = result.attention.float().cpu().numpy()
     return [
