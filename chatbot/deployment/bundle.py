@@ -1,6 +1,6 @@
-"""What is scripted into `chatbot.pt`: the searches, and what text needs. Plain Python; `export` compiles it.
+"""What is compiled into `chatbot.pt`: the searches and what text needs, in the Python that TorchScript takes.
 
-Clients call it from Python with torch alone, and from C++; `EXPORTED` are the methods that they have besides `forward`.
+Clients call the public methods of `BundleModule`, from Python with torch alone, and from C++.
 """
 
 import torch
@@ -170,24 +170,19 @@ class BundleModule(nn.Module):
 
     def _replies(self, prompts: list[list[int]]) -> list[list[str]]:
         """The words of the replies to prompts as ids, from one search; none to a prompt without ids."""
-        replies: list[list[str]] = []
         rows: list[list[int]] = []
         for ids in prompts:
-            nothing: list[str] = []
-            replies.append(nothing)
             if len(ids) > 0:
                 rows.append(ids)
+        replies: list[list[str]] = []
         if len(rows) > 0:
             src, src_lengths = self._padded(rows)
             # on a line of its own: what `tolist` is called on is evaluated twice in TorchScript
             found = self.search(src, src_lengths, self.max_length + 1).tokens
             tokens: list[list[int]] = found.tolist()
-            row = 0
-            for place, ids in enumerate(prompts):
-                if len(ids) > 0:
-                    replies[place] = self.words(tokens[row])
-                    row += 1
-        return replies
+            replies = [self.words(row) for row in tokens]
+        replies.reverse()  # so that `pop` gives them in order
+        return [replies.pop() if len(ids) > 0 else self.words([]) for ids in prompts]
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Prompts (B, S) where the search is, and their lengths (B,) on the CPU."""

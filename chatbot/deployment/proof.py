@@ -114,7 +114,7 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     proof = prove(checkpoint, model, [module.greedy_batch])
     eager = Decoding(model.encoder, model.decoder, checkpoint.never_replied, torch.device("cpu"))
     longest = checkpoint.config.corpus.max_length + 1
-    anti_lm = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
+    anti_lm: Any = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
     limits = Limits(longest, min_length=1, no_repeat_ngram=2, repetition_penalty=1.2, **anti_lm)  # one of each kind
     given = (*pad_prompts(prompts_of(checkpoint)), limits)
     beam = {"width": 4, "count": 4, "length_penalty": 0.6}

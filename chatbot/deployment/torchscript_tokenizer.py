@@ -1,15 +1,14 @@
-"""Text to words and back inside a bundle: the tokenizers in the part of Python that TorchScript compiles.
+"""Text to words and back inside `chatbot.pt`: the tokenizers in the part of Python that TorchScript compiles.
 
-There a `str` is its UTF-8 bytes: `len`, `[]` and `ord` count bytes, there are no regular expressions, and `lower` asks
-the locale. So text is first folded, by a table, into lower-case ASCII; what follows reads the same in both languages.
-The table is made by asking the Python tokenizer about every code point: a bundle keeps the Unicode of the Python that
-exported it, wherever it is used.
+There a `str` is its UTF-8 bytes (`len`, `[]` and `ord` count bytes), there are no regular expressions, and `lower` asks
+the locale. So text is first folded, by a table, into lower-case ASCII, and what follows reads the same in both
+languages. The table is made by asking the Python tokenizer about every code point: an exported file keeps the Unicode
+of the Python that exported it, wherever it is used.
 
 Bytes that are not UTF-8 (a C++ string may hold any) are read as `bytes.decode("utf-8", "replace")` reads them. A Python
 `str` with a lone surrogate has no UTF-8 and torch refuses it before anything here sees it; a caller who may hold one
-passes `text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")`.
-
-The functions run in plain Python too, on text with one character for each byte (`data.decode("latin-1")`).
+passes `text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")`. The functions run in plain Python too, on
+text with one character for each byte (`data.decode("latin-1")`).
 """
 
 import functools
@@ -29,11 +28,7 @@ _NO_CHARACTER = frozenset({"Cn", "Co", "Cs"})
 
 
 class TorchScriptTokenizer(nn.Module):
-    """What the tokenizer of a name does, scriptable.
-
-    Args:
-        name: one of `TOKENIZERS`.
-    """
+    """The tokenizer of that name in TOKENIZERS, scriptable: text to words, and words to text."""
 
     english: Final[bool]
     max_characters: Final[int]
@@ -68,20 +63,16 @@ class TorchScriptTokenizer(nn.Module):
 
 
 def table_sha256(tokenizer: TorchScriptTokenizer) -> str:
-    """The fingerprint of how every code point is read (SHA-256 of the table as JSON), to be kept beside a bundle.
-
-    It depends on the tokenizer and on Python's Unicode (`unicodedata.unidata_version`), on nothing else.
-    """
+    """The SHA-256 of the table of code points as JSON: it tells tokenizers and versions of Unicode apart."""
     table = [tokenizer.ascii, sorted(tokenizer.folds.items())]
     return hashlib.sha256(json.dumps(table, separators=(",", ":")).encode()).hexdigest()
 
 
 @functools.cache
 def _fold_table(name: str) -> tuple[list[str], dict[int, str]]:
-    """How a tokenizer reads a character: as lower-case ASCII, "" where it is passed over, " " where no word holds it.
+    """What a tokenizer reads each character as: lower-case ASCII, "" if it is skipped, " " if no word holds it.
 
-    Returns:
-        for each of the 128 characters of ASCII, by its code; for those other code points that are no space.
+    The list has the 128 characters of ASCII, the dict those other code points that are not read as spaces.
     """
     fold = TOKENIZERS[name].fold
 
@@ -114,8 +105,8 @@ def last_characters(text: str, count: int) -> str:
     """The last `count` code points of a text of any length, looking at no more than its end."""
     if len(text) <= count:
         return text
-    # No code point has more than 4 bytes. If the first is cut in two, what is left of it counts as one for each byte,
-    # before the last `count`.
+    # No code point has more than 4 bytes, so the last `count` lie whole in these. What is left of one that this cuts in
+    # two counts as one for each byte, but lies before them.
     end = text[-4 * count :]
     data = utf8_bytes(end)
     starts: list[int] = []
@@ -201,8 +192,8 @@ def words_of_run(run: str) -> list[str]:
         first = run[at]
         at += 1
         if first.isalpha():
-            at = end_of_letters(run, at)
-            end = end_of_letters(run, at + 1)
+            at = end_of(run, at, digits=False)
+            end = end_of(run, at + 1, digits=False)
             if run[at - 1] == "n" and run[at:end] == "'t":  # do n't
                 if at - 1 > start:
                     words.append(run[start : at - 1])
@@ -211,16 +202,16 @@ def words_of_run(run: str) -> list[str]:
             else:  # o'clock
                 while run[at : at + 1] == "'" and end > at + 1 and not is_contraction(run[at:end]):
                     at = end
-                    end = end_of_letters(run, at + 1)
+                    end = end_of(run, at + 1, digits=False)
                 words.append(run[start:at])
         elif first.isdigit():
-            at = end_of_digits(run, at)
+            at = end_of(run, at, digits=True)
             while run[at : at + 1] in (":", ".", ",") and run[at + 1 : at + 2].isdigit():  # 5:30
-                at = end_of_digits(run, at + 1)
-            at = end_of_letters(run, at)  # 2nd
+                at = end_of(run, at + 1, digits=True)
+            at = end_of(run, at, digits=False)  # 2nd
             words.append(run[start:at])
         elif first == "'":
-            end = end_of_letters(run, at)
+            end = end_of(run, at, digits=False)
             if is_contraction(run[start:end]):
                 words.append(run[start:end])
                 at = end
@@ -231,15 +222,8 @@ def words_of_run(run: str) -> list[str]:
     return words
 
 
-def end_of_letters(run: str, at: int) -> int:
-    """Where the letters that begin at `at` end; `at` if there are none."""
-    while run[at : at + 1].isalpha():
-        at += 1
-    return at
-
-
-def end_of_digits(run: str, at: int) -> int:
-    """Where the digits that begin at `at` end; `at` if there are none."""
-    while run[at : at + 1].isdigit():
+def end_of(run: str, at: int, digits: bool) -> int:
+    """Where the digits (or else the letters) that begin at `at` end; `at` if there are none."""
+    while run[at : at + 1].isdigit() if digits else run[at : at + 1].isalpha():
         at += 1
     return at
