@@ -203,7 +203,7 @@ def one(way: str, corpus: str, folder: str, began: float) -> dict[str, Any]:
         done = prepare(config, Path(folder), force=True)
         seconds = time.time() - began
         peaks = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        result = {key: done.manifest[key] for key in FIGURES}
+        result = {key: done.figures[key] for key in FIGURES}
         ids = digest(done.folder) if way == "chatbot" else ""
     return result | {"ids": ids, "seconds": seconds, "peak_mb": peaks[0], "worker_peak_mb": peaks[1]}
 

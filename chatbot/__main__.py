@@ -63,10 +63,10 @@ def prepare(arguments: argparse.Namespace) -> int:
     prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
     _tell(prepared)
     if arguments.stats:
-        _say("\n" + report.table(prepared.manifest))
-        _say(report.save_stats(prepared.folder, prepared.manifest))
+        _say("\n" + report.table(prepared.figures))
+        _say(f"statistics in {report.save_table(prepared.folder, prepared.figures)}")
     _say(f"prepared in {prepared.folder}")
-    _figures(arguments, prepared.manifest)
+    _figures(arguments, prepared.figures)
     return 0
 
 
@@ -381,11 +381,11 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 
 
 def _tell(prepared: Any) -> None:
-    from .corpus.preparation import summary
+    from .corpus.report import summary
 
     if prepared.source.notice:
         _say(prepared.source.notice)
-    _say(summary(prepared.manifest))
+    _say(summary(prepared.figures))
 
 
 def _try_next(*commands: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config.settings import TrainingConfig
-from chatbot.corpus.prepared import PairDataset, in_order, load_manifest, load_vocabulary
+from chatbot.corpus.prepared import PairDataset, in_order, load_figures, load_vocabulary
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
@@ -32,7 +32,7 @@ def write(folder: Path, pairs: Pairs, dtype: str = "uint16") -> Path:
         np.array(flat, {"uint16": "<u2", "int32": "<i4"}[dtype]).tofile(folder / f"{split}.ids")
         np.cumsum([0, *map(len, sides)]).astype("<i8").tofile(folder / f"{split}.offsets")
         sizes[split] = {"pairs": len(chosen), "tokens": len(flat)}
-    (folder / "manifest.json").write_text(json.dumps({"format": 1, "dtype": dtype, "splits": sizes}))
+    (folder / "prepared.json").write_text(json.dumps({"format": 1, "dtype": dtype, "splits": sizes}))
     (folder / "vocabulary.txt").write_text("<pad>\n<sos>\n<eos>\nhello\n")
     return folder
 
@@ -76,11 +76,11 @@ def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda folder: (folder / "manifest.json").unlink(), "run: make prepare"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "holds no prepared corpus"),
-        (lambda folder: (folder / "manifest.json").write_text("[" * 100_000), "holds no prepared corpus"),
-        (lambda folder: (folder / "manifest.json").write_text('{"format": 99}'), "has format 99"),
-        (lambda folder: (folder / "manifest.json").write_text('{"format": 1}'), "is damaged"),
+        (lambda folder: (folder / "prepared.json").unlink(), "run: make prepare"),
+        (lambda folder: (folder / "prepared.json").write_text("{"), "holds no prepared corpus"),
+        (lambda folder: (folder / "prepared.json").write_text("[" * 100_000), "holds no prepared corpus"),
+        (lambda folder: (folder / "prepared.json").write_text('{"format": 99}'), "has format 99"),
+        (lambda folder: (folder / "prepared.json").write_text('{"format": 1}'), "is damaged"),
         (lambda folder: (folder / "train.ids").write_bytes(b"123"), "has 3 bytes and should have 24"),
         (lambda folder: (folder / "train.offsets").unlink(), "cannot read .*train.offsets"),
     ],
@@ -313,4 +313,4 @@ def test_evaluation_sees_every_pair_once_in_one_order(many: PairDataset) -> None
 
 def test_a_missing_preparation_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ChatbotError, match="make prepare"):
-        load_manifest(tmp_path / "nowhere")
+        load_figures(tmp_path / "nowhere")

@@ -11,24 +11,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatbot.config import settings as config
 from chatbot.corpus import inputs
-from chatbot.corpus.formats.recognise import MAX_TURNS, Conversation, conversations, recognise
-from chatbot.corpus.formats.scattered import Texts, Threads
+from chatbot.corpus.formats.dialogue import MAX_TURNS, Dialogue, in_pieces
+from chatbot.corpus.formats.recognise import READERS, dialogues, recognise
 from chatbot.corpus.inputs import Reading, input_files
 from chatbot.system.errors import ChatbotError
 
 SEPARATOR = " +++$+++ "
 
 
-def read(path: Path, format: str = "auto", **reading: Any) -> tuple[str, list[Conversation], Reading]:
+def read(path: Path, format: str = "auto", **reading: Any) -> tuple[str, list[Dialogue], Reading]:
     found, _ = input_files(path)
     format, files = recognise(found, format, str(path))
     account = Reading(**reading)
-    return format, list(conversations(format, files, account)), account
+    return format, list(dialogues(format, files, account)), account
 
 
 def turns(path: Path, format: str = "auto") -> list[list[str | None]]:
-    return [conversation.turns for conversation in read(path, format)[1]]
+    return [dialogue.turns for dialogue in read(path, format)[1]]
 
 
 def complaints(account: Reading) -> list[tuple[str, int, str]]:
@@ -60,6 +61,10 @@ def utterance(id: str, talk: str, parent: str | None, text: str, film: str = "m1
 
 
 # recognition, and what each format gives
+
+
+def test_every_format_can_be_asked_for() -> None:
+    assert set(config.FORMATS) == {"cornell", *READERS}
 
 
 def test_cornell_folder(tmp_path: Path) -> None:
@@ -112,7 +117,7 @@ def test_convokit_rebuilds_the_order_by_who_replies_to_whom(tmp_path: Path, keys
     ]
 
 
-def pairs(found: list[Conversation]) -> list[tuple[str | None, str | None]]:
+def pairs(found: list[Dialogue]) -> list[tuple[str | None, str | None]]:
     return [(t.turns[i], t.turns[i + 1]) for t in found for i in range(t.start, len(t.turns) - 1)]
 
 
@@ -123,6 +128,20 @@ def test_convokit_tree_gives_every_exchange_once(tmp_path: Path) -> None:
     assert sorted(pairs(found)) == sorted((parent, child) for child, parent in parents.items())  # type: ignore[type-var]
     assert [talk.turns for talk in found if "e" in talk.turns] == [["a", "b", "d", "e"]]
     assert account.bad == 0
+
+
+def test_conversations_of_convokit_come_in_the_order_they_began(tmp_path: Path) -> None:
+    said = [utterance(str(i), talk, str(i - 3) if i > 2 else None, f"{talk} {i}") for i, talk in enumerate("bacbac")]
+    _, found, _ = read(convokit(tmp_path / "utterances.jsonl", said))
+    assert [talk.turns for talk in found] == [["b 0", "b 3"], ["a 1", "a 4"], ["c 2", "c 5"]]
+
+
+@pytest.mark.parametrize("parent", [None, "a", "b"])
+def test_an_id_that_comes_twice_is_damage_and_ends(tmp_path: Path, parent: str | None) -> None:
+    said = [utterance("a", "t", None, "one"), utterance("a", "t", parent, "again"), utterance("b", "t", "a", "two")]
+    _, found, account = read(convokit(tmp_path / "utterances.jsonl", said))
+    assert [talk.turns for talk in found] == [["one", "two"]]
+    assert complaints(account) == [("utterances.jsonl", 2, "an id that comes twice: a")]
 
 
 def test_convokit_damage(tmp_path: Path) -> None:
@@ -260,7 +279,7 @@ def test_chitchat_joins_the_messages_of_a_turn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [1 << 20, 7])
 def test_chitchat_is_read_piece_by_piece(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatbot.corpus.formats.recognise.JSON_CHUNK", chunk)
+    monkeypatch.setattr("chatbot.corpus.formats.chitchat.CHUNK", chunk)
     talks = {f"k{i}": messages([f"é{i}"], ["b"]) for i in range(300)}
     (tmp_path / "dataset.json").write_text(json.dumps(talks, ensure_ascii=False), encoding="utf-8")
     assert turns(tmp_path / "dataset.json") == [[f"é{i}", "b"] for i in range(300)]
@@ -280,10 +299,8 @@ def test_chitchat_that_breaks_off_keeps_what_is_whole(tmp_path: Path) -> None:
 @given(size=st.integers(2, 1200), start=st.integers(0, 3))
 @settings(deadline=None, max_examples=25)
 def test_a_long_conversation_is_cut_without_losing_or_repeating_an_exchange(size: int, start: int) -> None:
-    from chatbot.corpus.formats.recognise import _long
-
     said: list[str | None] = [str(i) for i in range(size)]
-    pieces = list(_long(Conversation("", "", said, start)))
+    pieces = list(in_pieces(Dialogue("", "", said, start)))
     assert pairs(pieces) == [(str(i), str(i + 1)) for i in range(start, size - 1)]
     assert all(len(piece.turns) <= MAX_TURNS + 21 for piece in pieces)
 
@@ -474,25 +491,6 @@ def test_a_truncated_or_damaged_archive_is_named(tmp_path: Path) -> None:
         read(tmp_path / "locked.zip")
 
 
-@pytest.mark.parametrize("few", [2, 100])
-def test_scattered_texts_are_found_in_memory_and_on_disk(few: int) -> None:
-    with Texts(few) as texts:
-        for number in range(9):
-            texts.add(f"L{number}", f"text {number}")
-        texts.add("L3", "later")
-        texts.add("L4", None)
-        assert texts.get(["L8", "L3", "L4", "L77"]) == ["text 8", "later", None, None]
-        assert texts.missing(["L4", "L8"]) is None
-        assert texts.missing(["L8", "L77"]) == "L77"
-
-
-def test_threads_come_in_the_order_they_began() -> None:
-    with Threads() as threads:
-        for number, talk in enumerate("bab"):
-            threads.add(talk, str(number), None, "m", "text", number)
-        assert [(talk, [id for id, *_ in said]) for talk, _, said in threads] == [("b", ["0", "2"]), ("a", ["1"])]
-
-
 def test_progress_reaches_the_size_of_the_input(tmp_path: Path) -> None:
     folder = cornell(tmp_path, LINES, TALKS)
     steps: list[int] = []
@@ -531,8 +529,8 @@ def test_many_columns_without_a_header_are_no_log(tmp_path: Path) -> None:
 def test_chitchat_goes_on_behind_a_malformed_conversation(
     tmp_path: Path, broken: str, by: str, chunk: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatbot.corpus.formats.recognise.JSON_CHUNK", chunk)
-    monkeypatch.setattr("chatbot.corpus.formats.recognise.JSON_MEMBER", most)
+    monkeypatch.setattr("chatbot.corpus.formats.chitchat.CHUNK", chunk)
+    monkeypatch.setattr("chatbot.corpus.formats.chitchat.MAX_MEMBER", most)
     talks = json.dumps({f"k{i}": messages(['say "hi"'], ["b"]) for i in range(400)})
     (tmp_path / "dataset.json").write_text(talks.replace(broken, by))
     _, found, account = read(tmp_path / "dataset.json")
@@ -570,7 +568,7 @@ def test_an_archive_of_many_files_is_opened_once_and_closed(tmp_path: Path, monk
     found, _ = input_files(path)
     format, files = recognise(found, "auto", "a.zip")
     assert sum(file.size for file in files) == 50 * 11
-    assert len(list(conversations(format, files, Reading()))) == 50
+    assert len(list(dialogues(format, files, Reading()))) == 50
     assert len(opened) == 1
     assert opened[0].fp is not None
     del found, files

@@ -4,6 +4,7 @@ A few inputs each here; `make fuzz`, which sets CHATBOT_FUZZ to so many a target
 and tells how many it tried. Of each archive its bytes are damaged, and its members too, under checksums that are right.
 """
 
+import dataclasses
 import gzip
 import io
 import json
@@ -31,7 +32,7 @@ from chatbot.chat.bot import Chatbot
 from chatbot.config.presets import decoding_named
 from chatbot.config.settings import Config as Settings
 from chatbot.config.settings import CorpusConfig, DecodingConfig
-from chatbot.corpus.formats.recognise import READERS, conversations, recognise
+from chatbot.corpus.formats.recognise import READERS, dialogues, recognise
 from chatbot.corpus.inputs import Reading, input_files
 from chatbot.corpus.pairs import pairs_of
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
@@ -203,8 +204,8 @@ def read_corpus(path: Path, format: str, tokenizer: str) -> None:
     format, files = recognise(found, format, str(path))
     account = Reading(examples=refused)
     corpus = CorpusConfig(tokenizer=tokenizer, context=1)
-    for conversation in conversations(format, files, account):
-        pairs_of([conversation], corpus)
+    for dialogue in dialogues(format, files, account):
+        pairs_of([dialogue], corpus)
     account.check(0.5)
 
 
@@ -347,7 +348,7 @@ def test_a_manifest(damage: list, spot: float, other: Any, how: bool, place: Pat
 @FUZZ
 @given(
     damage=DAMAGE,
-    which=st.sampled_from(["manifest.json", "train.ids", "train.offsets", "vocabulary.txt"]),
+    which=st.sampled_from(["prepared.json", "train.ids", "train.offsets", "vocabulary.txt"]),
     same_size=st.booleans(),
     backward=st.booleans(),
 )
@@ -555,6 +556,6 @@ def bot(checkpoint: Checkpoint) -> Chatbot:
 )
 def test_text(text: str, bot: Chatbot) -> None:
     for tokenizer in TOKENIZERS.values():
-        bot.tokenizer = tokenizer
-        survives("text", lambda: (bot.reply(text), bot.unknown_words(text)))
+        other = dataclasses.replace(bot, tokenizer=tokenizer)
+        survives("text", lambda other=other: (other.reply(text), other.unknown_words(text)))
         assert all(word.isascii() and word.isprintable() for word in tokenizer.tokenize(text))

@@ -19,9 +19,9 @@ from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
 from chatbot.chat.terminal import converse
 from chatbot.config.settings import Config, DecodingConfig
-from chatbot.corpus.formats.recognise import conversations, recognise
+from chatbot.corpus.formats.recognise import dialogues, recognise
 from chatbot.corpus.inputs import Reading, input_files, line_ends
-from chatbot.corpus.prepared import load_manifest
+from chatbot.corpus.prepared import load_figures
 from chatbot.corpus.sources import resolve
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment import onnx as exchange
@@ -304,7 +304,7 @@ def test_the_exported_file_bears_any_text(trained: RunDirectory, tmp_path: Path,
         lambda folder: Vocabulary.load(folder / "zero"),
         lambda folder: Config.load(folder / "zero"),
         lambda folder: read_manifest(folder),
-        lambda folder: load_manifest(folder),
+        lambda folder: load_figures(folder),
         lambda folder: Checkpoint.load(folder / "zero"),
         lambda folder: Chatbot.load(folder / "zero"),
         lambda folder: import_checkpoint(folder / "zero", RunDirectory(folder / "run"), corpus="cornell"),
@@ -315,7 +315,7 @@ def test_an_endless_file_is_read_to_its_limit_only(
     read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatbot.corpus.vocabulary.MAX_BYTES", 1 << 20)
-    for name in ("zero", "manifest.json"):
+    for name in ("zero", "manifest.json", "prepared.json"):
         (tmp_path / name).symlink_to("/dev/zero")
     with pytest.raises((ChatbotError, ValueError)):
         read(tmp_path)
@@ -399,7 +399,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
 
 def read_corpus(path: Path) -> list[Any]:
     format, files = recognise(input_files(path)[0], "auto", str(path))
-    return list(conversations(format, files, Reading()))
+    return list(dialogues(format, files, Reading()))
 
 
 def test_archives_of_rare_kinds_and_names_are_refused(tmp_path: Path) -> None:

@@ -226,12 +226,12 @@ def test_what_a_living_process_writes_is_not_tidied_away(tmp_path: Path) -> None
 def test_killed_at_any_operation_a_preparation_leaves_a_whole_folder_or_none(
     force: bool, small: Small, tmp_path: Path
 ) -> None:
-    wanted = {name: data for name, data in (contents(small.prepared) or {}).items() if name != "manifest.json"}
+    wanted = {name: data for name, data in (contents(small.prepared) or {}).items() if name != "prepared.json"}
     data = tmp_path / "data"
 
     def prepared(force: bool = False) -> None:
         made = prepare(small.config.corpus, data, force=force).folder
-        assert {name: data for name, data in (contents(made) or {}).items() if name != "manifest.json"} == wanted
+        assert {name: data for name, data in (contents(made) or {}).items() if name != "prepared.json"} == wanted
         assert names(data / "prepared") == [".lock", small.prepared.name]
 
     kills = 0

@@ -1,4 +1,4 @@
-"""Conversations to pairs, and the split: what is together stays together, wherever it stands."""
+"""Dialogues to pairs, and the split: what is together stays together, wherever it stands."""
 
 import random
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import CorpusConfig
-from chatbot.corpus.formats.recognise import Conversation
+from chatbot.corpus.formats.dialogue import Dialogue
 from chatbot.corpus.pairs import TEST, TRAIN, VALID, Pairs, batches, pairs_of, side_of
 
 LINEAGE = PRESETS["tutorial"].corpus
@@ -21,22 +21,22 @@ def words(pairs: Pairs) -> list[tuple[str, str]]:
     return list(zip(sides[::2], sides[1::2], strict=True))
 
 
-def said(*turns: str | None, start: int = 0) -> Conversation:
-    return Conversation("m0", "k", list(turns), start)
+def said(*turns: str | None, start: int = 0) -> Dialogue:
+    return Dialogue("m0", "k", list(turns), start)
 
 
 def test_every_turn_is_answered_by_the_next() -> None:
     pairs = pairs_of([said("One", "two", "three"), said("four", "five")], CorpusConfig())
     assert words(pairs) == [("one", "two"), ("two", "three"), ("four", "five")]
     assert pairs.words == ["one", "two", "three", "four", "five"]
-    assert (pairs.read, pairs.conversations, pairs.films) == (3, 2, {"m0"})
+    assert (pairs.read, pairs.dialogues, pairs.films) == (3, 2, {"m0"})
 
 
 def test_nothing_answers_across_a_missing_turn() -> None:
     assert words(pairs_of([said("a", "b", None, "c", "d")], CorpusConfig())) == [("a", "b"), ("c", "d")]
 
 
-def test_a_piece_of_a_conversation_begins_where_it_says() -> None:
+def test_a_piece_of_a_dialogue_begins_where_it_says() -> None:
     assert words(pairs_of([said("a", "b", "c", start=1)], CorpusConfig())) == [("b", "c")]
 
 
@@ -101,7 +101,7 @@ def test_shares_are_what_was_asked_for() -> None:
 
 
 TALK = st.builds(
-    Conversation,
+    Dialogue,
     st.sampled_from(["m1", "m2", "m3", ""]),
     st.sampled_from(["k1", "k2", "k3", "k4", ""]),
     st.lists(st.sampled_from(["Hi.", "Who?", "Me.", "Go on.", "No!"]), min_size=2, max_size=5),
@@ -111,10 +111,10 @@ TALK = st.builds(
 
 @given(st.lists(TALK, min_size=1, max_size=12), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_the_split_does_not_depend_on_order_or_batches(talks: list[Conversation], chance: random.Random) -> None:
+def test_the_split_does_not_depend_on_order_or_batches(talks: list[Dialogue], chance: random.Random) -> None:
     config = CorpusConfig(split=(0.4, 0.3, 0.3))
 
-    def sides(talks: list[Conversation], turns: int) -> list[tuple[str, str, int]]:
+    def sides(talks: list[Dialogue], turns: int) -> list[tuple[str, str, int]]:
         found = [pairs_of(batch, config) for batch in batches(talks, turns)]
         return sorted(
             (*pair, int(side)) for pairs in found for pair, side in zip(words(pairs), pairs.sides, strict=True)
@@ -125,31 +125,31 @@ def test_the_split_does_not_depend_on_order_or_batches(talks: list[Conversation]
     assert sides(talks, 1000) == sides(shuffled, 3)
 
 
-def levels(talks: list[Conversation]) -> list[tuple[int, int, int]]:
+def levels(talks: list[Dialogue]) -> list[tuple[int, int, int]]:
     sides = pairs_of(talks, CorpusConfig(split=(0.4, 0.3, 0.3))).sides
     return [(int(side) & 3, int(side) >> 2 & 3, int(side) >> 4 & 3) for side in sides]
 
 
-def test_films_conversations_and_questions_stay_together() -> None:
-    films = [Conversation(f"m{i % 3}", f"k{i % 5}", ["a", "b", "c"]) for i in range(15)]
+def test_films_dialogues_and_questions_stay_together() -> None:
+    films = [Dialogue(f"m{i % 3}", f"k{i % 5}", ["a", "b", "c"]) for i in range(15)]
     sides = levels(films)
     for i, talk in enumerate(films):
         same_film = {side[0] for j, side in enumerate(sides) if films[j // 2].film == talk.film}
         same_talk = {side[1] for j, side in enumerate(sides) if films[j // 2][:2] == talk[:2]}
         assert len(same_film) == len(same_talk) == 1, i
-    asked = [Conversation("", "", [f"Question {i % 4}?", f"answer {i}"]) for i in range(12)]
+    asked = [Dialogue("", "", [f"Question {i % 4}?", f"answer {i}"]) for i in range(12)]
     sides = levels(asked)
     assert all(sides[i][1:] == sides[i % 4][1:] for i in range(12))
     assert len({side[1] for side in sides}) > 1
 
 
-def test_a_conversation_without_a_name_is_its_text() -> None:
+def test_a_dialogue_without_a_name_is_its_text() -> None:
     """Two that begin alike are not kept together: half of all chats begin with "hi"."""
-    talks = [Conversation("", "", ["hi", "hello", f"number {i}"]) for i in range(15)]
+    talks = [Dialogue("", "", ["hi", "hello", f"number {i}"]) for i in range(15)]
     assert len({side[1] for side in levels(talks)}) == 3
 
 
-def test_batches_hold_every_conversation_in_order() -> None:
+def test_batches_hold_every_dialogue_in_order() -> None:
     talks = [said(*"abcd"[: 2 + i % 3]) for i in range(50)]
     cut = list(batches(talks, 20))
     assert [talk for batch in cut for talk in batch] == talks

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import CorpusConfig
 from chatbot.corpus import draft, preparation
-from chatbot.corpus.numbering import repeats
+from chatbot.corpus.hashing import repeats
 from chatbot.corpus.pairs import side_of
-from chatbot.corpus.preparation import Preparation, prepare, summary
-from chatbot.corpus.prepared import PairDataset, load_manifest, load_vocabulary
-from chatbot.corpus.report import save_stats, table
+from chatbot.corpus.preparation import Preparation, prepare
+from chatbot.corpus.prepared import PairDataset, load_figures, load_vocabulary
+from chatbot.corpus.report import save_table, summary, table
 from chatbot.system.errors import ChatbotError
 
 LINEAGE = PRESETS["tutorial"].corpus
@@ -75,13 +75,12 @@ def test_pairs_are_written_with_their_words(tmp_path: Path) -> None:
     assert done.folder.parent == tmp_path / "prepared"
     assert done.folder.name.startswith("chat-")
     assert not done.reused
-    assert load_manifest(done.folder) == json.loads(json.dumps(done.manifest))
+    assert load_figures(done.folder) == json.loads(json.dumps(done.figures))
 
 
 def test_the_commonest_words_come_first_and_equals_as_first_seen(tmp_path: Path) -> None:
     path = talk(tmp_path, "b c|a a", "d|a c", count=0)
     assert load_vocabulary(prepare(config(path, split=ALL), tmp_path).folder).tokens[4:] == ["a", "c", "b", "d"]
-    assert load_vocabulary(prepare(config(path, split=ALL, max_vocabulary=2), tmp_path).folder).tokens[4:] == ["a", "c"]
     lineage = dataclasses.replace(LINEAGE, corpus=str(path), min_count=1)
     assert load_vocabulary(prepare(lineage, tmp_path).folder).tokens[3:] == ["b", "c", "a", "d"]
 
@@ -91,38 +90,36 @@ def test_rare_words_are_unknown_in_prompts_and_cost_the_pair_in_replies(tmp_path
     keep = config(path, min_count=3, split=ALL)
     done = prepare(keep, tmp_path)
     assert decoded(done, "train") == [("a b", "a b")] * 3 + [("a <unk>", "b")]
-    assert {name: n for name, n in done.manifest["dropped"].items() if n} == {
+    assert {name: n for name, n in done.figures["dropped"].items() if n} == {
         "pairs_unknown_reply": 1,
         "pairs_only_unknown": 1,
     }
-    both = decoded(prepare(dataclasses.replace(keep, unknown_replies="keep"), tmp_path), "train")
-    assert both[3:] == [("a <unk>", "b"), ("a", "b <unk>")]
     none = prepare(dataclasses.replace(keep, unknown_prompts="drop"), tmp_path)
     assert decoded(none, "train") == [("a b", "a b")] * 3
     assert load_vocabulary(none.folder).unk_id is None
 
 
 def test_the_vocabulary_is_of_the_training_part_only(tmp_path: Path) -> None:
-    done = prepare(config(talk(tmp_path), split=(0.5, 0.25, 0.25), unknown_replies="keep"), tmp_path)
+    done = prepare(config(talk(tmp_path), split=(0.5, 0.25, 0.25)), tmp_path)
     trained = {word for pair in decoded(done, "train") for side in pair for word in side.split()}
     assert set(load_vocabulary(done.folder).tokens[4:]) == trained
-    assert done.manifest["words_total"] == len(trained)
+    assert done.figures["words_total"] == len(trained)
 
 
 def test_context_is_separated_and_its_separator_is_no_word(tmp_path: Path) -> None:
     done = prepare(config(talk(tmp_path, "a|b|c|d", count=0), context=2, split=ALL), tmp_path)
     assert decoded(done, "train") == [("a", "b"), ("a <sep> b", "c"), ("a <sep> b <sep> c", "d")]
-    assert done.manifest["words_total"] == 4
+    assert done.figures["words_total"] == 4
     assert load_vocabulary(done.folder).sep_id == 4
 
 
 def test_duplicates_are_reported_and_removable(tmp_path: Path) -> None:
     path = talk(tmp_path, *["a|b"] * 3, "a|c", "a b|c", "a|b c", count=0)
     kept = prepare(config(path, split=ALL), tmp_path)
-    assert (kept.manifest["duplicates"], kept.manifest["pairs_kept"]) == (2, 6)
+    assert (kept.figures["duplicates"], kept.figures["pairs_kept"]) == (2, 6)
     dropped = prepare(config(path, split=ALL, duplicates="drop"), tmp_path)
     assert decoded(dropped, "train") == [("a", "b"), ("a", "c"), ("a b", "c"), ("a", "b c")]
-    assert dropped.manifest["dropped"]["pairs_duplicate"] == 2
+    assert dropped.figures["dropped"]["pairs_duplicate"] == 2
 
 
 def test_no_pair_stands_on_two_sides(tmp_path: Path) -> None:
@@ -133,12 +130,12 @@ def test_no_pair_stands_on_two_sides(tmp_path: Path) -> None:
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]
     assert not sides[1] & sides[2]
-    assert done.manifest["dropped"]["pairs_leaked"] > 0
+    assert done.figures["dropped"]["pairs_leaked"] > 0
 
 
 def test_the_split_is_the_same_in_any_order(tmp_path: Path) -> None:
     path = talk(tmp_path)
-    wanted = config(path, split=(0.5, 0.25, 0.25), unknown_replies="keep")
+    wanted = config(path, split=(0.5, 0.25, 0.25))
     first = prepare(wanted, tmp_path)
     rows = path.read_text().splitlines()
     path.write_text("\n".join(reversed(rows)))
@@ -160,9 +157,9 @@ def test_films_stay_whole_where_there_are_enough_of_them(tmp_path: Path, films: 
         expected[side_of(film if by == "film" else f"{film} L{number}a", split)] += 1
     (tmp_path / "movie_lines.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "movie_conversations.txt").write_text("\n".join(talks) + "\n")
-    done = prepare(config(tmp_path, split=split, unknown_replies="keep"), tmp_path / "data")
-    assert done.manifest["split_by"] == by
-    assert [sizes["pairs"] for sizes in done.manifest["splits"].values()] == [expected[side] for side in range(3)]
+    done = prepare(config(tmp_path, split=split), tmp_path / "data")
+    assert done.figures["split_by"] == by
+    assert [sizes["pairs"] for sizes in done.figures["splits"].values()] == [expected[side] for side in range(3)]
     assert all(expected.values())
 
 
@@ -170,8 +167,8 @@ def test_one_endless_conversation_can_still_be_split(tmp_path: Path) -> None:
     rng = random.Random(1)
     (tmp_path / "a.log").write_text("\n".join(" ".join(rng.choices(WORDS, k=3)) for _ in range(300)))
     done = prepare(config(tmp_path / "a.log", split=(0.6, 0.2, 0.2)), tmp_path)
-    assert done.manifest["split_by"] == "prompt"
-    assert all(sizes["pairs"] for sizes in done.manifest["splits"].values())
+    assert done.figures["split_by"] == "prompt"
+    assert all(sizes["pairs"] for sizes in done.figures["splits"].values())
 
 
 def test_several_processes_make_the_same(tmp_path: Path) -> None:
@@ -181,7 +178,7 @@ def test_several_processes_make_the_same(tmp_path: Path) -> None:
     two = prepare(wanted, tmp_path / "two", workers=2)
     assert {f.name for f in one.folder.iterdir()} == {f.name for f in two.folder.iterdir()}
     for file in one.folder.iterdir():
-        if file.name != "manifest.json":
+        if file.name != "prepared.json":
             assert file.read_bytes() == (two.folder / file.name).read_bytes(), file.name
 
 
@@ -192,7 +189,7 @@ def test_small_chunks_make_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(draft, "CHUNK_NUMBERS", 40)
     many = prepare(wanted, tmp_path / "many")
     assert everything(one) == everything(many)
-    assert {**one.manifest, "seconds": 0} == {**many.manifest, "seconds": 0}
+    assert {**one.figures, "seconds": 0} == {**many.figures, "seconds": 0}
 
 
 def test_words_beyond_what_the_table_holds_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +225,7 @@ def test_a_second_preparation_is_found(tmp_path: Path) -> None:
     before = {file.name: file.stat().st_mtime_ns for file in first.folder.iterdir()}
     second = prepare(config(path), tmp_path)
     assert second.reused
-    assert (second.folder, second.manifest) == (first.folder, json.loads(json.dumps(first.manifest)))
+    assert (second.folder, second.figures) == (first.folder, json.loads(json.dumps(first.figures)))
     assert {file.name: file.stat().st_mtime_ns for file in first.folder.iterdir()} == before
     assert not prepare(config(path), tmp_path, force=True).reused
 
@@ -283,7 +280,7 @@ def test_a_big_input_that_did_not_change_is_not_read_again(tmp_path: Path, monke
     assert prepare(config(path), tmp_path).reused
 
 
-@pytest.mark.parametrize("file", ["train.ids", "test.offsets", "vocabulary.txt", "manifest.json"])
+@pytest.mark.parametrize("file", ["train.ids", "test.offsets", "vocabulary.txt", "prepared.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_preparation_is_made_again(tmp_path: Path, file: str, damage: str) -> None:
     path = talk(tmp_path)
@@ -294,7 +291,7 @@ def test_a_damaged_preparation_is_made_again(tmp_path: Path, file: str, damage: 
     else:
         (first.folder / file).unlink()
     assert not prepare(config(path), tmp_path).reused
-    if file != "manifest.json":
+    if file != "prepared.json":
         assert (first.folder / file).read_bytes() == whole
     assert prepare(config(path), tmp_path).reused
 
@@ -349,10 +346,10 @@ def test_too_much_damage_stops_with_the_first_bad_line(tmp_path: Path) -> None:
         prepare(config(path), tmp_path)
     assert left(tmp_path) == []
     done = prepare(config(path, max_bad_fraction=0.04), tmp_path)
-    bad = done.manifest["bad_lines"]
+    bad = done.figures["bad_lines"]
     assert (bad["count"], bad["read"], bad["reasons"]) == (4, 100, {"not a JSON object": 4})
     assert bad["examples"][0] == {"file": str(path), "line": 97, "reason": "not a JSON object"}
-    assert f"{path}:97: not a JSON object" in summary(done.manifest)
+    assert f"{path}:97: not a JSON object" in summary(done.figures)
 
 
 def test_what_was_refused_in_an_archive_is_told(tmp_path: Path) -> None:
@@ -362,8 +359,8 @@ def test_what_was_refused_in_an_archive_is_told(tmp_path: Path) -> None:
         archive.write(talk(tmp_path), "chat.jsonl")
         archive.writestr("../evil.txt", "x")
     done = prepare(config(tmp_path / "a.zip"), tmp_path)
-    assert "points outside the archive" in summary(done.manifest)
-    assert done.manifest["bad_lines"]["count"] == 0
+    assert "points outside the archive" in summary(done.figures)
+    assert done.figures["bad_lines"]["count"] == 0
 
 
 def test_an_input_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,36 +408,35 @@ if __name__ == "__main__":
 
 def test_the_summary_says_what_became_of_the_pairs(tmp_path: Path) -> None:
     done = prepare(config(talk(tmp_path, "a b|c", "a b|c"), max_length=8), tmp_path)
-    text = summary(done.manifest)
-    assert f"pairs read    {done.manifest['pairs_read']:,}" in text
+    text = summary(done.figures)
+    assert f"pairs read    {done.figures['pairs_read']:,}" in text
     assert all(len(line) < 200 for line in text.splitlines())
-    manifest = done.manifest
-    assert manifest["pairs_read"] == manifest["pairs_short"] + manifest["pairs_too_long"] + manifest["pairs_too_short"]
-    assert manifest["pairs_kept"] == manifest["pairs_short"] - sum(manifest["dropped"].values())
-    assert manifest["pairs_kept"] == sum(sizes["pairs"] for sizes in manifest["splits"].values())
+    figures = done.figures
+    assert figures["pairs_read"] == figures["pairs_short"] + figures["pairs_too_long"] + figures["pairs_too_short"]
+    assert figures["pairs_kept"] == figures["pairs_short"] - sum(figures["dropped"].values())
+    assert figures["pairs_kept"] == sum(sizes["pairs"] for sizes in figures["splits"].values())
     replies = Counter(reply for _, reply in everything(done))
-    assert {r["reply"]: r["count"] for r in manifest["frequent_replies"]}.items() <= replies.items()
-    assert manifest["frequent_replies"][0]["count"] == max(replies.values())
+    assert {r["reply"]: r["count"] for r in figures["frequent_replies"]}.items() <= replies.items()
+    assert figures["frequent_replies"][0]["count"] == max(replies.values())
     for side, name in enumerate(("prompts", "replies")):
         counted = Counter(len(pair[side].split()) for pair in everything(done))
-        assert {length: n for length, n in enumerate(manifest["lengths"][name]) if n} == counted
-    assert "most frequent replies" in table(manifest)
+        assert {length: n for length, n in enumerate(figures["lengths"][name]) if n} == counted
+    assert "\n\nreply\n" in table(figures)
 
 
 def test_an_empty_side_of_the_split_is_said(tmp_path: Path) -> None:
     done = prepare(config(talk(tmp_path, "hello|hi", count=0), split=(0.98, 0.01, 0.01)), tmp_path)
-    assert "nothing is held out for valid" in summary(done.manifest)
+    assert "nothing is held out for valid" in summary(done.figures)
 
 
-def test_statistics_are_saved_beside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_are_saved_beside_the_data(tmp_path: Path) -> None:
     done = prepare(config(talk(tmp_path, "cost $5|$x_1$ is it")), tmp_path)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "for the plot: pip install matplotlib" in save_stats(done.folder, done.manifest)
-    assert (done.folder / "stats.tsv").read_text().startswith("what\tkey\tcount\n")
-    monkeypatch.undo()
-    pytest.importorskip("matplotlib")
-    assert "stats.png" in save_stats(done.folder, done.manifest)
-    assert (done.folder / "stats.png").read_bytes().startswith(b"\x89PNG")
+    assert save_table(done.folder, done.figures) == done.folder / "stats.tsv"
+    rows = [line.split("\t") for line in (done.folder / "stats.tsv").read_text().splitlines()]
+    assert rows[0] == ["what", "key", "count"]
+    assert {what for what, _, _ in rows[1:]} == {
+        *("prompts of so many words", "replies of so many words", "coverage by a vocabulary of", "reply")
+    }
     assert prepare(config(tmp_path / "chat.jsonl"), tmp_path).reused
 
 
@@ -455,7 +451,7 @@ def lineage(folder: Path, data_dir: Path) -> tuple[dict[str, Any], Preparation]:
 
 def same(expected: dict[str, Any], done: Preparation) -> None:
     for key in ("pairs_read", "pairs_short", "words_counted", "words_kept", "words_total", "pairs_kept"):
-        assert done.manifest[key] == expected[key], key
+        assert done.figures[key] == expected[key], key
     assert load_vocabulary(done.folder).tokens == ["<pad>", "<sos>", "<eos>", *expected["words"]]
     assert [[side.tolist() for side in pair] for pair in PairDataset(done.folder, "train")] == expected["pairs"]
 
@@ -485,13 +481,13 @@ def test_the_preset_does_what_the_lineage_did(talks: list[list[str]]) -> None:
 def test_the_real_corpus_gives_the_published_figures(corpora: Path, tmp_path: Path) -> None:
     expected, done = lineage(corpora / "cornell movie-dialogs corpus", tmp_path / "data")
     same(expected, done)
-    figures = [done.manifest[key] for key in ("pairs_read", "pairs_short", "words_counted", "pairs_kept")]
-    if done.manifest["bad_lines"]["read"] == 304_713 + 83_097:
+    figures = [done.figures[key] for key in ("pairs_read", "pairs_short", "words_counted", "pairs_kept")]
+    if done.figures["bad_lines"]["read"] == 304_713 + 83_097:
         assert figures == [221_282, 64_271, 18_008, 53_165]
-        assert (done.manifest["words_kept"], done.manifest["words_total"]) == (7_823, 18_005)
+        assert (done.figures["words_kept"], done.figures["words_total"]) == (7_823, 18_005)
     else:  # the part of it that the project is developed with
         assert figures == [220_099, 64_063, 17_997, 52_967]
-        assert (done.manifest["words_kept"], done.manifest["words_total"]) == (7_815, 17_994)
+        assert (done.figures["words_kept"], done.figures["words_total"]) == (7_815, 17_994)
     assert decoded(done, "train")[:3] == [
         ("there .", "where ?"),
         ("you have my word . as a gentleman", "you re sweet ."),
@@ -506,10 +502,10 @@ def test_the_original_conversations_with_unknown_ids_are_survived(corpora: Path,
     (tmp_path / "movie_lines.txt").symlink_to(real / "movie_lines.txt")
     (tmp_path / "movie_conversations.txt").symlink_to(real / "movie_conversations.original.txt")
     done = prepare(config(tmp_path, tokenizer="tutorial"), tmp_path / "data")
-    bad = done.manifest["bad_lines"]
+    bad = done.figures["bad_lines"]
     assert 0 < bad["count"] < 0.01 * bad["read"]
     assert set(bad["reasons"]) == {"a line id that is unknown"}
     assert bad["not_utf8"] > 2000
-    assert done.manifest["split_by"] == "film"
-    shares = [done.manifest["splits"][name]["pairs"] / done.manifest["pairs_kept"] for name in ("valid", "test")]
+    assert done.figures["split_by"] == "film"
+    shares = [done.figures["splits"][name]["pairs"] / done.figures["pairs_kept"] for name in ("valid", "test")]
     assert min(shares) > 0.02

@@ -1,17 +1,21 @@
-"""Pairs in provisional numbers, between the two passes of a preparation: in temporary files, read in chunks."""
+"""Pairs in provisional numbers, between the two passes of a preparation: in temporary files, read in chunks.
+
+Words are numbered as they are met; which of them are frequent enough is known only when all is read.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from .hashing import sums
 from .pairs import Pairs
 from .vocabulary import SEP, UNK
 
 CHUNK_NUMBERS = 1 << 20
 MAX_WORDS = 4_000_000  # different words told apart; those first seen later are unknown, whatever their count
-UNK_NUMBER, SEP_NUMBER = 0, 1  # in a draft
+UNK_NUMBER, SEP_NUMBER = 0, 1
 
 
 class Chunk(NamedTuple):
@@ -36,62 +40,54 @@ class Chunk(NamedTuple):
 
 
 class Draft:
-    """All pairs that passed the length filter, in the order read; `folder` holds its files until it is left."""
+    """All pairs that passed the length filter, in the order read; `folder` holds its files until it is left.
+
+    Attributes:
+        longest: words of the longest prompt or reply.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._numbers_path, self._lengths_path = folder / "numbers.part", folder / "lengths.part"
-        self._numbers: IO[bytes] = self._numbers_path.open("wb")
-        self._lengths: IO[bytes] = self._lengths_path.open("wb")
+        self._numbers, self._lengths = (folder / name for name in ("numbers.part", "lengths.part"))
+        self._files = [path.open("wb") for path in (self._numbers, self._lengths)]
         self._sides = bytearray()
         self._table = {UNK: UNK_NUMBER, SEP: SEP_NUMBER}
-        self._size = 0
+        self._size = self.longest = 0
 
     def add(self, pairs: Pairs) -> None:
         """Append a batch; its words get the next numbers in the order in which the batch has them."""
         table = self._table
-        if len(table) + len(pairs.words) <= MAX_WORDS:
-            final = [table.setdefault(word, len(table)) for word in pairs.words]
-        else:
-            final = [
-                table.setdefault(word, len(table)) if len(table) < MAX_WORDS else table.get(word, UNK_NUMBER)
-                for word in pairs.words
-            ]
-        # not tofile, whose errors do not say why
-        self._numbers.write(np.array(final, np.int32)[pairs.numbers].data)
-        self._lengths.write(np.ascontiguousarray(pairs.lengths).data)
+        final = [
+            table.setdefault(word, len(table)) if len(table) < MAX_WORDS else table.get(word, UNK_NUMBER)
+            for word in pairs.words
+        ]
+        # not ndarray.tofile, whose errors do not say why: the disk may be full
+        self._files[0].write(np.array(final, np.int32)[pairs.numbers].data)
+        self._files[1].write(np.ascontiguousarray(pairs.lengths).data)
         self._sides += pairs.sides.tobytes()
         self._size += len(pairs.numbers)
+        self.longest = max(self.longest, int(pairs.lengths.max(initial=0)))
 
     def close(self) -> tuple[list[str], np.ndarray]:
         """End the text pass. Returns the words by number, and (P,) uint8 `Pairs.sides`."""
-        self._numbers.close()
-        self._lengths.close()
-        words = list(self._table)
-        self._table = {}
+        for file in self._files:
+            file.close()
+        words, self._table = list(self._table), {}
         return words, np.frombuffer(self._sides, np.uint8)
 
     def __enter__(self) -> "Draft":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._numbers.close()
-        self._lengths.close()
-        self._numbers_path.unlink()
-        self._lengths_path.unlink()
+        for file, path in zip(self._files, (self._numbers, self._lengths), strict=True):
+            file.close()
+            path.unlink()
 
     def chunks(self) -> Iterator[Chunk]:
         """All pairs, in runs of about CHUNK_NUMBERS numbers."""
         pairs = len(self._sides)
         step = max(1, CHUNK_NUMBERS * pairs // max(self._size, 1))
-        with self._numbers_path.open("rb") as numbers, self._lengths_path.open("rb") as lengths:
+        with self._numbers.open("rb") as numbers, self._lengths.open("rb") as lengths:
             for first in range(0, pairs, step):
                 bounds = np.zeros(2 * min(step, pairs - first) + 1, np.int64)
                 np.cumsum(np.fromfile(lengths, np.int32, len(bounds) - 1), out=bounds[1:])
                 yield Chunk(first, np.fromfile(numbers, np.int32, int(bounds[-1])), bounds)
-
-
-def sums(values: np.ndarray, bounds: np.ndarray, dtype: Any) -> np.ndarray:
-    """The sum of each run of `values` between neighbouring bounds, runs of nothing included."""
-    running = np.zeros(len(values) + 1, dtype)
-    np.cumsum(values, dtype=dtype, out=running[1:])
-    return running[bounds[1:]] - running[bounds[:-1]]

@@ -1,6 +1,6 @@
 """What stands in the training replies, and how often: passes over the memory-mapped arrays, a chunk at a time.
 
-In memory is what is asked for, and a chunk; to count the replies takes 12 bytes a pair besides.
+In memory are what is asked for, and a chunk.
 """
 
 import itertools
@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .hashing import commonest, run_hashes
 from .prepared import PairDataset
 
 Ngram: TypeAlias = tuple[Hashable, ...]
@@ -46,27 +47,11 @@ class Frequencies:
 
 
 def most_frequent_reply(training: PairDataset) -> list[int]:
-    """The ids of the commonest reply; of equally common ones the first."""
-    counts = reply_counts(training)
-    return training[int(counts.argmax())][1].tolist()
-
-
-def reply_counts(training: PairDataset) -> np.ndarray:
-    """Of each pair, how many pairs have its reply: (pairs,) int32.
-
-    Equal hashes count as equal replies: of 20 million different ones two have the same in a case of 100,000.
-    """
-    hashes = np.empty(len(training), np.int64)
-    first = 0
-    for ids, bounds in training.replies():
-        hashes[first : first + len(bounds) - 1] = np.fromiter(map(hash, _keys(ids, bounds)), np.int64, len(bounds) - 1)
-        first += len(bounds) - 1
-    counts = np.empty(len(training), np.int32)
-    for part in range(16):  # a sixteenth at a time, for sorting takes several times as much memory as it sorts
-        chosen = np.flatnonzero(hashes & 15 == part)
-        _, places, of_each = np.unique(hashes[chosen], return_inverse=True, return_counts=True)
-        counts[chosen] = of_each[places]
-    return counts
+    """The ids of the commonest reply; of equally common ones the first. It takes 16 bytes a pair."""
+    hashes = np.concatenate([run_hashes(ids, bounds) for ids, bounds in training.replies()])
+    [(place, _)] = commonest(hashes, True, 1)
+    reply: list[int] = training[place][1].tolist()
+    return reply
 
 
 class _Tally:

@@ -1,6 +1,6 @@
-"""Conversations to (context + prompt, reply) pairs of words, filtered by length, each with its side of the split.
+"""Dialogues to (context + prompt, reply) pairs of words, filtered by length, each with its side of the split.
 
-This is the part that runs in worker processes: batches of conversations in, arrays of small numbers out.
+This is the part that runs in worker processes: batches of dialogues in, arrays of small numbers out.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..config.settings import CorpusConfig
-from .formats.recognise import Conversation
+from .formats.dialogue import Dialogue
 from .tokenizer import TOKENIZERS
 from .vocabulary import SEP
 
@@ -23,17 +23,17 @@ TRAIN, VALID, TEST = range(3)
 LEVELS = ("film", "conversation", "prompt")
 """What the split may keep together, the best first: see `Pairs.sides`."""
 FEWEST_GROUPS = 20
-"""Films, or conversations, that a split by them needs; with fewer, one of the three sides is easily empty."""
+"""Films, or dialogues, that a split by them needs; with fewer, one of the three sides is easily empty."""
 
 
 class Pairs(NamedTuple):
-    """The pairs of a batch of conversations, P of them, with words numbered as they are first seen in the batch.
+    """The pairs of a batch of dialogues, P of them, with words numbered as they are first seen in the batch.
 
     words: the words, in the order of those numbers; numbers (N,) int32: prompt 0, reply 0, prompt 1, …;
     lengths (2P,) int32: of each prompt and reply, in words;
     sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) were it made by film (bits 0-1), by
-    conversation (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS conversations);
-    films: those of the batch; conversations: how many; read, too_short, too_long: pairs before the length filter,
+    dialogue (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS dialogues);
+    films: those of the batch; dialogues: how many; read, too_short, too_long: pairs before the length filter,
     and those that it took.
     """
 
@@ -42,19 +42,19 @@ class Pairs(NamedTuple):
     lengths: np.ndarray
     sides: np.ndarray
     films: set[str]
-    conversations: int
+    dialogues: int
     read: int
     too_short: int
     too_long: int
 
 
-def batches(conversations: Iterable[Conversation], turns: int = BATCH_TURNS) -> Iterator[list[Conversation]]:
-    """Cut a stream into lists of conversations with about so many `turns` together."""
-    batch: list[Conversation] = []
+def batches(dialogues: Iterable[Dialogue], turns: int = BATCH_TURNS) -> Iterator[list[Dialogue]]:
+    """Cut a stream into lists of dialogues with about so many `turns` together."""
+    batch: list[Dialogue] = []
     size = 0
-    for conversation in conversations:
-        batch.append(conversation)
-        size += len(conversation.turns)
+    for dialogue in dialogues:
+        batch.append(dialogue)
+        size += len(dialogue.turns)
         if size >= turns:
             yield batch
             batch, size = [], 0
@@ -62,7 +62,7 @@ def batches(conversations: Iterable[Conversation], turns: int = BATCH_TURNS) -> 
         yield batch
 
 
-def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
+def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
     """Every turn and the one that answers it, both `min_length` to `max_length` words long.
 
     A prompt is preceded by up to `context` earlier turns, each cut to its last `max_length` words and followed by
@@ -79,9 +79,9 @@ def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
     lengths: list[int] = []
     sides: list[int] = []
     read = too_short = too_long = 0
-    by_prompt = len(conversations) < FEWEST_GROUPS  # otherwise nobody will ask for it
-    for conversation in conversations:
-        turns, start = conversation.turns, conversation.start
+    by_prompt = len(dialogues) < FEWEST_GROUPS  # otherwise nobody will ask for it
+    for dialogue in dialogues:
+        turns, start = dialogue.turns, dialogue.start
         words = [
             None if turn is None else tokenize(turn) if len(turn) < enough else _beginning(tokenize, turn, enough, high)
             for turn in turns
@@ -109,15 +109,15 @@ def pairs_of(conversations: list[Conversation], config: CorpusConfig) -> Pairs:
             lengths += (len(prompt), len(reply))
             if split:
                 if side is None:
-                    side = _side(conversation.film, split) | _side(_key(conversation, words), split) << 2
+                    side = _side(dialogue.film, split) | _side(_key(dialogue, words), split) << 2
                 sides.append(side | _side(" ".join(spoken), split) << 4 if by_prompt else side)
     return Pairs(
         words=list(numbering),
         numbers=np.fromiter(chain.from_iterable(numbers), np.int32, sum(lengths)),
         lengths=np.array(lengths, np.int32),
         sides=np.array(sides, np.uint8) if split else np.zeros(len(lengths) // 2, np.uint8),
-        films={conversation.film for conversation in conversations} - {""},
-        conversations=len(conversations),
+        films={dialogue.film for dialogue in dialogues} - {""},
+        dialogues=len(dialogues),
         read=read,
         too_short=too_short,
         too_long=too_long,
@@ -152,11 +152,11 @@ def _earlier(turns: Sequence[list[str] | None], most: int) -> list[str]:
     return context
 
 
-def _key(conversation: Conversation, words: Sequence[list[str] | None]) -> str:
-    """What names a conversation; a bare pair is named by its prompt, so that one question stays on one side."""
-    if conversation.key:
-        return f"{conversation.film} {conversation.key}"
-    return " ".join(words[0] or () if len(words) == 2 else (turn or "" for turn in conversation.turns))
+def _key(dialogue: Dialogue, words: Sequence[list[str] | None]) -> str:
+    """What names a dialogue; a bare pair is named by its prompt, so that one question stays on one side."""
+    if dialogue.key:
+        return f"{dialogue.film} {dialogue.key}"
+    return " ".join(words[0] or () if len(words) == 2 else (turn or "" for turn in dialogue.turns))
 
 
 def _out_and_in(prompt: str, reply: str) -> list[str]:

@@ -22,40 +22,31 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config.settings import CorpusConfig
-from ..system.errors import ChatbotError
-from ..system.files import atomic_file, atomic_folder, sha256, tidy
-from ..system.lock import take
+from ..system.errors import ChatbotError, failing_as
+from ..system.files import atomic_file, atomic_folder, read_json, sha256, tidy
+from ..system.lock import held
 from .draft import Draft
-from .formats.recognise import Conversation, conversations, recognise
+from .formats.dialogue import Dialogue
+from .formats.recognise import dialogues, recognise
 from .inputs import InputFile, Reading, input_files
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
-from .prepared import (
-    DTYPES,
-    MANIFEST,
-    OFFSETS_DTYPE,
-    PREPARED_FORMAT,
-    SPLITS,
-    VOCABULARY,
-    ids_file,
-    load_manifest,
-    offsets_file,
-)
-from .report import summary as summary
+from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
+from .report import summary
 from .sources import Source, resolve
 from .vocabulary import Vocabulary
 
 VERSION = 1  # of what preparation makes of the same input and settings; raise it when that changes
-TOTALS = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")
 SMALL_INPUT = 64 << 20  # bytes; below, one process is faster than starting several, and hashing is not worth avoiding
+MAX_CACHE = 64 << 20  # bytes of the digests of large inputs that are remembered
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A prepared corpus: its folder and manifest (`prepared.load_manifest`), and how it came about."""
+    """A prepared corpus: its folder and figures (`prepared.load_figures`), and how it came about."""
 
     folder: Path
-    manifest: dict[str, Any]
+    figures: dict[str, Any]
     reused: bool
     source: Source
 
@@ -69,6 +60,8 @@ def prepare(
     vocabulary: Vocabulary | None = None,
 ) -> Preparation:
     """Prepare `config.corpus`, or find it prepared from the same input with the same settings.
+
+    One process at a time prepares in a data folder: the others wait, and then find the work done.
 
     Args:
         config: which corpus, and all that decides what is made of it.
@@ -87,19 +80,23 @@ def prepare(
     found, refused = input_files(source.path)
     format, files = recognise(found, config.format, str(source.path))
     prepared = data_dir / "prepared"
-    with _alone(prepared):
+    with contextlib.ExitStack() as stack:
+        # in a folder that cannot be written what is prepared can be used all the same; writing will say what is wrong
+        with contextlib.suppress(ChatbotError):
+            stack.enter_context(held(prepared / ".lock", "the folder of prepared data", wait=True))
+            tidy(prepared)
         inputs = _identify(files, prepared)
         folder = prepared / f"{source.name}-{_key(config, format, inputs, vocabulary)}"
-        if not force and (manifest := _intact(folder)):
-            return Preparation(folder, manifest, True, source)
+        if not force and (figures := _intact(folder)):
+            return Preparation(folder, figures, True, source)
         with atomic_folder(folder) as part:
             reading = Reading(latin=config.tutorial_quirks, examples=refused)
-            manifest = _prepare(config, format, files, reading, part, workers, vocabulary)
+            figures = _prepare(config, format, files, reading, part, workers, vocabulary)
             if _stats(files) != [tuple(entry["stat"]) for entry in inputs]:
                 raise ChatbotError(f"{source.path} changed while it was read: run it again")
-            manifest |= {"source": source.name, "format_read": format, "inputs": inputs}
-            (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return Preparation(folder, manifest, False, source)
+            figures |= {"source": source.name, "format_read": format, "inputs": inputs}
+            (part / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return Preparation(folder, figures, False, source)
 
 
 def _prepare(
@@ -111,7 +108,7 @@ def _prepare(
     workers: int,
     given: Vocabulary | None,
 ) -> dict[str, Any]:
-    """Read `files`, write everything but the manifest into `folder`, return the manifest."""
+    """Read `files`, write the arrays and the vocabulary into `folder`, return the figures."""
     began = time.monotonic()
     with Draft(folder) as draft:
         totals, films = _read(config, format, files, reading, workers, draft)
@@ -122,16 +119,12 @@ def _prepare(
         sides = packed >> np.uint8(2 * level) & np.uint8(3)
         _require(int((sides == TRAIN).sum()), "no pair for training", files, totals, config)
         numbered = number(draft, words, sides, config, folder, given)
-    _require(numbered.splits["train"]["pairs"], "no pair for training without a rare word", files, totals, config)
-    with (folder / VOCABULARY).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{token}\n" for token in numbered.vocabulary.tokens)
+    _require(numbered["splits"]["train"]["pairs"], "no pair for training without a rare word", files, totals, config)
     return {
         "format": PREPARED_FORMAT,
         "version": VERSION,
-        "dtype": numbered.dtype,
-        "splits": numbered.splits,
-        **{name: totals[name] for name in TOTALS},
-        **numbered.figures,
+        **totals,
+        **numbered,
         "split_by": LEVELS[level],
         "settings": dataclasses.asdict(config),
         "bad_lines": {
@@ -156,10 +149,10 @@ def _read(
     films: set[str] = set()
     with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
         reading.advance = bar.update
-        for pairs in _pairs(conversations(format, files, reading), config, workers):
+        for pairs in _pairs(dialogues(format, files, reading), config, workers):
             draft.add(pairs)
-            totals += Counter(
-                conversations=pairs.conversations,
+            totals.update(
+                conversations=pairs.dialogues,
                 pairs_read=pairs.read,
                 pairs_too_short=pairs.too_short,
                 pairs_too_long=pairs.too_long,
@@ -179,7 +172,7 @@ def _require(pairs: int, what: str, files: list[InputFile], totals: Counter[str]
         )
 
 
-def _pairs(found: Iterable[Conversation], config: CorpusConfig, workers: int) -> Iterator[Pairs]:
+def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Iterator[Pairs]:
     """`pairs_of` over batches of `found`, in order, by so many processes; only a few batches are under way at once."""
     work = functools.partial(pairs_of, config=config)
     if workers == 1:
@@ -237,24 +230,18 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
     """
     cache_path = prepared / "inputs.json"
     try:
-        cache = json.loads(cache_path.read_bytes())
-        assert isinstance(cache, dict)
-    except (OSError, ValueError, AssertionError, RecursionError):
+        cache = dict(read_json(cache_path, MAX_CACHE))
+    except (OSError, ValueError, TypeError):
         cache = {}
     entries, changed = [], False
     for file, stat in zip(files, _stats(files), strict=True):
         place = str(file.path.resolve())
-        known = cache.get(place)
-        if (
-            stat[0] < SMALL_INPUT
-            or not isinstance(known, dict)
-            or known.get("stat") != list(stat)
-            or "sha256" not in known
-        ):
+        known = cache.get(place) if stat[0] >= SMALL_INPUT else None
+        if not (isinstance(known, dict) and known.keys() == {"stat", "sha256"} and known["stat"] == list(stat)):
             known = {"stat": list(stat), "sha256": sha256(file.path)}
             if stat[0] >= SMALL_INPUT and time.time_ns() - max(stat[1:3]) > 2e9:
                 cache[place], changed = known, True
-        entries.append({"file": file.name, "size": stat[0], "sha256": known["sha256"], "stat": list(stat)})
+        entries.append({"file": file.name, "size": stat[0], **known})
     if changed:
         with atomic_file(cache_path, "w") as out:
             json.dump(cache, out, indent=1)
@@ -263,48 +250,21 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
 
 def _stats(files: list[InputFile]) -> list[tuple[int, int, int, int]]:
     """(size, modified, changed, inode) of each file; what they say together changes when the content does."""
-    try:
-        stats = [file.path.stat() for file in files]
-    except OSError as error:
-        raise ChatbotError(f"cannot read {error.filename}: {error.strerror}") from error
-    return [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats]
+    found = []
+    for file in files:
+        with failing_as(f"cannot read {file.path}"):
+            stat = file.path.stat()
+        found.append((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+    return found
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder whose files are all there and of the right size; None otherwise."""
-    if not folder.exists():
-        return None
+    """The figures of a folder whose files are all there and of the right size; None otherwise."""
     try:
-        manifest = load_manifest(folder)
-        width = np.dtype(DTYPES[manifest["dtype"]]).itemsize
+        figures = load_figures(folder)
         for split in SPLITS:
-            sizes = manifest["splits"][split]
-            expected = {
-                ids_file(split): sizes["tokens"] * width,
-                offsets_file(split): (2 * sizes["pairs"] + 1) * np.dtype(OFFSETS_DTYPE).itemsize,
-            }
-            if any((folder / name).stat().st_size != size for name, size in expected.items()):
-                return None
-        summary(manifest)  # all that is told of it is there
-        return manifest if (folder / VOCABULARY).stat().st_size else None
+            PairDataset(folder, split)
+        summary(figures)  # has all that it tells of
+        return figures if (folder / VOCABULARY).stat().st_size else None
     except Exception:  # not what was written: it is prepared again
         return None
-
-
-@contextlib.contextmanager
-def _alone(prepared: Path) -> Iterator[None]:
-    """One preparation at a time in a data folder: the others wait, and then find the work done.
-
-    Whoever holds the lock also removes what a killed preparation left behind. Where there are no locks two at once do
-    the work twice, and each result is whole.
-    """
-    try:
-        prepared.mkdir(parents=True, exist_ok=True)
-        lock = (prepared / ".lock").open("w")
-    except OSError:  # what is prepared can be used all the same, and writing will say what is wrong
-        yield
-        return
-    with lock:
-        if take(lock.fileno(), wait=True):
-            tidy(prepared)
-        yield

@@ -1,28 +1,27 @@
 """A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..system.errors import ChatbotError, shown
-from ..system.files import read_whole
+from ..system.errors import ChatbotError, command, failing_as, shown
+from ..system.files import read_json
 from .vocabulary import Vocabulary
 
 PREPARED_FORMAT = 1
 SPLITS = ("train", "valid", "test")
-MANIFEST = "manifest.json"
+FIGURES = "prepared.json"
 VOCABULARY = "vocabulary.txt"
 DTYPES = {"uint16": "<u2", "int32": "<i4"}
 OFFSETS_DTYPE = "<i8"
 CHUNK_IDS = 1 << 20
-MAX_BYTES = 64 << 20  # of a manifest
+MAX_BYTES = 64 << 20  # of the figures
 
 
 def ids_file(split: str) -> str:
-    """Name of the flat array of ids (the manifest's dtype): prompt 0, reply 0, prompt 1, reply 1, and so on."""
+    """Name of the flat array of ids (of the figures' dtype): prompt 0, reply 0, prompt 1, reply 1, and so on."""
     return f"{split}.ids"
 
 
@@ -31,23 +30,23 @@ def offsets_file(split: str) -> str:
     return f"{split}.offsets"
 
 
-def load_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a preparation.
+def load_figures(folder: Path) -> dict[str, Any]:
+    """The figures and settings of a preparation; docs/data.md lists them.
 
     Raises:
-        ChatbotError: it is missing, damaged, or of another format version.
+        ChatbotError: they are missing, damaged, or of another format version.
     """
-    path = folder / MANIFEST
+    path = folder / FIGURES
     try:
-        manifest = json.loads(read_whole(path, MAX_BYTES))
-        version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: make prepare") from error
+        figures: dict[str, Any] = read_json(path, MAX_BYTES)
+        version = figures["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: {command('prepare')}") from error
     if version != PREPARED_FORMAT:
         raise ChatbotError(
             f"{path} has format {shown(version)}, this program reads {PREPARED_FORMAT}: prepare the corpus again"
         )
-    return manifest
+    return figures
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:
@@ -64,18 +63,18 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         backward: whether the sides change places: (reply, prompt), for a model that says what was answered.
 
     Raises:
-        ChatbotError: a file is missing, or its size is not what the manifest says; and whenever pairs are read, if
+        ChatbotError: a file is missing, or its size is not what the figures say; and whenever pairs are read, if
             their offsets do not rise from pair to pair within the ids.
     """
 
     def __init__(self, folder: Path, split: str, *, backward: bool = False) -> None:
         self.backward = backward
-        manifest = load_manifest(folder)
+        figures = load_figures(folder)
         try:
-            pairs, tokens = (int(manifest["splits"][split][key]) for key in ("pairs", "tokens"))
-            dtype = DTYPES[manifest["dtype"]]
+            pairs, tokens = (int(figures["splits"][split][key]) for key in ("pairs", "tokens"))
+            dtype = DTYPES[figures["dtype"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ChatbotError(f"{folder / MANIFEST} is damaged ({error!r}): prepare the corpus again") from error
+            raise ChatbotError(f"{folder / FIGURES} is damaged ({error!r}): prepare the corpus again") from error
         self.folder, self.num_tokens = folder, tokens
         self._ids = _mapped(folder / ids_file(split), dtype, tokens)
         self._offsets = _mapped(folder / offsets_file(split), OFFSETS_DTYPE, 2 * pairs + 1)
@@ -123,10 +122,8 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
 
 def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
     expected = count * np.dtype(dtype).itemsize
-    try:
+    with failing_as(f"cannot read {path}", advice="; prepare the corpus again"):
         size = path.stat().st_size
-    except OSError as error:
-        raise ChatbotError(f"cannot read {path}: {error.strerror}; prepare the corpus again") from error
     if size != expected:
         raise ChatbotError(f"{path} has {size} bytes and should have {expected}: prepare the corpus again")
     if count == 0:

@@ -1,12 +1,13 @@
-"""What a preparation found, for people: a summary for the terminal, a table and a plot beside the data."""
+"""What a preparation found, for people: a summary for the terminal, and a table there and beside the data."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..system.files import atomic_file
 
-STATS_TABLE, STATS_PLOT = "stats.tsv", "stats.png"
+TABLE = "stats.tsv"
 DROPPED = {
     "pairs_duplicate": "seen before",
     "pairs_unknown_reply": "rare word in reply",
@@ -16,28 +17,28 @@ DROPPED = {
 }
 
 
-def summary(manifest: dict[str, Any]) -> str:
+def summary(figures: dict[str, Any]) -> str:
     """The figures of a preparation in a dozen lines."""
-    settings, bad, splits = manifest["settings"], manifest["bad_lines"], manifest["splits"]
-    kept, total = manifest["words_kept"], manifest["words_total"]
-    dropped = [f"{count:,} {DROPPED[name]}" for name, count in manifest["dropped"].items() if count]
-    coverage, given = manifest["coverage"], manifest.get("vocabulary_given", False)
+    settings, bad, splits = figures["settings"], figures["bad_lines"], figures["splits"]
+    kept, total = figures["words_kept"], figures["words_total"]
+    dropped = [f"{count:,} {DROPPED[name]}" for name, count in figures["dropped"].items() if count]
+    coverage, given = figures["coverage"], figures.get("vocabulary_given", False)
     lines = [
-        f"corpus        {manifest['source']} ({manifest['format_read']}), "
-        f"{manifest['conversations']:,} conversations, split by {manifest['split_by']}",
-        f"pairs read    {manifest['pairs_read']:,}",
-        f"pairs short   {manifest['pairs_short']:,} with {settings['min_length']} to {settings['max_length']} words "
-        f"on both sides ({manifest['duplicates']:,} of them repeat another)",
-        f"words         {manifest['words_counted']:,} counted; kept {kept:,} of {total:,} = {_ratio(kept, total):.4f} "
+        f"corpus        {figures['source']} ({figures['format_read']}), "
+        f"{figures['conversations']:,} conversations, split by {figures['split_by']}",
+        f"pairs read    {figures['pairs_read']:,}",
+        f"pairs short   {figures['pairs_short']:,} with {settings['min_length']} to {settings['max_length']} words "
+        f"on both sides ({figures['duplicates']:,} of them repeat another)",
+        f"words         {figures['words_counted']:,} counted; kept {kept:,} of {total:,} = {_ratio(kept, total):.4f} "
         + ("that the given vocabulary has" if given else f"seen {settings['min_count']} times or more"),
-        f"pairs kept    {manifest['pairs_kept']:,} of {manifest['pairs_short']:,} = "
-        f"{_ratio(manifest['pairs_kept'], manifest['pairs_short']):.4f}"
+        f"pairs kept    {figures['pairs_kept']:,} of {figures['pairs_short']:,} = "
+        f"{_ratio(figures['pairs_kept'], figures['pairs_short']):.4f}"
         + (f"; dropped {', '.join(dropped)}" if dropped else ""),
         "split         " + ", ".join(f"{name} {sizes['pairs']:,}" for name, sizes in splits.items()),
         f"coverage      the vocabulary knows {coverage['train']:.2%} of the words of training text"
         + (f", {coverage['held_out']:.2%} of the held-out" if coverage["held_out"] is not None else ""),
         "replies       "
-        + ", ".join(f"{reply['reply']} ({reply['count']:,})" for reply in manifest["frequent_replies"][:8]),
+        + ", ".join(f"{reply['reply']} ({reply['count']:,})" for reply in figures["frequent_replies"][:8]),
     ]
     for index, name in enumerate(splits):
         if settings["split"][index] and not splits[name]["pairs"]:
@@ -62,69 +63,35 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def save_stats(folder: Path, manifest: dict[str, Any]) -> str:
-    """Write lengths, coverage and frequent replies beside the data: a table, and a plot if matplotlib is installed.
-
-    Returns one line that says what was written, and what would make the plot.
-    """
-    rows: list[tuple[Any, ...]] = [("what", "key", "count")]
-    for side, counts in manifest["lengths"].items():
-        rows += [(f"{side} of so many words", length, count) for length, count in enumerate(counts) if count]
-    rows += [("coverage by a vocabulary of", size, f"{share:.6f}") for size, share in _curve(manifest)]
-    rows += [("reply", reply["reply"], reply["count"]) for reply in manifest["frequent_replies"]]
-    with atomic_file(folder / STATS_TABLE, "w") as file:
-        file.writelines("\t".join(map(str, row)) + "\n" for row in rows)
-    if _plot(folder / STATS_PLOT, manifest):
-        return f"statistics in {folder / STATS_TABLE} and {folder / STATS_PLOT}"
-    return f"statistics in {folder / STATS_TABLE}; for the plot: pip install matplotlib"
-
-
-def table(manifest: dict[str, Any]) -> str:
+def table(figures: dict[str, Any]) -> str:
     """Lengths, coverage and frequent replies as text, in two columns with a bar."""
-    lines = []
-    for side, counts in manifest["lengths"].items():
-        lines += ["", f"{side} by length in words"]
-        lines += [_bar(str(length), count, max(counts)) for length, count in enumerate(counts) if count]
-    lines += ["", "share of training text known to a vocabulary of"]
-    lines += [_bar(f"{size:,}", share, 1.0) for size, share in _curve(manifest)]
-    lines += ["", "most frequent replies"]
-    replies = manifest["frequent_replies"]
-    lines += [_bar(reply["reply"][:32], reply["count"], replies[0]["count"]) for reply in replies]
+    lines: list[str] = []
+    for what, group in itertools.groupby(_rows(figures), key=lambda row: row[0]):
+        rows = list(group)
+        most = max(value for _, _, value in rows)
+        lines += ["", what]
+        for _, key, value in rows:
+            told = f"{value:,}" if isinstance(value, int) else f"{value:.1%}"
+            lines.append(f"  {str(key)[:32]:>32} {told:>10} {'#' * round(30 * value / most)}")
     return "\n".join(lines[1:])
 
 
-def _bar(name: str, value: float, most: float) -> str:
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:.1%}"
-    return f"  {name:>32} {shown:>10} {'#' * round(30 * value / most) if most else ''}"
+def save_table(folder: Path, figures: dict[str, Any]) -> Path:
+    """Write what `table` shows beside the data, a tab between its columns, and return the file's path."""
+    path = folder / TABLE
+    with atomic_file(path, "w") as file:
+        file.write("what\tkey\tcount\n")
+        for what, key, value in _rows(figures):
+            file.write(f"{what}\t{key}\t{value if isinstance(value, int) else format(value, '.6f')}\n")
+    return path
 
 
-def _curve(manifest: dict[str, Any]) -> list[tuple[int, float]]:
-    coverage = manifest["coverage"]
-    points = {int(size): share for size, share in coverage["by_vocabulary"].items()}
-    return sorted((points | {manifest["words_kept"]: coverage["train"]}).items())
-
-
-def _plot(path: Path, manifest: dict[str, Any]) -> bool:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot: no display, no global state
-    lengths, coverage, replies = figure.subplots(1, 3)
-    for side, counts in manifest["lengths"].items():
-        lengths.plot(range(len(counts)), counts, marker="o", label=side)
-    lengths.set(xlabel="words", ylabel="pairs", title="lengths")
-    lengths.legend()
-    points = _curve(manifest)
-    coverage.plot([size for size, _ in points], [share for _, share in points], marker="o")
-    coverage.set(xscale="log", xlabel="words in the vocabulary", title="share of training text known")
-    frequent = list(itertools.islice(manifest["frequent_replies"], 12))[::-1]
-    replies.barh(
-        [reply["reply"][:24].replace("$", r"\$") for reply in frequent], [reply["count"] for reply in frequent]
-    )
-    replies.set(title="most frequent replies")
-    with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=100)
-    return True
+def _rows(figures: dict[str, Any]) -> Iterator[tuple[str, int | str, int | float]]:
+    """(what is counted, of what, how often or its share)."""
+    for side, counts in figures["lengths"].items():
+        yield from ((f"{side} of so many words", length, count) for length, count in enumerate(counts) if count)
+    coverage = figures["coverage"]
+    shares = {int(size): share for size, share in coverage["by_vocabulary"].items()}
+    for size, share in sorted((shares | {figures["words_kept"]: coverage["train"]}).items()):
+        yield "coverage by a vocabulary of", size, share
+    yield from (("reply", reply["reply"], reply["count"]) for reply in figures["frequent_replies"])

@@ -5,15 +5,11 @@ Two tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` is the lin
 Both give lower-case ASCII words without white space, and both are idempotent on their own output joined by spaces.
 """
 
-import functools
 import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
-
-if TYPE_CHECKING:
-    from nltk.tokenize import RegexpTokenizer
+from typing import Literal, Protocol
 
 # what is read of a prompt: so many of its last words, in so many of its last code points
 MAX_CHARACTERS = 10_000
@@ -143,7 +139,7 @@ _MARKUP = re.compile(r"</?[A-Za-z]{1,10}>")
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4"), "'")  # the ASCII one is in `fold`
 _REPEATED_MARK = re.compile(r"\.{2,}|,{2,}|!{2,}|\?{2,}")
 _CONTRACTED = r"'(?:s|m|re|ve|ll|d)(?![a-z])"
-_ENGLISH_WORD = (
+_ENGLISH_WORD = re.compile(
     r"\.\.\."
     r"|[a-z]+(?=n't(?![a-z]))|n't(?![a-z])"  # do + n't, as the Penn Treebank cuts it
     rf"|{_CONTRACTED}"
@@ -158,14 +154,14 @@ def _without_marks(form: Literal["NFD", "NFKD"], text: str) -> str:
     return "".join(c for c in unicodedata.normalize(form, text) if unicodedata.category(c) != "Mn")
 
 
-class _Runs(dict[str, "tuple[str, ...]"]):
+class _Runs(dict[str, tuple[str, ...]]):
     """The words of a run of lower-case characters without white space (no word reaches beyond one), remembered.
 
     Few runs make up most of a corpus, and looking them up is several times faster than matching each one.
     """
 
-    def __missing__(self, run: str) -> "tuple[str, ...]":
-        words = tuple(_pattern_tokenizer().tokenize(_REPEATED_MARK.sub(_collapse, run)))
+    def __missing__(self, run: str) -> tuple[str, ...]:
+        words = tuple(_ENGLISH_WORD.findall(_REPEATED_MARK.sub(_collapse, run)))
         if len(run) < 32:
             if len(self) >= 1 << 17:
                 self.clear()
@@ -178,10 +174,3 @@ _words_of_run = _Runs()
 
 def _collapse(match: re.Match[str]) -> str:
     return "..." if match[0][0] == "." else match[0][0]
-
-
-@functools.cache
-def _pattern_tokenizer() -> "RegexpTokenizer":
-    from nltk.tokenize import RegexpTokenizer  # here, for its import takes a third of a second
-
-    return RegexpTokenizer(_ENGLISH_WORD)

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..config.settings import TrainingConfig
+from ..corpus.hashing import mix64
 from ..corpus.prepared import PairDataset
 from ..network.batch import Batch, collate
 from .ngrams import NgramModel, SoftTargets
@@ -91,17 +92,10 @@ def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     while beyond.any():
         left, right = found[beyond] >> half, found[beyond] & mask
         for key in keys:
-            left, right = right, left ^ (_mixed(right ^ key) & mask)
+            left, right = right, left ^ (mix64(right ^ key) & mask)
         found[beyond] = left << half | right
         beyond = found >= np.uint64(count)
     return found.astype(np.int64)
-
-
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """uint64 to uint64, each bit depending on all (the finaliser of splitmix64; Steele et al. 2014)."""
-    numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ numbers >> np.uint64(31)
 
 
 class StepReader(Dataset[StepData]):

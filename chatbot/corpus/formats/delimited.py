@@ -1,4 +1,4 @@
-"""Delimited files: how one is laid out, and its rows, quoted or not."""
+"""Delimited files: a prompt and a reply a row, separated by tab, comma, semicolon or bar, quoted or not."""
 
 import csv
 from collections import Counter
@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 from ...system.errors import ChatbotError
 from ..inputs import InputFile, Reading
+from .dialogue import Dialogue, Head
 
 PROMPT_KEYS = ("prompt", "question", "input", "query", "text", "message", "context", "source", "q", "utterance")
 REPLY_KEYS = ("reply", "answer", "output", "response", "target", "completion", "a")
+MAX_ROW = 50  # lines that one row may run over
 
 
 class Table(NamedTuple):
-    """How a delimited file is laid out; `columns` 0 accepts any number."""
+    """How a delimited file is laid out."""
 
     delimiter: str
     header: bool
@@ -22,15 +24,27 @@ class Table(NamedTuple):
     columns: int
 
 
-def pairs(file: InputFile, reading: Reading) -> Iterator[tuple[str, str]]:
-    """The prompt and the reply of every row.
+def looks_like(head: Head) -> bool:
+    if head.begins_with("{") or not head.lines:
+        return False
+    if _table(head.lines, sure=head.file.base.endswith((".csv", ".tsv", ".tab"))):
+        return True
+    tabs, count = Counter(line.count("\t") for line in head.lines).most_common(1)[0]
+    if tabs >= 2 and count * 2 > len(head.lines):
+        raise ChatbotError(
+            f"{head.file.name}:1: {tabs + 1} columns and no header: put a header line that names the prompt's and the "
+            "reply's column, or keep two columns (if it is a chat log, give --format log)"
+        )
+    return False
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """The prompt and the reply of every row, by the names in the header or else by their places.
 
     Raises:
         ChatbotError: the file does not look like two columns.
     """
-    head = file.head().decode("utf-8", "replace").lstrip("\ufeff").split("\n")
-    lines = [line.rstrip("\r") for line in head[: max(len(head) - 1, 1)] if line.strip()]
-    table = layout(lines[:200], sure=True)
+    table = _table(Head.of(file).lines, sure=True)
     if table is None:
         raise ChatbotError(f"{file.name} has no two columns separated by tab, comma, semicolon or bar")
     rows = _rows(file, table, reading)
@@ -38,18 +52,16 @@ def pairs(file: InputFile, reading: Reading) -> Iterator[tuple[str, str]]:
         next(rows, None)
     for number, row in rows:
         if len(row) == table.columns:
-            yield row[table.prompt], row[table.reply]
+            yield Dialogue("", "", [row[table.prompt], row[table.reply]])
         else:
             reading.damaged(file.name, number, f"not {table.columns} columns", f" but {len(row)}")
 
 
-def layout(lines: list[str], sure: bool) -> Table | None:
+def _table(lines: list[str], sure: bool) -> Table | None:
     """The layout of a delimited file by its first lines; None if it does not look like one.
 
     A comma also stands in prose: without a header it counts only where the file's name says so (`sure`).
     """
-    if not lines:
-        return None
     if not lines:
         return None
     for delimiter in "\t,;|":
@@ -81,7 +93,7 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
             yield number, line.split(delimiter)
             continue
         joined, row = [line], _fields([line], delimiter)
-        while row is None and len(joined) < 50:  # a quote is open
+        while row is None and len(joined) < MAX_ROW:  # a quote is open
             if len(ahead) < len(joined):
                 following = next(lines, None)
                 if following is None:

@@ -1,0 +1,30 @@
+"""A chat log: one utterance a line; a blank line or one that begins with `===` ends a dialogue."""
+
+from collections.abc import Iterator
+
+from ..inputs import InputFile, Reading
+from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
+
+
+def looks_like(head: Head) -> bool:
+    """Anything may be one, save for JSON; so this format is the last to be asked."""
+    return not head.begins_with("{")
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """What stands between two separators; it is cut as it is read, for a log may be one endless dialogue."""
+    turns: list[str | None] = []
+    start = 0
+    for _, line in reading.lines(file):
+        if line.strip() and not line.startswith("==="):
+            turns.append(line if line != "\0" else None)
+            if len(turns) - start >= MAX_TURNS:
+                yield Dialogue("", "", turns, start)
+                turns = turns[-OVERLAP:]
+                start = len(turns) - 1
+            continue
+        if len(turns) > start + 1:
+            yield Dialogue("", "", turns, start)
+        turns, start = [], 0
+    if len(turns) > start + 1:
+        yield Dialogue("", "", turns, start)

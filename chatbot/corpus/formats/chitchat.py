@@ -1,0 +1,86 @@
+"""The chitchat-dataset's JSON: one object of all dialogues, which may be far bigger than memory."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ...system.errors import ChatbotError
+from ..inputs import InputFile, Reading
+from .dialogue import Dialogue, Head, in_pieces
+
+CHUNK = 1 << 20  # bytes read at once
+MAX_MEMBER = 1 << 26  # characters that one dialogue may have
+BEGINNING = re.compile(r'"messages"\s*:\s*\[\s*\[')
+MEMBER = re.compile(r'(?<!\\)"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"messages"\s*:')
+BETWEEN, COLON = re.compile(r"[\s,]*"), re.compile(r"\s*:\s*")
+
+
+def looks_like(head: Head) -> bool:
+    return head.begins_with("{", "[") and '"sender"' in head.text and BEGINNING.search(head.text) is not None
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """`{id: {"messages": [[{"text": …}, …], …], …}, …}`: a turn is a list of messages, joined by a space."""
+    for number, (key, value) in enumerate(_members(file, reading), 1):
+        reading.records += 1
+        try:
+            turns: list[str | None] = [" ".join(message["text"] for message in turn) for turn in value["messages"]]
+        except (TypeError, KeyError):
+            reading.damaged(file.name, 0, "a conversation that is no list of turns of messages", f": {key[:40]}")
+        else:
+            yield from in_pieces(Dialogue("", key or str(number), turns))
+
+
+def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
+    """The members of the object, one after the other; what is read of the file is one of them and a chunk.
+
+    A malformed member is counted as damaged, and reading goes on at the next one that looks like a dialogue.
+
+    Raises:
+        ChatbotError: it is no object, or dialogues remain behind a malformed one and none can be told apart.
+    """
+    raw_decode = json.JSONDecoder().raw_decode
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    buffer, position, wanted, size, opened = "", 0, CHUNK, 0, False
+    with file.open() as stream:
+        while True:
+            data = stream.read(wanted)
+            size += len(data)
+            reading.advance(len(data))
+            buffer, position = buffer[position:] + decode(data), 0
+            if not opened:
+                opened, position = buffer.lstrip("\ufeff \t\r\n").startswith("{"), buffer.find("{") + 1
+                if not opened:
+                    raise ChatbotError(f"{file.name} is not a JSON object of conversations")
+            while True:
+                position = BETWEEN.match(buffer, position).end()  # type: ignore[union-attr]
+                if buffer.startswith("}", position) and not buffer[position + 1 :].strip():
+                    if not data:
+                        return
+                    break  # it is the object's end only if nothing follows
+                try:
+                    key, end = raw_decode(buffer, position)
+                    colon = COLON.match(buffer, end)
+                    value, position = raw_decode(buffer, colon.end() if colon else end)
+                except (ValueError, RecursionError):
+                    if data and len(buffer) - position <= MAX_MEMBER:
+                        break  # perhaps the rest of it is only not read yet
+                    following = MEMBER.search(buffer, position + 1)
+                    if not following and (data or buffer.count('"messages"', position) > 1):
+                        offset = size - len(buffer[position:].encode())
+                        raise ChatbotError(
+                            f"{file.name}: malformed JSON (or a conversation of over 64 MB) at byte {offset:,}, and no "
+                            "conversation can be made out behind it: correct it there"
+                        ) from None
+                    reading.records += 1
+                    detail = f" after {buffer[position : position + 40]!r}"
+                    reading.damaged(file.name, 0, "JSON that breaks off or is malformed", detail)
+                    if not following:
+                        return
+                    position = following.start()
+                    continue
+                yield str(key), value
+                wanted = CHUNK
+            wanted = max(wanted, len(buffer) - position)  # doubled, or a large member would be parsed too often

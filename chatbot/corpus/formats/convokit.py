@@ -1,0 +1,94 @@
+"""ConvoKit's `utterances.jsonl`: one utterance a line, in any order, each naming the utterance that it replies to.
+
+Such corpora are larger than memory (Reddit's), so the utterances of a conversation are brought together in a database
+in a temporary file, which the system removes when it is closed or the process dies.
+"""
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Iterator
+
+from ..inputs import InputFile, Reading
+from .dialogue import OVERLAP, Dialogue, Head, in_pieces
+from .jsonl import keys, objects
+
+Utterance = tuple[str, str | None, str, int]  # id, the id that it replies to, text, line number
+TABLE = "CREATE TABLE utterances (conversation TEXT, film TEXT, id TEXT, parent TEXT, text TEXT, line INTEGER)"
+BY_CONVERSATION = (  # in the order in which the conversations begin
+    "SELECT conversation, film, id, parent, text, line FROM utterances JOIN"
+    " (SELECT conversation, min(rowid) AS first FROM utterances GROUP BY conversation) USING (conversation)"
+    " ORDER BY first, utterances.rowid"
+)
+
+
+def looks_like(head: Head) -> bool:
+    found = keys(head)
+    return {"id", "text"} <= found and not found.isdisjoint(("conversation_id", "root"))
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """Every chain of replies, conversation by conversation; one conversation at a time is in memory."""
+    with contextlib.closing(sqlite3.connect("", isolation_level=None)) as database:  # "": a temporary file
+        database.execute("PRAGMA cache_size = -65536")  # KiB
+        database.execute("PRAGMA journal_mode = OFF")
+        database.execute(TABLE)
+        database.execute("BEGIN")
+        database.executemany("INSERT INTO utterances VALUES (?, ?, ?, ?, ?, ?)", _rows(file, reading))
+        database.execute("COMMIT")
+        for key, group in itertools.groupby(database.execute(BY_CONVERSATION), key=lambda row: row[0]):
+            rows = list(group)
+            for dialogue in _chains(key, rows[0][1], [row[2:] for row in rows], file.name, reading):
+                yield from in_pieces(dialogue)
+
+
+def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None, ...]]:
+    """The table's rows; old corpora say `root` and `reply_to`."""
+    for number, record in objects(file, reading):
+        id, text = record.get("id"), record.get("text")
+        conversation = record.get("conversation_id", record.get("root"))
+        if not (isinstance(id, str) and isinstance(text, str) and isinstance(conversation, str)):
+            reading.damaged(file.name, number, "no id, text and conversation_id")
+            continue
+        parent, meta = record.get("reply-to", record.get("reply_to")), record.get("meta")
+        film = meta.get("movie_id") if isinstance(meta, dict) else None
+        cells = (conversation, str(film or ""), id, None if parent is None else str(parent), text)
+        # half a surrogate pair, which JSON can spell, is nothing that the database can hold
+        yield *(cell and cell.encode("utf-8", "replace").decode() for cell in cells), number
+
+
+def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading: Reading) -> Iterator[Dialogue]:
+    """Rebuild who replied to whom. A tree of replies gives one chain for each leaf; no exchange comes twice."""
+    texts: dict[str, str | None] = {}
+    parents: dict[str, tuple[str | None, int]] = {}
+    for id, parent, text, number in utterances:
+        if id in texts:  # it would be visited twice, or for ever where it replies to itself
+            reading.damaged(file, number, "an id that comes twice", f": {id[:40]}")
+        else:
+            texts[id], parents[id] = text if text.strip() else None, (parent, number)
+    if len(texts) > 1 and all(parent is None for parent, _ in parents.values()):
+        yield Dialogue(film, key, list(texts.values()))  # the file's order
+        return
+    replies: dict[str | None, list[str]] = {}
+    for id, (parent, number) in parents.items():
+        if parent is not None and parent not in texts:
+            reading.damaged(file, number, "a reply to an utterance that is unknown", f": {parent}")
+            parent = None
+        replies.setdefault(parent, []).append(id)
+    reached = 0
+    # each chain to follow: its first utterance, and the turns before it, which another chain has as pairs already
+    waiting: list[tuple[str, list[str | None]]] = [(id, []) for id in reversed(replies.get(None, []))]
+    while waiting:
+        id, turns = waiting.pop()
+        start = max(len(turns) - 1, 0)
+        turns = [*turns, texts[id]]
+        reached += 1
+        while following := replies.get(id):
+            waiting += [(other, turns[-OVERLAP:]) for other in reversed(following[1:])]
+            id = following[0]
+            turns.append(texts[id])
+            reached += 1
+        yield Dialogue(film, key, turns, start)
+    if reached < len(texts):
+        number = max(number for _, number in parents.values())
+        reading.damaged(file, number, "replies in a circle", f" in conversation {key[:40]}")

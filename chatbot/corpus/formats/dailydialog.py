@@ -1,0 +1,25 @@
+"""DailyDialog's text file (Li et al. 2017): one dialogue a line, each utterance ended by `__eou__`."""
+
+import re
+from collections.abc import Iterator
+
+from ..inputs import InputFile, Reading
+from .dialogue import Dialogue, Head, in_pieces
+
+APOSTROPHE = re.compile(r"(?<=\w) ?(['\u2019]) (?=(?:s|t|m|d|re|ve|ll)\b)", re.IGNORECASE)
+
+
+def looks_like(head: Head) -> bool:
+    return not head.begins_with("{") and sum("__eou__" in line for line in head.lines) * 2 > len(head.lines)
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """Its apostrophes stand between spaces (`It ' s`), and are closed up."""
+    for number, line in reading.lines(file):
+        if line == "\0" or not line.strip():
+            continue
+        turns: list[str | None] = [APOSTROPHE.sub(r"\1", turn) for turn in line.split("__eou__") if turn.strip()]
+        if "__eou__" not in line:
+            reading.damaged(file.name, number, "no __eou__")
+        elif len(turns) > 1:
+            yield from in_pieces(Dialogue("", "", turns))
