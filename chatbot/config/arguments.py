@@ -137,7 +137,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     made.add("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the replies")
     made.add("--compare", nargs="+", metavar="RUN", help="two runs or more, set side by side")
     made.number("--limit", 5000, "answer so many pairs, drawn at random; 0 is all; all are scored", high=1 << 40)
-    made.number("--batch-size", 128, "pairs at once", low=1, high=1 << 20)
+    made.number("--batch-size", 128, "pairs scored at once", low=1, high=1 << 20)
     made.path("--out", "FILE", "prompts, human replies and replies, between tabs")
     made.add("--corpus", metavar="NAME|PATH", help="another corpus than the run's own: all its pairs")
     made.json("the figures")
