@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config import settings as config
-from chatbot.corpus import inputs
+from chatbot.corpus import inputs, reading
 from chatbot.corpus.formats.dialogue import MAX_TURNS, Dialogue, in_pieces
 from chatbot.corpus.formats.recognise import READERS, dialogues, recognise
-from chatbot.corpus.inputs import Reading, input_files
+from chatbot.corpus.inputs import input_files
+from chatbot.corpus.reading import Reading
 from chatbot.system.errors import ChatbotError
 
 SEPARATOR = " +++$+++ "
@@ -392,8 +393,8 @@ def test_lines_come_whole_whatever_the_chunks(lines: list[bytes], chunk: int, mo
     import tempfile
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(inputs, "CHUNK", chunk)
-        patch.setattr(inputs, "MAX_LINE", max(most, chunk))
+        patch.setattr(reading, "CHUNK", chunk)
+        patch.setattr(reading, "MAX_LINE", max(most, chunk))
         path = Path(folder) / "a"
         lines.insert(0, b"a")  # so that it looks like no archive and no UTF-16
         path.write_bytes(b"\n".join(lines))

@@ -33,9 +33,10 @@ from chatbot.config.presets import decoding_named
 from chatbot.config.settings import Config as Settings
 from chatbot.config.settings import CorpusConfig, DecodingConfig
 from chatbot.corpus.formats.recognise import READERS, dialogues, recognise
-from chatbot.corpus.inputs import Reading, input_files
+from chatbot.corpus.inputs import input_files
 from chatbot.corpus.pairs import pairs_of
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
+from chatbot.corpus.reading import Reading
 from chatbot.corpus.tokenizer import TOKENIZERS
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment import onnx as exchange

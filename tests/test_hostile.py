@@ -20,8 +20,9 @@ from chatbot.chat.bot import Chatbot
 from chatbot.chat.terminal import converse
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.formats.recognise import dialogues, recognise
-from chatbot.corpus.inputs import Reading, input_files, line_ends
+from chatbot.corpus.inputs import input_files
 from chatbot.corpus.prepared import load_figures
+from chatbot.corpus.reading import Reading
 from chatbot.corpus.sources import resolve
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment import onnx as exchange
@@ -30,7 +31,7 @@ from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.checkpoint import Checkpoint, check_archive
 from chatbot.runs.directory import RunDirectory
 from chatbot.runs.tutorial import import_checkpoint
-from chatbot.serving.lines import answer_file, answer_lines
+from chatbot.serving.lines import answer_file, answer_lines, line_ends
 from chatbot.system.errors import LONGEST, ChatbotError, printable, shown
 from chatbot.system.files import read_whole
 

@@ -28,10 +28,11 @@ from ..system.lock import held
 from .draft import Draft
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
-from .inputs import InputFile, Reading, input_files
+from .inputs import InputFile, input_files
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
 from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
+from .reading import Reading
 from .report import summary
 from .sources import Source, resolve
 from .vocabulary import Vocabulary

@@ -10,7 +10,6 @@ from tqdm import tqdm
 from ..chat.bot import Chatbot
 from ..chat.conversation import transcribe
 from ..chat.terminal import LEAVE
-from ..corpus.inputs import line_ends
 from ..corpus.tokenizer import LONGEST_LINE
 from ..system.errors import failing_as, printable
 from ..system.files import atomic_file
@@ -59,6 +58,15 @@ def answer_file(bot: Chatbot, prompts: Path, out: Path, batch_size: int) -> int:
             count += len(texts)
             bar.set_postfix_str(f"{count:,} replies", refresh=False)
     return count
+
+
+def line_ends(stream: IO[bytes], most: int) -> Iterator[bytes]:
+    """Every line of a stream as soon as it is there, of a longer one its last `most` bytes; no more is ever held."""
+    while line := stream.readline(most):
+        more = line
+        while not more.endswith(b"\n") and (more := stream.readline(most)):
+            line = (line + more)[-most:]
+        yield line
 
 
 def _lines(source: IO[bytes], name: str, bar: tqdm | None = None) -> Iterator[str]:

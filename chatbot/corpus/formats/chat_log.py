@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
 

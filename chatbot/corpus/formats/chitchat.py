@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...system.errors import ChatbotError
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .dialogue import Dialogue, Head, in_pieces
 
 CHUNK = 1 << 20  # bytes read at once

@@ -9,7 +9,8 @@ import itertools
 import sqlite3
 from collections.abc import Iterator
 
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .dialogue import OVERLAP, Dialogue, Head, in_pieces
 from .jsonl import keys, objects
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 
 from ...system.errors import ChatbotError
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .dialogue import Dialogue
 
 LINES, CONVERSATIONS = "movie_lines.txt", "movie_conversations.txt"

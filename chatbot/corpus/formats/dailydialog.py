@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .dialogue import Dialogue, Head, in_pieces
 
 APOSTROPHE = re.compile(r"(?<=\w) ?(['\u2019]) (?=(?:s|t|m|d|re|ve|ll)\b)", re.IGNORECASE)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...system.errors import ChatbotError
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .dialogue import Dialogue, Head
 
 PROMPT_KEYS = ("prompt", "question", "input", "query", "text", "message", "context", "source", "q", "utterance")

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 
 MAX_TURNS = 256  # a longer dialogue is read as several, the end of one being the context of the next
 OVERLAP = 21  # turns of context that such a piece brings along: one for its first prompt, and CorpusConfig.context

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...system.errors import ChatbotError
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from .delimited import PROMPT_KEYS, REPLY_KEYS
 from .dialogue import Dialogue, Head, in_pieces
 

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ...system.errors import ChatbotError
-from ..inputs import InputFile, Reading
+from ..inputs import InputFile
+from ..reading import Reading
 from . import chat_log, chitchat, convokit, cornell, dailydialog, delimited, jsonl
 from .dialogue import Dialogue, Format, Head
 
