@@ -1,20 +1,12 @@
-"""What stands in the training replies, and how often: passes over the memory-mapped arrays, a chunk at a time.
+"""What stands in the training replies, and how often: passes over the memory-mapped arrays, a chunk at a time."""
 
-In memory are what is asked for, and a chunk.
-"""
-
-import itertools
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from .hashing import commonest, run_hashes
 from .prepared import PairDataset
-
-Ngram: TypeAlias = tuple[Hashable, ...]
-KEY = np.dtype("<i4")
 
 
 @dataclass(frozen=True)
@@ -25,25 +17,24 @@ class Frequencies:
     words, or of all bigrams, there. repeated: those of them that are word for word a training reply.
     """
 
-    probabilities: dict[Ngram, float]
-    repeated: set[Ngram]
+    probabilities: dict[tuple[Hashable, ...], float]
+    repeated: set[tuple[Hashable, ...]]
 
     @classmethod
     def of(cls, training: PairDataset, replies: Iterable[Sequence[int]]) -> "Frequencies":
         """Look for all of `replies` (ids) in one pass."""
-        wanted = {np.array(reply, KEY).tobytes(): tuple(reply) for reply in replies}
-        words = _Tally(np.array([id for reply in wanted.values() for id in reply], np.int64))
-        bigrams = _Tally(
-            np.array([a << 32 | b for reply in wanted.values() for a, b in itertools.pairwise(reply)], np.int64)
-        )
-        repeated: set[bytes] = set()
+        wanted = list(set(map(tuple, replies)))
+        ids = np.array([id for reply in wanted for id in reply], np.int64)
+        bounds = np.cumsum([0, *map(len, wanted)])
+        hashes, repeated = run_hashes(ids, bounds), np.zeros(len(wanted), bool)
+        words, bigrams = _Tally(ids), _Tally(_bigrams(ids, bounds))
         for ids, bounds in training.replies():
-            repeated.update(filter(wanted.__contains__, _keys(ids, bounds)))
+            repeated |= np.isin(hashes, run_hashes(ids, bounds))
             words.add(ids)
-            bigrams.add((ids[:-1] << 32 | ids[1:])[_within(bounds)])
-        probabilities: dict[Ngram, float] = {(id,): share for id, share in words.shares()}
-        probabilities |= {(key >> 32, key & 0xFFFFFFFF): share for key, share in bigrams.shares()}
-        return cls(probabilities, {wanted[key] for key in repeated})
+            bigrams.add(_bigrams(ids, bounds))
+        probabilities: dict[tuple[Hashable, ...], float] = {(id,): share for id, share in words.shares().items()}
+        probabilities |= {(key >> 32, key & 0xFFFFFFFF): share for key, share in bigrams.shares().items()}
+        return cls(probabilities, {reply for reply, again in zip(wanted, repeated, strict=True) if again})
 
 
 def most_frequent_reply(training: PairDataset) -> list[int]:
@@ -68,20 +59,12 @@ class _Tally:
             places = np.searchsorted(self.wanted, numbers).clip(max=len(self.wanted) - 1)
             self.counts += np.bincount(places[self.wanted[places] == numbers], minlength=len(self.wanted))
 
-    def shares(self) -> Iterator[tuple[int, float]]:
+    def shares(self) -> dict[int, float]:
         found = self.counts > 0
-        return zip(self.wanted[found].tolist(), (self.counts[found] / max(self.total, 1)).tolist(), strict=True)
+        return dict(zip(self.wanted[found].tolist(), (self.counts[found] / max(self.total, 1)).tolist(), strict=True))
 
 
-def _keys(ids: np.ndarray, bounds: np.ndarray) -> Iterator[bytes]:
-    """The replies of a chunk as bytes, which Python compares and hashes faster than lists."""
-    raw = ids.astype(KEY).tobytes()
-    return (raw[start:end] for start, end in itertools.pairwise((bounds * KEY.itemsize).tolist()))
-
-
-def _within(bounds: np.ndarray) -> np.ndarray:
-    """(N-1,) whether neighbours in a chunk of N ids are of the same reply."""
-    inside = np.ones(max(int(bounds[-1]) - 1, 0), bool)
-    seams = bounds[1:-1]
-    inside[seams[(seams > 0) & (seams < bounds[-1])] - 1] = False
-    return inside
+def _bigrams(ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Every two neighbours within a run of ids, as one int64: the first of them in its upper half."""
+    run = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    return (ids[:-1] << 32 | ids[1:])[run[:-1] == run[1:]]

@@ -19,9 +19,9 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from ..system.errors import ChatbotError
+from ..system.errors import ChatbotError, command
 from ..system.files import atomic_file, atomic_folder, git_blob_id, scratch_folder, sha256
-from .inputs import InputFile, input_files
+from .inputs import input_files
 
 NAMES = ("auto", "cornell", "chitchat", "sample")
 CORNELL_FOLDER = "cornell movie-dialogs corpus"
@@ -74,10 +74,8 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     if name == "auto":
         return _auto(data_dir, offers)
     if name == "cornell":
-        if found := _cornell_here(data_dir):
-            return Source("cornell", found)
         try:
-            return Source("cornell", _download_cornell(data_dir, offers))
+            return Source("cornell", _cornell_here(data_dir) or _download_cornell(data_dir, offers))
         except _NotHadError as error:
             raise ChatbotError(
                 f"no Cornell corpus under {data_dir}, and it cannot be downloaded ({error}); {_how_to_get(data_dir)}"
@@ -86,12 +84,12 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
         return Source("chitchat", _chitchat_here(data_dir) or _download_chitchat(data_dir, offers))
     try:
         path = SAMPLE if name == "sample" else Path(name).expanduser()
-        there = path.exists()
+        there = name != "" and path.exists()
     except (RuntimeError, OSError) as error:  # `~nobody`, or longer than a name can be
         raise ChatbotError(f"no corpus {name!r}: {error}") from error
-    if name == "sample" and not there:
+    if not there and name == "sample":
         raise ChatbotError(f"the sample corpus is not at {path}, where it came with the program: install that again")
-    if not name or not there:
+    if not there:
         raise ChatbotError(f"no corpus {name!r}: it is neither a path that exists nor one of {', '.join(NAMES)}")
     stem = path.resolve().name.split(".")[0] if path.is_file() else path.resolve().name
     return Source(re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus", path)
@@ -111,7 +109,7 @@ def _auto(data_dir: Path, offers: Offers) -> Source:
         except ChatbotError as error:
             raise ChatbotError(
                 f"no corpus can be had: Cornell: {reason}; {error}; {_how_to_get(data_dir)}, "
-                "or take the one that comes with the program: CORPUS=sample"
+                f"or take the one that comes with the program: {command('train', corpus='sample')}"
             ) from error
     return Source(
         "chitchat",
@@ -153,13 +151,10 @@ def _download_cornell(data_dir: Path, offers: Offers) -> Path:
         archive = part / "cornell.zip"
         _fetch(offers, archive)
         try:
-            files, _ = input_files(archive)
             for name, blob_id in offers.blob_ids.items():
-                member = next((file for file in files if file.base == name), None)
-                if member is None:
-                    raise _NotHadError(f"{offers.url} gave something without {name}")
                 with (part / name).open("wb") as out:
-                    _copy(member, out, offers.max_bytes)
+                    if not _extract(archive, name, out, offers.max_bytes):
+                        raise _NotHadError(f"{offers.url} gave something without {name}")
                 if git_blob_id(part / name) != blob_id:
                     raise _NotHadError(f"{offers.url} gave a {name} that is not the original")
         except ChatbotError as error:
@@ -175,15 +170,12 @@ def _fetch(offers: Offers, path: Path) -> None:
             with urllib.request.urlopen(offers.url, timeout=offers.timeout) as response, path.open("wb") as out:
                 total = int(response.headers.get("Content-Length") or 0) or None
                 with tqdm(total=total, unit="B", unit_scale=True, desc="downloading Cornell", disable=None) as bar:
-                    size = 0
-                    for chunk in _pieces(response):
-                        size += len(chunk)
-                        if size > offers.max_bytes:
-                            raise _NotHadError(f"{offers.url} is over {offers.max_bytes:,} bytes")
-                        out.write(chunk)
-                        bar.update(len(chunk))
-            if total and size != total:
-                raise OSError(f"broke off at {size:,} of {total:,} bytes")
+                    too_large = _NotHadError(f"{offers.url} is over {offers.max_bytes:,} bytes")
+                    for piece in _pieces(response, offers.max_bytes, too_large):
+                        out.write(piece)
+                        bar.update(len(piece))
+                if total and out.tell() != total:
+                    raise OSError(f"broke off at {out.tell():,} of {total:,} bytes")
             return
         except (OSError, http.client.HTTPException, ValueError) as error:
             if getattr(error, "errno", None) in FULL:
@@ -194,19 +186,25 @@ def _fetch(offers: Offers, path: Path) -> None:
                 raise _NotHadError(f"{offers.url} can't be reached: {reason}") from error
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+def _pieces(stream: IO[bytes], most: int, too_large: Exception) -> Iterator[bytes]:
+    """All of a stream; `too_large` is raised once that is more than `most` bytes."""
     while piece := stream.read(CHUNK):
+        most -= len(piece)
+        if most < 0:
+            raise too_large
         yield piece
 
 
-def _copy(file: InputFile, out: IO[bytes], most: int) -> None:
-    size = 0
-    with file.open() as stream:
-        for piece in _pieces(stream):
-            size += len(piece)
-            if size > most:
-                raise ChatbotError(f"{file.name} unpacks to over {most:,} bytes: refused")
-            out.write(piece)
+def _extract(archive: Path, base: str, out: IO[bytes], most: int) -> bool:
+    """Write the member of a zip archive that is called `base`, if there is one."""
+    for file in input_files(archive)[0]:
+        if file.base == base:
+            with file.open() as stream:
+                out.writelines(
+                    _pieces(stream, most, ChatbotError(f"{file.name} unpacks to over {most:,} bytes: refused"))
+                )
+            return True
+    return False
 
 
 def _chitchat_here(data_dir: Path) -> Path | None:
@@ -219,12 +217,13 @@ def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
     path = data_dir / "chitchat" / "dataset.json"
     # the wheel's folder goes before the file comes: nobody would look for it afterwards
     with atomic_file(path) as out, scratch_folder(data_dir / "chitchat.whl") as temporary:
-        command = [*offers.pip, "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--quiet"]
-        command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
-        command += ["-d", str(temporary), offers.wheel]
+        options = (
+            "--no-deps --no-cache-dir --only-binary :all: --quiet --disable-pip-version-check --retries 1 --timeout 15"
+        )
+        download = [*offers.pip, "download", *options.split(), "-d", str(temporary), offers.wheel]
         environment = {**os.environ, "PIP_NO_INPUT": "1"}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
+            done = subprocess.run(download, capture_output=True, text=True, timeout=180, env=environment)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ChatbotError(f"pip download {offers.wheel} failed: {error}") from error
         wheels = list(temporary.glob("*.whl"))
@@ -233,9 +232,6 @@ def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
             raise ChatbotError(f"pip download {offers.wheel} failed: {said}")
         if sha256(wheels[0]) != offers.wheel_sha256:
             raise ChatbotError(f"{offers.wheel} is not the wheel that it should be (its sha256 differs): not used")
-        files, _ = input_files(wheels[0])
-        member = next((file for file in files if file.base == "dataset.json"), None)
-        if member is None:
+        if not _extract(wheels[0], "dataset.json", out, offers.max_bytes):
             raise ChatbotError(f"{offers.wheel} holds no dataset.json")
-        _copy(member, out, offers.max_bytes)
     return path
