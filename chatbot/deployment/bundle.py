@@ -6,10 +6,11 @@ Clients call the public methods of `BundleModule`, from Python with torch alone,
 import torch
 from torch import Tensor, nn
 
-from ..corpus.vocabulary import EOS_ID, PAD_ID, Vocabulary
+from ..corpus.vocabulary import EOS_ID, PAD_ID
 from ..decoding.beam import BeamSearchDecoder
 from ..decoding.sampling import SamplingDecoder
 from ..decoding.search import GreedySearchDecoder, Limits, SearchResult
+from ..runs.checkpoint import Checkpoint
 from .torchscript_tokenizer import TorchScriptTokenizer
 
 
@@ -25,12 +26,10 @@ class QuantizedWeights(nn.Module):
 
     values: list[Tensor]
     scales: list[Tensor]
-    waiting: bool
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, values: list[Tensor], scales: list[Tensor]) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-        self.values, self.scales = values, scales
+        self.encoder, self.decoder, self.values, self.scales = encoder, decoder, values, scales
         self.waiting = len(values) > 0
 
     def matrix(self, index: int, like: Tensor) -> Tensor:
@@ -44,9 +43,7 @@ class BundleModule(nn.Module):
     Args:
         encoder, decoder: the traced parts of the network.
         weights: a scripted `QuantizedWeights`, with its method `unpack`.
-        never_replied: ids that no reply holds.
-        vocabulary: in order of the ids; `word_ids` is the same turned round.
-        max_length: longest reply in words.
+        checkpoint: what they were made from; its vocabulary, tokenizer and longest reply are taken from it.
         description: what `metadata()` returns.
     """
 
@@ -54,46 +51,34 @@ class BundleModule(nn.Module):
     word_ids: dict[str, int]
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        weights: nn.Module,
-        never_replied: list[int],
-        vocabulary: Vocabulary,
-        tokenizer: TorchScriptTokenizer,
-        max_length: int,
-        description: str,
+        self, encoder: nn.Module, decoder: nn.Module, weights: nn.Module, checkpoint: Checkpoint, description: str
     ) -> None:
         super().__init__()
         self.weights = weights
-        self.search = GreedySearchDecoder(encoder, decoder, never_replied)
-        self.beam = BeamSearchDecoder(encoder, decoder, never_replied)
-        self.sampling = SamplingDecoder(encoder, decoder, never_replied)
-        self.tokenizer = tokenizer
-        self.vocabulary = vocabulary.tokens
-        self.word_ids = vocabulary.ids
-        self.description = description
-        self.unk_id = -1 if vocabulary.unk_id is None else vocabulary.unk_id
+        self.search = GreedySearchDecoder(encoder, decoder, checkpoint.never_replied)
+        self.beam = BeamSearchDecoder(encoder, decoder, checkpoint.never_replied)
+        self.sampling = SamplingDecoder(encoder, decoder, checkpoint.never_replied)
+        self.tokenizer = TorchScriptTokenizer(checkpoint.tokenizer.name)
+        self.vocabulary, self.word_ids = checkpoint.vocabulary.tokens, checkpoint.vocabulary.ids
+        self.unk_id = -1 if checkpoint.vocabulary.unk_id is None else checkpoint.vocabulary.unk_id
+        self.num_special = checkpoint.vocabulary.num_special
         self.pad_id, self.eos_id = PAD_ID, EOS_ID
-        self.num_special = vocabulary.num_special
-        self.max_length = max_length
+        self.max_length = checkpoint.config.corpus.max_length
+        self.description = description
 
     def forward(self, input_seq: Tensor, input_length: Tensor, max_length: int) -> tuple[Tensor, Tensor]:
-        """Greedy search as the tutorial's searcher is called, one prompt at a time.
+        """Greedy search as the PyTorch tutorial's searcher is called, one prompt at a time.
 
-        Args:
-            input_seq: (S, 1) int64, time first. input_length: (1,) on the CPU.
-            max_length: longest reply in tokens, EOS counted.
-
-        Returns:
-            tokens (T,) int64 and their log-probabilities (T,); T is at most `max_length`, for the search ends at EOS.
+        input_seq (S, 1) int64, time first, input_length (1,) on the CPU -> tokens (T,) int64, their log-probabilities
+        (T,), where T is at most `max_length`, EOS counted.
         """
         self.unpack()
         found = self.search(input_seq.t(), input_length, max_length)
         return found.tokens[0], found.scores[0]
 
     def greedy_batch(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
-        """As `GreedySearchDecoder.forward`: tokens (B, T), scores (B, T), attention (B, T, S) for src (B, S)."""
+        """Greedy search: src (B, S) int64 padded with PAD, src_lengths (B,) on the CPU, rows in any order -> tokens
+        (B, T) padded behind EOS, their log-probabilities (B, T), attention (B, T, S)."""
         self.unpack()
         return self.search(src, src_lengths, max_length)
 
@@ -118,7 +103,7 @@ class BundleModule(nn.Module):
         if len(ids) == 0:
             return replies
         src, src_lengths = self._padded([ids])
-        found = self.beam(src, src_lengths, Limits(self.max_length + 1), count, count, 0.0)
+        found = self.beam(src, src_lengths, Limits(self.max_length + 1), width=count, count=count)
         tokens: list[list[int]] = found.tokens[0].tolist()
         scores: list[float] = found.scores[0].cpu().double().sum(dim=1).tolist()
         totals: list[float] = found.totals[0].tolist()
@@ -131,12 +116,13 @@ class BundleModule(nn.Module):
         return replies
 
     def sample(self, text: str, seed: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> str:
-        """A reply that is drawn; the same seed and text give the same one everywhere."""
+        """A reply drawn at random; the same seed and text give the same reply on every machine."""
         ids = self.ids(self.tokenizer.last_words(text))
         if len(ids) == 0:
             return ""
         src, src_lengths = self._padded([ids])
-        found = self.sampling(src, src_lengths, Limits(self.max_length + 1), 1, seed, temperature, top_k, top_p)
+        limits = Limits(self.max_length + 1)
+        found = self.sampling(src, src_lengths, limits, 1, seed, temperature=temperature, top_k=top_k, top_p=top_p)
         tokens: list[int] = found.tokens[0, 0].tolist()
         return self.tokenizer.text(self.words(tokens))
 

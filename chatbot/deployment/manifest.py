@@ -69,17 +69,13 @@ def refuse_to_replace(folder: Path) -> None:
     Raises:
         ChatbotError: it holds something that no export wrote.
     """
-    if not folder.exists():
-        return
     ours = {MANIFEST}
     if (folder / MANIFEST).is_file():
         ours |= read_manifest(folder)["files"].keys()
-    other = (
-        # hidden files are the desktop's, or what a killed export left
-        [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours]
-        if folder.is_dir()
-        else [folder.name]
-    )
+    # hidden files are the desktop's, or what a killed export left
+    other = [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours]
+    if folder.is_file():
+        other = [folder.name]
     if other:
         raise ChatbotError(f"{folder} holds {other[0]}, which no export wrote: name a new folder with --out")
 

@@ -79,10 +79,8 @@ class OnnxFile(nn.Module):
 
 def onnx_paths(folder: Path, quantized: bool = False) -> tuple[Path, Path, Path]:
     """The files of greedy search, encoder and decoder."""
-    greedy, encoder, decoder = (
-        folder / f"{kind}{'.int8' if quantized else ''}.onnx" for kind in ("chatbot", "encoder", "decoder")
-    )
-    return greedy, encoder, decoder
+    suffix = ".int8.onnx" if quantized else ".onnx"
+    return folder / f"chatbot{suffix}", folder / f"encoder{suffix}", folder / f"decoder{suffix}"
 
 
 def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False) -> Proof:

@@ -79,19 +79,12 @@ class Network:
         first = graph.add("Expand", graph.constant(SOS_ID, np.int64), count)
         truth = graph.constant(True, np.bool_)
         step = self._greedy_step(graph, self._given(graph, memory, source), count)
-        *_, tokens, scores, attention = graph.add_many(
-            6, "Loop", "max_length", truth, rows, first, hidden, body=step
-        )  # (T, B), (T, B), (T, B, S)
-        values = [
-            graph.add("Transpose", tokens, perm=[1, 0]),
-            graph.add("Transpose", scores, perm=[1, 0]),
-            graph.add("Transpose", attention, perm=[1, 0, 2]),
-        ]
-        outputs: list[End] = [
-            ("tokens", "INT64", ["B", "T"]),
-            ("scores", "FLOAT", ["B", "T"]),
-            ("attention", "FLOAT", ["B", "T", "read"]),
-        ]
+        inputs = "max_length", truth, rows, first, hidden
+        *_, tokens, scores, attention = graph.add_many(6, "Loop", *inputs, body=step)  # (T, B), (T, B), (T, B, S)
+        values = [graph.add("Transpose", value, perm=[1, 0]) for value in (tokens, scores)]
+        values.append(graph.add("Transpose", attention, perm=[1, 0, 2]))
+        outputs: list[End] = [("tokens", "INT64", ["B", "T"]), ("scores", "FLOAT", ["B", "T"])]
+        outputs.append(("attention", "FLOAT", ["B", "T", "read"]))
         return graph.model("greedy", [*PROMPTS, ("max_length", "INT64", [])], values, outputs, metadata)
 
     def encoder_model(self, metadata: Mapping[str, str]) -> bytes:
@@ -107,11 +100,8 @@ class Network:
         given = self._given(graph, "memory", "source")
         logits, hidden, attention = self._step(graph, graph.squeeze("tokens", 1), "hidden", given)
         values = [graph.unsqueeze(logits, 1), hidden, graph.unsqueeze(attention, 1)]
-        outputs: list[End] = [
-            ("logits", "FLOAT", ["B", 1, self.vocabulary_size]),
-            ("new_hidden", *self.state[1:]),
-            ("attention", "FLOAT", ["B", 1, "read"]),
-        ]
+        outputs: list[End] = [("logits", "FLOAT", ["B", 1, self.vocabulary_size]), ("new_hidden", *self.state[1:])]
+        outputs.append(("attention", "FLOAT", ["B", 1, "read"]))
         inputs: list[End] = [("tokens", "INT64", ["B", 1]), self.state, self.memory, self.source]
         return graph.model("decoder", inputs, values, outputs, metadata)
 
@@ -173,19 +163,15 @@ class Network:
         x: str | Bytes = graph.embedding(EMBEDDING, words, self.times)  # (S * B, E)
         zero = graph.add("Expand", graph.constant(0, np.float32), graph.add("Concat", batch, graph.ints(size), axis=0))
         to_time = graph.add("Concat", shape, graph.ints(-1), axis=0)
+        # of two gates, masks and outputs the second goes from the last word to the first
+        ways: Any = {"num_scan_inputs": 4, "scan_input_directions": [0, 1, 0, 1], "scan_output_directions": [0, 1]}
         hidden: list[str] = []
         for layer in range(self.config.encoder_layers):
             names = [f"encoder.gru.{{}}_l{layer}{direction}" for direction in ("", "_reverse")]
             gates = [graph.add("Reshape", self._gates(graph, x, name, "ih"), to_time) for name in names]
-            *last, forward, backward = graph.add_many(
-                4,
-                "Scan",
-                *(zero, zero, *gates, real, real),
-                body=self._both_cells(graph, names),
-                num_scan_inputs=4,
-                scan_input_directions=[0, 1, 0, 1],
-                scan_output_directions=[0, 1],
-            )  # states (B, H) twice, outputs (S, B, H) twice
+            inputs, cells = (zero, zero, *gates, real, real), self._both_cells(graph, names)
+            # states (B, H) twice, outputs (S, B, H) twice
+            *last, forward, backward = graph.add_many(4, "Scan", *inputs, body=cells, **ways)
             hidden += last
             if layer + 1 < self.config.encoder_layers:
                 both = graph.add("Concat", forward, backward, axis=2)

@@ -2,8 +2,8 @@
 
 FOLDER/
     config.json, vocabulary.txt, metrics.jsonl    as in the run
-    best.pt                                       the chosen weights, every matrix in bytes
-    export/                                       chatbot.pt, packed likewise, and its manifest
+    best.pt                                       the chosen weights, every matrix in 8 bits
+    export/                                       chatbot.pt, in 8 bits too, and its manifest
 """
 
 import dataclasses
@@ -18,28 +18,27 @@ from .torchscript import export
 
 
 def pack(run: RunDirectory, folder: Path, corpus: str | None = None) -> Proof:
-    """Write the packed form of a run into a new folder, whole or not at all.
+    """Write a run with 8-bit weights into a new folder, whole or not at all. Training cannot be resumed from there.
 
-    The weights are rounded once: `best.pt`, `chatbot.pt` and ONNX files made of it answer alike. The run can't be
-    resumed from there.
+    The weights are rounded once, so `best.pt`, `chatbot.pt` and ONNX files made from it answer alike.
 
     Args:
-        corpus: what the settings there call the corpus; None leaves it, which may be a path of this machine.
+        corpus: a name for the corpus in the settings there; by default it stays, and may be a path of this machine.
 
     Raises:
         ChatbotError: the folder is there already or cannot be written, the run has no model or a damaged one.
     """
     if folder.exists():
         raise ChatbotError(f"{folder} is there already: name a new folder, or delete that one")
-    packed = run.load_chosen().quantized()
+    quantized = run.load_chosen().quantized()
     if corpus is not None:
-        config = packed.config
+        config = quantized.config
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
-        packed = dataclasses.replace(packed, config=config)
+        quantized = dataclasses.replace(quantized, config=config)
     with atomic_folder(folder) as part:
         made = RunDirectory(part)
-        made.begin(packed.config, packed.vocabulary)
-        packed.save(made.best)
+        made.begin(quantized.config, quantized.vocabulary)
+        quantized.save(made.best)
         if run.metrics.exists():
             shutil.copyfile(run.metrics, made.metrics)
-        return export(packed, made.export)
+        return export(quantized, made.export)

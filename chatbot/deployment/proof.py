@@ -125,10 +125,8 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     if not same:
         raise ChatbotError("not exported: the file answers otherwise than the model does")
     for row in golden:
-        if (reply := module.reply(row.text)) != row.reply:
-            raise ChatbotError(
-                f"not exported: to {row.text[:40]!r} the file says {reply!r} and the model {row.reply!r}"
-            )
+        if (said := module.reply(row.text)) != row.reply:
+            raise ChatbotError(f"not exported: to {row.text[:40]!r} the file says {said!r}, the model {row.reply!r}")
     return replace(proof, golden=len(golden))
 
 
@@ -140,10 +138,8 @@ def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     golden = []
     for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in own)]:
         ids = vocabulary.encode(last_words(tokenizer, text))
-        tokens, scores = list[int](), list[float]()
-        if ids:
-            found = search(*pad_prompts([ids]), checkpoint.config.corpus.max_length + 1)
-            tokens, scores = found.tokens[0].tolist(), found.scores[0].tolist()
+        longest = checkpoint.config.corpus.max_length + 1
+        tokens, scores = replies(search(*pad_prompts([ids]), longest))[0] if ids else ([], [])
         golden.append(Golden(text, ids, tokens, scores, tokenizer.detokenize(vocabulary.decode(tokens))))
     return golden
 

@@ -1,7 +1,7 @@
-"""The deployable folder: `chatbot.pt`, the traced encoder and decoder inside scripted searches; the only torch.jit.
+"""Write and open an export's folder: `chatbot.pt` and its manifest. This is the only file that uses torch.jit.
 
-The file holds the network, the searches, the vocabulary and the tokenizer, and needs torch alone to run. TorchScript is
-code: a bundle from a stranger can do what a program from a stranger can.
+`chatbot.pt` (a "bundle") holds the traced encoder and decoder, the searches, the vocabulary and the tokenizer. It needs
+torch alone to run. TorchScript is code: a bundle from a stranger can do what a program from a stranger can.
 """
 
 import io
@@ -92,32 +92,27 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any]) -> torch.jit.ScriptModule:
-    """Trace the parts at one small example; the traces hold for every batch, length and device."""
+    """Trace the encoder and the decoder, and compile the searches around them."""
+    # One prompt is enough for a trace of all shapes: nothing in the network branches on a value, and what depends on a
+    # size asks the tensor for it, which a trace records as an operation. The proof then compares other shapes.
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
     memory, source, hidden = model.encoder(src, src_lengths)
     encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
     decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
-    module = BundleModule(
-        encoder,
-        decoder,
-        _quantized_weights(encoder, decoder, checkpoint.is_quantized),
-        checkpoint.never_replied,
-        checkpoint.vocabulary,
-        TorchScriptTokenizer(checkpoint.tokenizer.name),
-        checkpoint.config.corpus.max_length,
-        json.dumps(description),
-    )
+    weights = _quantized_weights(encoder, decoder, checkpoint.is_quantized)
+    module = BundleModule(encoder, decoder, weights, checkpoint, json.dumps(description))
     return torch.jit.script(module.eval())
 
 
 def _save(module: torch.jit.ScriptModule, path: Path) -> None:
-    """Write a scripted module without its debugging records, which hold the paths of the machine that made it."""
+    """Write a scripted module without its debug records, which only serve tracebacks."""
     saved = io.BytesIO()  # given a path, torch ends the program when the disk is full
     torch.jit.save(module, saved)
     with zipfile.ZipFile(saved) as whole, zipfile.ZipFile(path, "w") as bundle:
         for member in whole.infolist():
+            # these hold paths of the machine that made the file, and so the name of its user
             if not member.filename.endswith(".debug_pkl"):
                 bundle.writestr(zipfile.ZipInfo(member.filename), whole.read(member), member.compress_type)
 
@@ -169,11 +164,8 @@ def load_bundle(path: Path) -> Bundle:
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
         metadata = json.loads(module.metadata())
-        if metadata["bundle_format"] != BUNDLE_FORMAT:
-            raise ValueError(
-                f"it has bundle format {shown(metadata['bundle_format'])}, this program reads {BUNDLE_FORMAT}: "
-                "export again"
-            )
+        if (version := metadata["bundle_format"]) != BUNDLE_FORMAT:
+            raise ValueError(f"it has bundle format {shown(version)}, this program reads {BUNDLE_FORMAT}: export again")
         vocabulary, config = Vocabulary(module.vocabulary), Config.from_dict(metadata["config"])
         never_replied = module.search.never_replied.tolist()
         if module.max_length != config.corpus.max_length or not set(never_replied) <= set(range(len(vocabulary))):
@@ -187,10 +179,7 @@ def load_bundle(path: Path) -> Bundle:
 def _quiet() -> Iterator[None]:
     """Silence only what torch says of torch.jit's future, and of tracing a packed GRU (whose replies are proven)."""
     with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning):
-            warnings.filterwarnings(
-                "ignore", r"`torch\.jit\.\w+` is (deprecated|not supported in Python 3\.14\+)", category
-            )
-        for module in (r"torch\.nn\.modules\.rnn", r"torch\.nn\.utils\.rnn"):
-            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=module)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is (deprecated|not supported in Python 3\.14\+)")
+        rnn = r"torch\.nn\.(modules|utils)\.rnn"
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=rnn)
         yield

@@ -16,7 +16,6 @@ import hashlib
 import json
 import sys
 import unicodedata
-from typing import Final
 
 from torch import nn
 
@@ -30,9 +29,6 @@ _NO_CHARACTER = frozenset({"Cn", "Co", "Cs"})
 class TorchScriptTokenizer(nn.Module):
     """The tokenizer of that name in TOKENIZERS, scriptable: text to words, and words to text."""
 
-    english: Final[bool]
-    max_characters: Final[int]
-    max_words: Final[int]
     ascii: list[str]
     folds: dict[int, str]
     written: dict[str, str]

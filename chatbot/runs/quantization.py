@@ -1,12 +1,11 @@
-"""Matrices of 8 bits: a quarter of the bytes, and bytes are what a reply at batch 1 takes its time to read.
+"""Matrices of 8 bits: a quarter of the bytes, and reading bytes is what takes the time of a reply to one prompt.
 
 Each row of a matrix has its own scale (per output channel), found from its largest value alone: nothing is calibrated.
-What is multiplied by it is quantised too, when it is there, each row by its own largest value (`graph`), so that a
-batch answers as each of its prompts does alone.
+In int8 ONNX files what is multiplied by a matrix is quantized as well, while it runs, each row by its own largest
+value, so that a batch answers as each of its prompts does alone.
 
-Values are kept as uint8 around a zero point of 128. With signed ones the usual kernels of processors without VNNI
-(AVX2) add pairs of products up in 16 bits, which overflows unless a bit of precision is given away; between unsigned
-bytes they do not.
+Values are uint8 around a zero point of 128, not int8: with signed values the usual kernels of processors without VNNI
+(AVX2) add pairs of products up in 16 bits, which overflows unless a bit of precision is given away.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ class ByteMatrix(NamedTuple):
 
 
 def quantized(matrix: np.ndarray) -> ByteMatrix:
-    """matrix (N, K) float32 -> the nearest that there is: no value is off by more than half its row's scale."""
+    """Round a matrix (N, K) float32; no value is off by more than half its row's scale."""
     largest = np.abs(matrix).max(axis=1, keepdims=True)
     scales = _short(np.where(largest > 0, largest, 1) / LARGEST)
     values = np.rint(matrix / scales) + ZERO
@@ -36,7 +35,9 @@ def quantized(matrix: np.ndarray) -> ByteMatrix:
 
 
 def _short(scales: np.ndarray) -> np.ndarray:
-    """Scales rounded to 12 bits: times 127 they stay exact, so what is quantised twice is what is quantised once."""
+    """Round scales to mantissas of 12 bits."""
+    # A byte is at most 127 from the zero point, 7 bits, and 12 + 7 bits fit into float32's 24: value times scale is
+    # exact. So quantizing what was dequantized finds the same scales and bytes again, and rounding happens only once.
     mantissas, exponents = np.frexp(scales.astype(np.float32))
     return np.ldexp(np.rint(mantissas * 4096) / 4096, exponents).astype(np.float32)
 
@@ -47,14 +48,14 @@ def dequantized(matrix: ByteMatrix) -> np.ndarray:
 
 
 def quantize(weights: Mapping[str, np.ndarray]) -> "dict[str, np.ndarray | ByteMatrix]":
-    """A network's weights with every matrix of them in bytes; vectors (biases, `v`) stay as they are."""
+    """A network's weights with every matrix in 8 bits; vectors (biases, `v`) stay as they are."""
     return {name: quantized(weight) if weight.ndim == 2 else weight for name, weight in weights.items()}
 
 
 def in_bytes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A state dict to be kept: each matrix as a dict of its values and scales, the rest as it is.
+    """A state dict as a checkpoint stores it: each matrix as a dict of its values and scales, the rest unchanged.
 
-    What has several names (an embedding that is tied) is one thing under all of them, as before.
+    A matrix with several names (a tied embedding) is still one object under all of them.
     """
 
     def change(weight: Tensor) -> Any:
@@ -70,7 +71,8 @@ def from_bytes(stored: Mapping[str, Any]) -> dict[str, Tensor]:
     """The state dict in float32 that `in_bytes` made, or one that was never in bytes.
 
     Raises:
-        ValueError: values and scales are no matrix. (Something else entirely raises what it likes.)
+        ValueError: values and scales do not make a matrix, or matrices share storage. Data of quite another kind raises
+            whatever reading it raises, so callers catch Exception.
     """
 
     def change(weight: Any) -> Tensor:
@@ -93,6 +95,7 @@ def from_bytes(stored: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _each_once(weights: Mapping[str, Any], place: Callable[[Any], Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Change each weight, those that lie in one place (by `place`) only once."""
     changed: dict[Any, Any] = {}
     for weight in weights.values():
         if place(weight) not in changed:
