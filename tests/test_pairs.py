@@ -29,7 +29,7 @@ def test_every_turn_is_answered_by_the_next() -> None:
     pairs = pairs_of([said("One", "two", "three"), said("four", "five")], CorpusConfig())
     assert words(pairs) == [("one", "two"), ("two", "three"), ("four", "five")]
     assert pairs.words == ["one", "two", "three", "four", "five"]
-    assert (pairs.read, pairs.dialogues, pairs.films) == (3, 2, {"m0"})
+    assert (pairs.counts["pairs_read"], pairs.counts["conversations"], pairs.films) == (3, 2, {"m0"})
 
 
 def test_nothing_answers_across_a_missing_turn() -> None:
@@ -44,7 +44,7 @@ def test_length_limits_are_inclusive_and_counted() -> None:
     config = CorpusConfig(min_length=2, max_length=3)
     pairs = pairs_of([said("a b", "a b c", "a b c d", "a b", "a")], config)
     assert words(pairs) == [("a b", "a b c")]
-    assert (pairs.read, pairs.too_long, pairs.too_short) == (4, 2, 1)
+    assert [pairs.counts[f"pairs_{name}"] for name in ("read", "too_long", "too_short", "short")] == [4, 2, 1, 1]
 
 
 @given(st.lists(st.text("ab ' .,-\t", max_size=160), min_size=2, max_size=5))
@@ -55,7 +55,7 @@ def test_a_glance_at_the_beginning_of_long_turns_changes_nothing(turns: list[str
     full = pairs_of([said(*turns)], CorpusConfig(max_length=4, context=1))
     quick = pairs_of([said(*turns)], config)
     assert words(quick) == [(prompt.split("<sep> ")[-1], reply) for prompt, reply in words(full)]
-    assert (quick.too_long, quick.too_short) == (full.too_long, full.too_short)
+    assert quick.counts == full.counts
 
 
 def test_context_is_the_turns_before_each_cut_to_its_last_words() -> None:

@@ -42,9 +42,11 @@ class Chunk(NamedTuple):
 class Draft:
     """All pairs that passed the length filter, in the order read; `folder` holds its files until it is left.
 
-    Attributes:
-        longest: words of the longest prompt or reply.
+    words: by number; sides (P,) uint8: `Pairs.sides`, both once it is closed; longest: words of the longest side.
     """
+
+    words: list[str]
+    sides: np.ndarray
 
     def __init__(self, folder: Path) -> None:
         self._numbers, self._lengths = (folder / name for name in ("numbers.part", "lengths.part"))
@@ -67,12 +69,12 @@ class Draft:
         self._size += len(pairs.numbers)
         self.longest = max(self.longest, int(pairs.lengths.max(initial=0)))
 
-    def close(self) -> tuple[list[str], np.ndarray]:
-        """End the text pass. Returns the words by number, and (P,) uint8 `Pairs.sides`."""
+    def close(self) -> None:
+        """End the text pass."""
         for file in self._files:
             file.close()
-        words, self._table = list(self._table), {}
-        return words, np.frombuffer(self._sides, np.uint8)
+        self.words, self._table = list(self._table), {}
+        self.sides = np.frombuffer(self._sides, np.uint8)
 
     def __enter__(self) -> "Draft":
         return self

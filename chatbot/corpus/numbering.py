@@ -21,18 +21,12 @@ SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # of vocabularies whose
 
 
 def number(
-    draft: Draft,
-    words: list[str],
-    sides: np.ndarray,
-    config: CorpusConfig,
-    folder: Path,
-    given: Vocabulary | None = None,
+    draft: Draft, sides: np.ndarray, config: CorpusConfig, folder: Path, given: Vocabulary | None = None
 ) -> dict[str, Any]:
     """Choose the vocabulary from the training pairs, drop what the settings drop, and write the arrays of each split.
 
     Args:
-        draft: the closed draft.
-        words: its words by number.
+        draft: closed.
         sides: (P,) TRAIN, VALID or TEST for each pair.
         folder: where the arrays and the vocabulary go.
         given: a vocabulary to take instead of choosing one. If it has no `<unk>`, a pair with an unknown word is
@@ -48,6 +42,7 @@ def number(
         raise ChatbotError(
             "the vocabulary that was given has no <sep>, so there can be no context: leave out --context"
         )
+    words = draft.words
     hashes = np.empty(len(sides), np.uint64)  # 160 MB for 20 million pairs, so there is only one such array
     dropped = np.zeros(len(sides), bool)
     split = bool((sides != TRAIN).any())
@@ -99,7 +94,7 @@ def number(
             "held_out": 1 - int(held_out[1]) / int(held_out[0]) if held_out[0] else None,
             "by_vocabulary": {str(size): float(running[size - 1]) / total for size in SIZES if size < seen},
         },
-        "frequent_replies": _frequent_replies(draft, hashes, words, ~dropped),
+        "frequent_replies": _frequent_replies(draft, hashes, ~dropped),
     }
 
 
@@ -162,14 +157,14 @@ def _write(
     return {"dtype": dtype, "splits": splits, "lengths": {"prompts": prompts, "replies": replies}}
 
 
-def _frequent_replies(draft: Draft, hashes: np.ndarray, words: list[str], kept: np.ndarray) -> list[dict[str, Any]]:
+def _frequent_replies(draft: Draft, hashes: np.ndarray, kept: np.ndarray) -> list[dict[str, Any]]:
     """The commonest replies (by their hashes, (P,)) among the pairs kept, as words joined by spaces, with counts."""
     counts, texts = dict(commonest(hashes, kept, FREQUENT_REPLIES)), dict[int, str]()
     for chunk in draft.chunks():
         for pair in counts:
             if chunk.pairs.start <= pair < chunk.pairs.stop:
                 start, end = chunk.bounds[2 * (pair - chunk.first) + 1 :][:2]
-                texts[pair] = " ".join(words[number] for number in chunk.numbers[start:end].tolist())
+                texts[pair] = " ".join(draft.words[number] for number in chunk.numbers[start:end].tolist())
         if len(texts) == len(counts):
             break
     return [{"reply": texts[pair], "count": count} for pair, count in counts.items()]

@@ -20,10 +20,8 @@ from .vocabulary import SEP
 
 BATCH_TURNS = 8192
 TRAIN, VALID, TEST = range(3)
-LEVELS = ("film", "conversation", "prompt")
-"""What the split may keep together, the best first: see `Pairs.sides`."""
-FEWEST_GROUPS = 20
-"""Films, or dialogues, that a split by them needs; with fewer, one of the three sides is easily empty."""
+LEVELS = ("film", "conversation", "prompt")  # what the split may keep together, the best first: see `Pairs.sides`
+FEWEST_GROUPS = 20  # films, or dialogues, that a split by them needs; with fewer a side of the three is easily empty
 
 
 class Pairs(NamedTuple):
@@ -33,8 +31,8 @@ class Pairs(NamedTuple):
     lengths (2P,) int32: of each prompt and reply, in words;
     sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) were it made by film (bits 0-1), by
     dialogue (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS dialogues);
-    films: those of the batch; dialogues: how many; read, too_short, too_long: pairs before the length filter,
-    and those that it took.
+    films: those of the batch; counts: how many dialogues, pairs before the length filter and after it, and pairs that
+    it took, by the names of the figures of a preparation.
     """
 
     words: list[str]
@@ -42,10 +40,7 @@ class Pairs(NamedTuple):
     lengths: np.ndarray
     sides: np.ndarray
     films: set[str]
-    dialogues: int
-    read: int
-    too_short: int
-    too_long: int
+    counts: dict[str, int]
 
 
 def batches(dialogues: Iterable[Dialogue], turns: int = BATCH_TURNS) -> Iterator[list[Dialogue]]:
@@ -78,7 +73,7 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
     numbers: list[list[int]] = []
     lengths: list[int] = []
     sides: list[int] = []
-    read = too_short = too_long = 0
+    too_short = too_long = 0
     by_prompt = len(dialogues) < FEWEST_GROUPS  # otherwise nobody will ask for it
     for dialogue in dialogues:
         turns, start = dialogue.turns, dialogue.start
@@ -95,7 +90,6 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
                 if "\t" in turns[i] or "\t" in turns[i + 1]:  # type: ignore[operator]
                     prompt, reply = map(tokenize, _out_and_in(turns[i], turns[i + 1]))  # type: ignore[arg-type]
                 prompt, reply = prompt or [""], reply or [""]  # the empty string is a word
-            read += 1
             if len(prompt) > high or len(reply) > high:
                 too_long += 1
                 continue
@@ -117,10 +111,13 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
         lengths=np.array(lengths, np.int32),
         sides=np.array(sides, np.uint8) if split else np.zeros(len(lengths) // 2, np.uint8),
         films={dialogue.film for dialogue in dialogues} - {""},
-        dialogues=len(dialogues),
-        read=read,
-        too_short=too_short,
-        too_long=too_long,
+        counts={
+            "conversations": len(dialogues),
+            "pairs_read": too_short + too_long + len(numbers) // 2,
+            "pairs_too_short": too_short,
+            "pairs_too_long": too_long,
+            "pairs_short": len(numbers) // 2,
+        },
     )
 
 

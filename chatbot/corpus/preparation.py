@@ -53,12 +53,7 @@ class Preparation:
 
 
 def prepare(
-    config: CorpusConfig,
-    data_dir: Path,
-    *,
-    workers: int = 0,
-    force: bool = False,
-    vocabulary: Vocabulary | None = None,
+    config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bool = False, vocabulary: Vocabulary | None = None
 ) -> Preparation:
     """Prepare `config.corpus`, or find it prepared from the same input with the same settings.
 
@@ -111,16 +106,35 @@ def _prepare(
 ) -> dict[str, Any]:
     """Read `files`, write the arrays and the vocabulary into `folder`, return the figures."""
     began = time.monotonic()
+    size = sum(file.size for file in files)
+    workers = workers or (1 if size < SMALL_INPUT else _cores())
+    totals: Counter[str] = Counter()
+    films: set[str] = set()
+
+    def require(pairs: int, what: str) -> None:
+        if not pairs:
+            raise ChatbotError(
+                f"{files[0].name}: {what} (of {totals['pairs_read']:,} pairs read, {totals['pairs_too_long']:,} are "
+                f"over {config.max_length} words, {totals['pairs_too_short']:,} under {config.min_length}); "
+                "see --max-length, --min-count, --split and --format"
+            )
+
     with Draft(folder) as draft:
-        totals, films = _read(config, format, files, reading, workers, draft)
+        with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
+            reading.advance = bar.update
+            for pairs in _pairs(dialogues(format, files, reading), config, workers):
+                draft.add(pairs)
+                totals.update(pairs.counts)
+                if len(films) < FEWEST_GROUPS:  # more of them decide nothing
+                    films |= pairs.films
         reading.check(config.max_bad_fraction)
-        words, packed = draft.close()
-        _require(len(packed), "no usable pair", files, totals, config)
+        draft.close()
+        require(len(draft.sides), "no usable pair")
         level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
-        sides = packed >> np.uint8(2 * level) & np.uint8(3)
-        _require(int((sides == TRAIN).sum()), "no pair for training", files, totals, config)
-        numbered = number(draft, words, sides, config, folder, given)
-    _require(numbered["splits"]["train"]["pairs"], "no pair for training without a rare word", files, totals, config)
+        sides = draft.sides >> np.uint8(2 * level) & np.uint8(3)
+        require(int((sides == TRAIN).sum()), "no pair for training")
+        numbered = number(draft, sides, config, folder, given)
+    require(numbered["splits"]["train"]["pairs"], "no pair for training without a rare word")
     return {
         "format": PREPARED_FORMAT,
         "version": VERSION,
@@ -138,39 +152,6 @@ def _prepare(
         },
         "seconds": round(time.monotonic() - began, 2),
     }
-
-
-def _read(
-    config: CorpusConfig, format: str, files: list[InputFile], reading: Reading, workers: int, draft: Draft
-) -> tuple[Counter[str], set[str]]:
-    """The text pass: all of `files` into `draft`. Returns counts of pairs, and films (FEWEST_GROUPS of them do)."""
-    size = sum(file.size for file in files)
-    workers = workers or (1 if size < SMALL_INPUT else _cores())
-    totals: Counter[str] = Counter()
-    films: set[str] = set()
-    with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
-        reading.advance = bar.update
-        for pairs in _pairs(dialogues(format, files, reading), config, workers):
-            draft.add(pairs)
-            totals.update(
-                conversations=pairs.dialogues,
-                pairs_read=pairs.read,
-                pairs_too_short=pairs.too_short,
-                pairs_too_long=pairs.too_long,
-                pairs_short=len(pairs.sides),
-            )
-            if len(films) < FEWEST_GROUPS:
-                films |= pairs.films
-    return totals, films
-
-
-def _require(pairs: int, what: str, files: list[InputFile], totals: Counter[str], config: CorpusConfig) -> None:
-    if not pairs:
-        raise ChatbotError(
-            f"{files[0].name}: {what} (of {totals['pairs_read']:,} pairs read, {totals['pairs_too_long']:,} are over "
-            f"{config.max_length} words, {totals['pairs_too_short']:,} under {config.min_length}); "
-            "see --max-length, --min-count, --split and --format"
-        )
 
 
 def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Iterator[Pairs]:

@@ -137,7 +137,7 @@ _TUTORIAL_NOT_KEPT = re.compile(r"[^a-z.!?]+")
 
 _MARKUP = re.compile(r"</?[A-Za-z]{1,10}>")
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4"), "'")  # the ASCII one is in `fold`
-_REPEATED_MARK = re.compile(r"\.{2,}|,{2,}|!{2,}|\?{2,}")
+_DOTS, _REPEATED_MARK = re.compile(r"\.{2,}"), re.compile(r"([,!?])\1+")
 _CONTRACTED = r"'(?:s|m|re|ve|ll|d)(?![a-z])"
 _ENGLISH_WORD = re.compile(
     r"\.\.\."
@@ -161,7 +161,7 @@ class _Runs(dict[str, tuple[str, ...]]):
     """
 
     def __missing__(self, run: str) -> tuple[str, ...]:
-        words = tuple(_ENGLISH_WORD.findall(_REPEATED_MARK.sub(_collapse, run)))
+        words = tuple(_ENGLISH_WORD.findall(_REPEATED_MARK.sub(r"\1", _DOTS.sub("...", run))))
         if len(run) < 32:
             if len(self) >= 1 << 17:
                 self.clear()
@@ -170,7 +170,3 @@ class _Runs(dict[str, tuple[str, ...]]):
 
 
 _words_of_run = _Runs()
-
-
-def _collapse(match: re.Match[str]) -> str:
-    return "..." if match[0][0] == "." else match[0][0]

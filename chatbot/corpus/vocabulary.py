@@ -1,5 +1,6 @@
 """Words to ids and back; on disk one token per line, the line number (from 0) being the id."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -69,13 +70,8 @@ class Vocabulary:
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Words of `ids` up to the first `<eos>`; special tokens are left out."""
-        words = []
-        for id in ids:
-            if id == EOS_ID:
-                break
-            if id >= self.num_special:
-                words.append(self.tokens[id])
-        return words
+        said = itertools.takewhile(lambda id: id != EOS_ID, ids)
+        return [self.tokens[id] for id in said if id >= self.num_special]
 
     def unknown(self, words: Iterable[str]) -> list[str]:
         """Those of `words` that are not in the vocabulary, each once, in order."""
@@ -94,10 +90,8 @@ class Vocabulary:
             ChatbotError: the file is missing, is not UTF-8, or is not a vocabulary.
         """
         try:
-            text = read_whole(path, MAX_BYTES).decode("utf-8")
+            return cls(read_whole(path, MAX_BYTES).decode("utf-8").split("\n")[:-1])
         except (OSError, ValueError) as error:
             raise ChatbotError(f"cannot read the vocabulary {path}: {error}") from error
-        try:
-            return cls(text.split("\n")[:-1])
         except ChatbotError as error:
             raise ChatbotError(f"{path}: {error}") from error

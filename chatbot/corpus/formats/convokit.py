@@ -76,20 +76,17 @@ def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading
             reading.damaged(file, number, "a reply to an utterance that is unknown", f": {parent}")
             parent = None
         replies.setdefault(parent, []).append(id)
-    reached = 0
     # each chain to follow: its first utterance, and the turns before it, which another chain has as pairs already
-    waiting: list[tuple[str, list[str | None]]] = [(id, []) for id in reversed(replies.get(None, []))]
+    waiting: list[tuple[str, list[str | None]]] = [(id, []) for id in reversed(replies.pop(None, []))]
     while waiting:
         id, turns = waiting.pop()
         start = max(len(turns) - 1, 0)
         turns = [*turns, texts[id]]
-        reached += 1
-        while following := replies.get(id):
+        while following := replies.pop(id, None):
             waiting += [(other, turns[-OVERLAP:]) for other in reversed(following[1:])]
             id = following[0]
             turns.append(texts[id])
-            reached += 1
         yield Dialogue(film, key, turns, start)
-    if reached < len(texts):
+    if replies:  # what no chain came to
         number = max(number for _, number in parents.values())
         reading.damaged(file, number, "replies in a circle", f" in conversation {key[:40]}")
