@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ..chat.bot import Chatbot
 from ..chat.pictures import attention_picture
 from ..runs.directory import RunDirectory
@@ -67,17 +65,17 @@ class Journal:
             for name, value in values.items():
                 self._writer.add_scalar(f"{name}/{part}", value, step)
 
-    def write_samples(self, step: int, samples: list[tuple[str, str]]) -> None:
-        """Prompts and replies as a table under TensorBoard's Text tab."""
-        rows = "\n".join(f"| {prompt} | {reply} |" for prompt, reply in samples)
+    def show(self, step: int, bot: Chatbot, prompts: list[list[int]]) -> None:
+        """Sample replies to all prompts as a table, and attention for the last two as images, for TensorBoard."""
+        rows = "\n".join(f"| {prompt} | {reply} |" for prompt, reply in samples(bot, prompts))
         with _writing(self._run.tensorboard):
             self._writer.add_text("replies", f"| prompt | reply |\n|---|---|\n{rows}", step)
+            for number, prompt in enumerate(prompts[-2:]):
+                words, reply, weights = bot.attend(prompt)
+                picture = attention_picture(weights, words, reply)
+                self._writer.add_image(f"attention/{number}", picture, step, dataformats="HWC")
             self._writer.flush()
-
-    def write_attention(self, step: int, picture: np.ndarray, number: int) -> None:
-        """An image (height, width, 3) of uint8 under TensorBoard's Images tab; `number` says of which prompt."""
-        with _writing(self._run.tensorboard):
-            self._writer.add_image(f"attention/{number}", picture, step, dataformats="HWC")
+        gc.collect()  # a drawn figure refers to itself: without this tens of megabytes of them would wait
 
     def close(self) -> None:
         """Write out what is left, if that can be done; every validation did so before."""
@@ -88,15 +86,6 @@ class Journal:
 def samples(bot: Chatbot, prompts: list[list[int]]) -> list[tuple[str, str]]:
     """Prompts and the bot's replies, as text."""
     return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
-
-
-def show(journal: Journal, step: int, bot: Chatbot, prompts: list[list[int]]) -> None:
-    """Sample replies to all prompts, and attention for the last two, for TensorBoard."""
-    journal.write_samples(step, samples(bot, prompts))
-    for number, prompt in enumerate(prompts[-2:]):
-        words, reply, weights = bot.attend(prompt)
-        journal.write_attention(step, attention_picture(weights, words, reply), number)
-    gc.collect()  # a drawn figure refers to itself: without this tens of megabytes of them would wait
 
 
 @contextlib.contextmanager

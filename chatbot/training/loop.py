@@ -28,16 +28,16 @@ from ..chat.bot import Chatbot
 from ..config.settings import Config
 from ..corpus.prepared import in_order
 from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, perplexity
+from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
 from ..system.errors import ChatbotError
 from ..system.process import keep_freed, peak_memory
 from .data import TrainingData, new_model
 from .distributed import Group
-from .journal import Journal, samples, show, spaced
+from .journal import Journal, samples, spaced
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .signals import stop_on_signal
-from .state import Progress, on_cpu, restore, state_of
 from .steps import StepData, step_seed
 
 LOG_EVERY = 25  # steps between two lines of metrics, at first
@@ -134,15 +134,32 @@ class Trainer:
             self.open = stack.pop_all()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        vocabulary = self.data.vocabulary
-        self.progress = restore(checkpoint, self.run, vocabulary, self.model, self.judged, self.optimizer)
-        if not self.group.is_writer:  # the sums are those of all processes: they count once
-            self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
-        before, now = checkpoint.config.training, self.config.training
-        if (before.steps, before.epochs) != (now.steps, now.epochs) and self.settings.steps <= self.progress.step:
+        """Take back the state that `_save_last` wrote."""
+        where, state = self.run.path, checkpoint.training
+        if state is None:
+            raise ChatbotError(f"{where} has no state to resume from, only weights")
+        if checkpoint.vocabulary.tokens != self.data.vocabulary.tokens:
             raise ChatbotError(
-                f"{self.run.path} has taken {self.progress.step} steps already, so it cannot go on to step "
-                f"{self.settings.steps}: give --steps more than that"
+                f"the corpus has changed since {where} was begun: its vocabulary differs. "
+                "Bring the old corpus back, or begin another run (RUN=name or --run name)"
+            )
+        try:
+            self.judged.load_state_dict(checkpoint.model)
+            if self.judged is not self.model:
+                self.model.load_state_dict(state["weights"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.progress = Progress(**state["progress"])
+            if not self.group.is_writer:  # the sums are those of all processes: they count once
+                self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
+        except ChatbotError as error:
+            raise ChatbotError(f"cannot resume {where}: {error}") from error
+        except Exception as error:  # plain data of any shape
+            raise ChatbotError(f"cannot resume {where}: its state is damaged ({error})") from error
+        before, now, taken = checkpoint.config.training, self.config.training, self.progress.step
+        if (before.steps, before.epochs) != (now.steps, now.epochs) and self.settings.steps <= taken:
+            raise ChatbotError(
+                f"{where} has taken {taken} steps already, so it cannot go on to step {self.settings.steps}: "
+                "give --steps more than that"
             )
 
     @contextlib.contextmanager
@@ -234,7 +251,7 @@ class Trainer:
             peak_memory_mb=peak_memory(self.device) / 1e6,
         )
         if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
-            show(self.journal, progress.step, self._bot(), self.data.shown)
+            self.journal.show(progress.step, self._bot(), self.data.shown)
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
         bar.write(f"step {progress.step}: held-out perplexity {sums.perplexity:.2f} ({mark})", file=sys.stderr)
 
@@ -243,7 +260,7 @@ class Trainer:
         return Chatbot.from_model(self.judged.eval(), self.config, self.data.vocabulary)
 
     def _checkpoint(self, score: float | None, training: dict[str, Any] | None = None) -> Checkpoint:
-        weights, prompts = on_cpu(self.judged), self.data.prompts
+        weights, prompts = _on_cpu(self.judged), self.data.prompts
         return Checkpoint(self.config, self.data.vocabulary, weights, self.progress.step, score, prompts, training)
 
     def _save_last(self) -> None:
@@ -254,23 +271,37 @@ class Trainer:
             (progress.loss_sum, progress.token_count, progress.pair_count)
         )
         if self.journal:
-            state = state_of(self.model, self.judged, self.optimizer, progress)
+            state = {"optimizer": self.optimizer.state_dict(), "progress": vars(progress)}
+            if self.judged is not self.model:  # the checkpoint's own weights are the average
+                state["weights"] = _on_cpu(self.model)
             self.run.save_last(self._checkpoint(None, state))
 
     def _bar(self) -> tqdm:
-        return tqdm(
-            total=self.settings.steps,
-            initial=self.progress.step,
-            unit="step",
-            desc="training",
-            dynamic_ncols=True,
-            disable=not self.group.is_writer,
-            file=sys.stderr,
-        )
+        steps = {"total": self.settings.steps, "initial": self.progress.step, "unit": "step"}
+        is_silent = not self.group.is_writer
+        return tqdm(**steps, desc="training", dynamic_ncols=True, disable=is_silent, file=sys.stderr)
 
     def close(self) -> None:
         """Close what is open; the run can be resumed, by whoever wants to."""
         self.open.close()
+
+
+def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+
+
+@dataclass
+class Progress:
+    """Where a training stands: with the weights and the optimiser, all that resuming needs."""
+
+    step: int = 0
+    best_perplexity: float = math.inf
+    worse_validations: int = 0  # in a row, since the best one
+    seconds: float = 0.0  # of training steps, over all sittings
+    seconds_logged: float = 0.0  # those before the last line of metrics
+    loss_sum: float = 0.0  # since the last line of metrics, with the two below
+    token_count: float = 0.0
+    pair_count: float = 0.0
 
 
 @dataclass
