@@ -13,7 +13,7 @@ from ..system.errors import ChatbotError
 from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft
 from .hashing import commonest, pair_hashes, repeats, run_hashes
 from .pairs import TRAIN
-from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY, ids_file, offsets_file
+from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY
 from .vocabulary import Vocabulary
 
 FREQUENT_REPLIES = 20
@@ -53,7 +53,11 @@ def number(
         dropped |= again
     reasons = {"pairs_duplicate": int(dropped.sum())}
 
-    counts = _counts(draft, len(words), (sides == TRAIN) & ~dropped)
+    counts = np.zeros(len(words), np.int64)  # of each word in the training pairs
+    for chunk in draft.chunks():
+        used = (sides[chunk.pairs] == TRAIN) & ~dropped[chunk.pairs]
+        counts += np.bincount(chunk.numbers[chunk.per_number(used)], minlength=len(words))
+    counts[[UNK_NUMBER, SEP_NUMBER]] = 0  # they are no words
     vocabulary = given or _learnt(words, counts, config)
     final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
     final[UNK_NUMBER] = -1  # here an unknown word is -1: there may be no <unk>
@@ -98,15 +102,6 @@ def number(
     }
 
 
-def _counts(draft: Draft, words: int, used: np.ndarray) -> np.ndarray:
-    """How often each word stands in the `used` pairs, int64; `<unk>` and `<sep>` are no words."""
-    counts = np.zeros(words, np.int64)
-    for chunk in draft.chunks():
-        counts += np.bincount(chunk.numbers[chunk.per_number(used[chunk.pairs])], minlength=words)
-    counts[[UNK_NUMBER, SEP_NUMBER]] = 0
-    return counts
-
-
 def _learnt(words: list[str], counts: np.ndarray, config: CorpusConfig) -> Vocabulary:
     """The vocabulary of the words that are frequent enough, the commonest first, of equals the first seen first."""
     by_count = np.argsort(-counts, kind="stable")
@@ -141,7 +136,7 @@ def _write(
     splits, histograms = {}, np.zeros((2, draft.longest + 1), np.int64)
     for side, split in enumerate(SPLITS):
         pairs, tokens = 0, 0
-        with (folder / ids_file(split)).open("wb") as ids_out, (folder / offsets_file(split)).open("wb") as offsets_out:
+        with (folder / f"{split}.ids").open("wb") as ids_out, (folder / f"{split}.offsets").open("wb") as offsets_out:
             offsets_out.write(np.zeros(1, OFFSETS_DTYPE).data)  # not ndarray.tofile, whose errors do not say why
             for chunk in draft.chunks():
                 here = (sides[chunk.pairs] == side) & ~dropped[chunk.pairs]

@@ -1,4 +1,8 @@
-"""A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here."""
+"""A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here.
+
+Of each split SPLIT.ids is the flat array of ids (of the figures' dtype): prompt 0, reply 0, prompt 1, reply 1, and so
+on; SPLIT.offsets that of the 2 * pairs + 1 offsets into them, the first being 0, where each prompt and reply begins.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,16 +22,6 @@ DTYPES = {"uint16": "<u2", "int32": "<i4"}
 OFFSETS_DTYPE = "<i8"
 CHUNK_IDS = 1 << 20
 MAX_BYTES = 64 << 20  # of the figures
-
-
-def ids_file(split: str) -> str:
-    """Name of the flat array of ids (of the figures' dtype): prompt 0, reply 0, prompt 1, reply 1, and so on."""
-    return f"{split}.ids"
-
-
-def offsets_file(split: str) -> str:
-    """Name of the flat array of 2 * pairs + 1 offsets into the ids (little-endian int64), the first being 0."""
-    return f"{split}.offsets"
 
 
 def load_figures(folder: Path) -> dict[str, Any]:
@@ -75,10 +69,9 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
             dtype = DTYPES[figures["dtype"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ChatbotError(f"{folder / FIGURES} is damaged ({error!r}): prepare the corpus again") from error
-        self.folder, self.num_tokens = folder, tokens
-        self._ids = _mapped(folder / ids_file(split), dtype, tokens)
-        self._offsets = _mapped(folder / offsets_file(split), OFFSETS_DTYPE, 2 * pairs + 1)
-        self._pairs = pairs
+        self.folder, self.num_tokens, self._pairs = folder, tokens, pairs
+        self._ids = _mapped(folder / f"{split}.ids", dtype, tokens)
+        self._offsets = _mapped(folder / f"{split}.offsets", OFFSETS_DTYPE, 2 * pairs + 1)
 
     def __len__(self) -> int:
         return self._pairs

@@ -75,7 +75,7 @@ class Reading:
                     block = block.removeprefix(b"\xef\xbb\xbf")
                     if block.startswith((b"\xff\xfe", b"\xfe\xff")):
                         raise ChatbotError(f"{file.name} is UTF-16: save it as UTF-8")
-                lines = self._decoded(block, file.name, number)
+                lines = self._decoded(block, file.name, number + 1)
                 if b"\0" in block or b"\r" in block:
                     lines = [self._cleaned(file.name, number + i, line) for i, line in enumerate(lines, 1)]
             self.records += len(lines)
@@ -101,20 +101,15 @@ class Reading:
             yield rest if len(rest) <= MAX_LINE else None
 
     def _decoded(self, block: bytes, file: str, number: int) -> list[str]:
-        if self.latin:
-            return block.decode("latin-1").split("\n")
+        """The lines of a block, the first of them being line `number`."""
         try:
-            return block.decode().split("\n")
+            return block.decode("latin-1" if self.latin else "utf-8").split("\n")
         except UnicodeDecodeError:
-            return [self._decoded_line(line, file, number + i) for i, line in enumerate(block.split(b"\n"), 1)]
-
-    def _decoded_line(self, line: bytes, file: str, number: int) -> str:
-        try:
-            return line.decode()
-        except UnicodeDecodeError:
+            if b"\n" in block:  # one line that is not UTF-8 says nothing of the others
+                return [self._decoded(line, file, number + i)[0] for i, line in enumerate(block.split(b"\n"))]
             self.recoded += 1
             self.first_recoded = self.first_recoded or f"{file}:{number}"
-            return line.decode("latin-1").translate(_CP1252)
+            return [block.decode("latin-1").translate(_CP1252)]
 
     def _cleaned(self, file: str, number: int, line: str) -> str:
         if "\0" in line:

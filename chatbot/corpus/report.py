@@ -29,10 +29,10 @@ def summary(figures: dict[str, Any]) -> str:
         f"pairs read    {figures['pairs_read']:,}",
         f"pairs short   {figures['pairs_short']:,} with {settings['min_length']} to {settings['max_length']} words "
         f"on both sides ({figures['duplicates']:,} of them repeat another)",
-        f"words         {figures['words_counted']:,} counted; kept {kept:,} of {total:,} = {_ratio(kept, total):.4f} "
+        f"words         {figures['words_counted']:,} counted; kept {kept:,} of {total:,} = {kept / max(total, 1):.4f} "
         + ("that the given vocabulary has" if given else f"seen {settings['min_count']} times or more"),
         f"pairs kept    {figures['pairs_kept']:,} of {figures['pairs_short']:,} = "
-        f"{_ratio(figures['pairs_kept'], figures['pairs_short']):.4f}"
+        f"{figures['pairs_kept'] / figures['pairs_short']:.4f}"
         + (f"; dropped {', '.join(dropped)}" if dropped else ""),
         "split         " + ", ".join(f"{name} {sizes['pairs']:,}" for name, sizes in splits.items()),
         f"coverage      the vocabulary knows {coverage['train']:.2%} of the words of training text"
@@ -51,16 +51,10 @@ def summary(figures: dict[str, Any]) -> str:
     if bad["count"]:
         lines.append(f"damaged       {bad['count']:,} of {bad['read']:,} lines, left out:")
         lines += [f"              {count:,} x {reason}" for reason, count in bad["reasons"].items()]
-    lines += [f"              {_place(example)}: {example['reason']}" for example in bad["examples"][:3]]
+    for example in bad["examples"][:3]:
+        place = f"{example['file']}:{example['line']}" if example["line"] else example["file"]
+        lines.append(f"              {place}: {example['reason']}")
     return "\n".join(lines)
-
-
-def _place(example: dict[str, Any]) -> str:
-    return f"{example['file']}:{example['line']}" if example["line"] else example["file"]
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
 
 
 def table(figures: dict[str, Any]) -> str:
