@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a disk that is full or gone, or rights that are missing, where no room has a better word
+    except OSError as error:  # a disk that is full or gone, or rights that are missing, where no file has a better word
         where = f"{error.filename}: " if error.filename else ""
         with contextlib.suppress(OSError):  # stderr may be a file on that disk
             print(f"chatbot: {where}{error.strerror or error}", file=sys.stderr)

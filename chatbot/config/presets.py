@@ -80,7 +80,7 @@ PRESETS: dict[str, Config] = {
         ),
         decoding=CHOSEN,
     ),
-    # the lineage's preparation and sizes
+    # the tutorial's preparation and sizes
     "tutorial": Config(
         corpus=CorpusConfig(
             tokenizer="tutorial",

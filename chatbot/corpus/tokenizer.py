@@ -1,6 +1,6 @@
 """Text to words and back; the only regular expressions on text.
 
-Two tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` is the lineage's normaliser, letter for letter;
+Two tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` is the tutorial's normaliser, letter for letter;
 `english` keeps what English spelling needs (apostrophes, digits, basic punctuation), so that replies read as English.
 Both give lower-case ASCII words without white space, and both are idempotent on their own output joined by spaces.
 """
@@ -37,7 +37,7 @@ class Tokenizer(Protocol):
 
 
 class TutorialTokenizer:
-    """The lineage's normaliser: accents folded, lower case, `.!?` as words, every other character a space."""
+    """The tutorial's normaliser: accents folded, lower case, `.!?` as words, every other character a space."""
 
     name = "tutorial"
 

@@ -8,7 +8,7 @@ from ..system.errors import ChatbotError, printable, shown
 from ..system.files import atomic_file, read_whole
 
 PAD, SOS, EOS, UNK, SEP = "<pad>", "<sos>", "<eos>", "<unk>", "<sep>"
-PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the lineage's included
+PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the tutorial's included
 MAX_BYTES = 1 << 28  # of a file: 16 million words
 
 
@@ -16,7 +16,7 @@ class Vocabulary:
     """A bijection between tokens and the ids 0 .. len-1.
 
     The first three are always `<pad>`, `<sos>`, `<eos>`. `<unk>` (an unknown word) and `<sep>` (between turns of
-    context) follow where the preparation learns them; a vocabulary of the lineage has neither, and its words begin
+    context) follow where the preparation learns them; a vocabulary of the tutorial has neither, and its words begin
     at id 3.
 
     Args:

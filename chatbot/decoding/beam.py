@@ -21,7 +21,7 @@ from .search import Hypotheses, Limits, SearchDecoder, precise, widened
 
 
 class BeamSearchDecoder(SearchDecoder):
-    """The N best replies of a beam of W; see the room's head."""
+    """The N best replies of a beam of W; see the head of this file."""
 
     def forward(
         self, src: Tensor, src_lengths: Tensor, limits: Limits, width: int, count: int, length_penalty: float = 0.0
