@@ -32,10 +32,9 @@ class Golden:
 def write_manifest(
     folder: Path, written: Sequence[Path], description: dict[str, Any], golden: Sequence[Golden] = ()
 ) -> None:
-    """Take files that were just written into their folder's manifest; what it says of other files stays.
+    """Enter files that were just written into their folder's manifest; what it says of other files stays.
 
-    Args:
-        description, golden: what a new manifest says of the model (settings, special ids, tokenizer, versions).
+    A new manifest says `description` of the model (settings, special ids, tokenizer, versions) and its golden replies.
     """
     data = {"format": MANIFEST_FORMAT, **description, "files": {}, "golden": [asdict(row) for row in golden]}
     if (folder / MANIFEST).exists():

@@ -13,7 +13,7 @@ from ..runs.quantization import LARGEST, ZERO, ByteMatrix
 from ..system.errors import ChatbotError
 
 OPSET, IR_VERSION = 17, 8  # of 2022: whatever reads ONNX reads them, ONNX Runtime since 1.12
-TINY = 1e-30
+TINY = 1e-30  # the least scale: a row of zeros is divided by it
 
 Weights = Mapping[str, "np.ndarray | ByteMatrix"]
 End = tuple[str, str, "Sequence[int | str] | None"]  # a graph's input or output: name, element type, shape if known
@@ -33,7 +33,7 @@ def extra(name: str) -> Any:
 
 
 class Bytes(NamedTuple):
-    """Names of a quantised value (N, K): (values - 128) * scales, values uint8, scales (N, 1) float32."""
+    """Names of a quantized value (N, K): (values - 128) * scales, values uint8, scales (N, 1) float32."""
 
     values: str
     scales: str
@@ -134,7 +134,7 @@ class Graph:
         """x (N, K) float32 with a scale for each row, so that no reply depends on the others in its batch."""
         largest = self.add("ReduceMax", self.add("Abs", x), axes=[1], keepdims=1)
         scales = self.add("Mul", largest, self.constant(1 / LARGEST, np.float32))
-        scales = self.add("Max", scales, self.constant(TINY, np.float32))  # a row of zeros has one too
+        scales = self.add("Max", scales, self.constant(TINY, np.float32))
         one, zero = self.constant(1, np.float32), self.constant(ZERO, np.uint8)
         return Bytes(self.add("QuantizeLinear", self.add("Div", x, scales), one, zero), scales)
 
@@ -167,9 +167,8 @@ class Graph:
         for value, (output, _, _) in zip(values, outputs, strict=True):
             self._nodes.append(helper.make_node("Identity", [value], [output]))
         graph = self.body(name, inputs, outputs, list(self._tensors.values()))
-        made = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="chatbot"
-        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="chatbot")
         self.onnx.checker.check_model(made, full_check=True)
         helper.set_model_props(made, dict(metadata))
         return made.SerializeToString()

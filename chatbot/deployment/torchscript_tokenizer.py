@@ -43,9 +43,8 @@ class TorchScriptTokenizer(nn.Module):
 
     def forward(self, text: str) -> list[str]:
         """The words of any text, as `Tokenizer.tokenize` cuts them."""
-        if self.english:
-            return english_words(folded(without_markup(text), self.ascii, self.folds))
-        return folded(text, self.ascii, self.folds).split()
+        text = folded(without_markup(text) if self.english else text, self.ascii, self.folds)
+        return english_words(text) if self.english else text.split()
 
     def last_words(self, text: str) -> list[str]:
         """The words that are read of a prompt: at most the last 100, of its last 10,000 code points."""
@@ -53,9 +52,7 @@ class TorchScriptTokenizer(nn.Module):
 
     def text(self, words: list[str]) -> str:
         """Words as a person would write them, as `Tokenizer.detokenize` does."""
-        if self.english:
-            return english_text(words, self.written)
-        return " ".join(words)
+        return english_text(words, self.written) if self.english else " ".join(words)
 
 
 def table_sha256(tokenizer: TorchScriptTokenizer) -> str:
@@ -131,23 +128,18 @@ def utf8_character(data: list[int], at: int) -> tuple[int, int]:
         return 0xFFFD, 1
     if first < 0xE0:
         return (first & 0x1F) << 6 | second & 0x3F, 2
-    third = data[at + 2]
-    if first < 0xF0:
-        code = (first & 0x0F) << 6 | second & 0x3F  # without the last six bits
-        if code < 0x20 or 0x360 <= code < 0x380:  # an overlong form, a surrogate
-            return 0xFFFD, 1
-        if third & 0xC0 != 0x80:
-            return 0xFFFD, 2
-        return code << 6 | third & 0x3F, 3
-    code = (first & 0x07) << 6 | second & 0x3F  # without the last twelve bits
-    if code < 0x10 or code > 0x10F:  # an overlong form, beyond Unicode
+    third, four_bytes = data[at + 2], first >= 0xF0
+    code = (first & (0x07 if four_bytes else 0x0F)) << 6 | second & 0x3F  # without the last six or twelve bits
+    # overlong forms, and what lies beyond Unicode; overlong forms, and surrogates
+    if (code < 0x10 or code > 0x10F) if four_bytes else (code < 0x20 or 0x360 <= code < 0x380):
         return 0xFFFD, 1
     if third & 0xC0 != 0x80:
         return 0xFFFD, 2
+    code = code << 6 | third & 0x3F
+    if not four_bytes:
+        return code, 3
     fourth = data[at + 3]
-    if fourth & 0xC0 != 0x80:
-        return 0xFFFD, 3
-    return (code << 6 | third & 0x3F) << 6 | fourth & 0x3F, 4
+    return (code << 6 | fourth & 0x3F, 4) if fourth & 0xC0 == 0x80 else (0xFFFD, 3)
 
 
 def without_markup(text: str) -> str:
@@ -172,10 +164,7 @@ def english_words(text: str) -> list[str]:
         text = text.replace(",,", ",")
     words: list[str] = []
     for run in text.split():
-        if run.isalpha():
-            words.append(run)
-        else:
-            words.extend(words_of_run(run))
+        words.extend([run] if run.isalpha() else words_of_run(run))
     return words
 
 
