@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import multiprocessing
@@ -88,7 +87,7 @@ def prepare(
         with atomic_folder(folder) as part:
             reading = Reading(latin=config.tutorial_quirks, examples=refused)
             figures = _prepare(config, format, files, reading, part, workers, vocabulary)
-            if _stats(files) != [tuple(entry["stat"]) for entry in inputs]:
+            if [_stat(file) for file in files] != [entry["stat"] for entry in inputs]:
                 raise ChatbotError(f"{source.path} changed while it was read: run it again")
             figures |= {"source": source.name, "format_read": format, "inputs": inputs}
             (part / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -107,7 +106,8 @@ def _prepare(
     """Read `files`, write the arrays and the vocabulary into `folder`, return the figures."""
     began = time.monotonic()
     size = sum(file.size for file in files)
-    workers = workers or (1 if size < SMALL_INPUT else _cores())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = workers or (1 if size < SMALL_INPUT else cores)
     totals: Counter[str] = Counter()
     films: set[str] = set()
 
@@ -156,9 +156,8 @@ def _prepare(
 
 def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Iterator[Pairs]:
     """`pairs_of` over batches of `found`, in order, by so many processes; only a few batches are under way at once."""
-    work = functools.partial(pairs_of, config=config)
     if workers == 1:
-        yield from map(work, batches(found))
+        yield from (pairs_of(batch, config) for batch in batches(found))
         return
     waiting: deque[Future[Pairs]] = deque()
     # not fork: the parent may run threads (torch's, tqdm's), and macOS forbids it
@@ -166,7 +165,7 @@ def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Ite
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         try:
             for batch in batches(found):
-                waiting.append(pool.submit(work, batch))
+                waiting.append(pool.submit(pairs_of, batch, config))
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -191,16 +190,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _key(config: CorpusConfig, format: str, inputs: list[dict[str, Any]], vocabulary: Vocabulary | None) -> str:
     """A short name for the input's content and the settings that matter."""
-    settings = dataclasses.asdict(config) | {"corpus": None, "format": format}
-    del settings["vocabulary"]
+    given = vocabulary.tokens if vocabulary else None
+    settings = dataclasses.asdict(config) | {"corpus": None, "format": format, "vocabulary": given}
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in inputs]]
-    content += [vocabulary.tokens] if vocabulary else []
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -216,11 +210,11 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, TypeError):
         cache = {}
     entries, changed = [], False
-    for file, stat in zip(files, _stats(files), strict=True):
-        place = str(file.path.resolve())
+    for file in files:
+        stat, place = _stat(file), str(file.path.resolve())
         known = cache.get(place) if stat[0] >= SMALL_INPUT else None
-        if not (isinstance(known, dict) and known.keys() == {"stat", "sha256"} and known["stat"] == list(stat)):
-            known = {"stat": list(stat), "sha256": sha256(file.path)}
+        if not (isinstance(known, dict) and known.keys() == {"stat", "sha256"} and known["stat"] == stat):
+            known = {"stat": stat, "sha256": sha256(file.path)}
             if stat[0] >= SMALL_INPUT and time.time_ns() - max(stat[1:3]) > 2e9:
                 cache[place], changed = known, True
         entries.append({"file": file.name, "size": stat[0], **known})
@@ -230,14 +224,11 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _stats(files: list[InputFile]) -> list[tuple[int, int, int, int]]:
-    """(size, modified, changed, inode) of each file; what they say together changes when the content does."""
-    found = []
-    for file in files:
-        with failing_as(f"cannot read {file.path}"):
-            stat = file.path.stat()
-        found.append((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return found
+def _stat(file: InputFile) -> list[int]:
+    """Size, times of modification and change, and inode: what they say together changes when the content does."""
+    with failing_as(f"cannot read {file.path}"):
+        stat = file.path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:

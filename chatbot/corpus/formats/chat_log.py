@@ -1,5 +1,6 @@
 """A chat log: one utterance a line; a blank line or one that begins with `===` ends a dialogue."""
 
+import itertools
 from collections.abc import Iterator
 
 from ..inputs import InputFile
@@ -16,7 +17,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """What stands between two separators; it is cut as it is read, for a log may be one endless dialogue."""
     turns: list[str | None] = []
     start = 0
-    for _, line in reading.lines(file):
+    for _, line in itertools.chain(reading.lines(file), [(0, "")]):  # the end of the file is a separator, too
         if line.strip() and not line.startswith("==="):
             turns.append(line if line != "\0" else None)
             if len(turns) - start >= MAX_TURNS:
@@ -27,5 +28,3 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         if len(turns) > start + 1:
             yield Dialogue("", "", turns, start)
         turns, start = [], 0
-    if len(turns) > start + 1:
-        yield Dialogue("", "", turns, start)

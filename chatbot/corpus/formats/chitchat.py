@@ -44,44 +44,41 @@ def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
     """
     raw_decode = json.JSONDecoder().raw_decode
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    buffer, position, wanted, size, opened = "", 0, CHUNK, 0, False
+    buffer, position, size, ended = "", 0, 0, False
     with file.open() as stream:
         while True:
-            data = stream.read(wanted)
-            size += len(data)
-            reading.advance(len(data))
-            buffer, position = buffer[position:] + decode(data), 0
-            if not opened:
-                opened, position = buffer.lstrip("\ufeff \t\r\n").startswith("{"), buffer.find("{") + 1
-                if not opened:
-                    raise ChatbotError(f"{file.name} is not a JSON object of conversations")
-            while True:
-                position = BETWEEN.match(buffer, position).end()  # type: ignore[union-attr]
-                if buffer.startswith("}", position) and not buffer[position + 1 :].strip():
-                    if not data:
-                        return
-                    break  # it is the object's end only if nothing follows
-                try:
-                    key, end = raw_decode(buffer, position)
-                    colon = COLON.match(buffer, end)
-                    value, position = raw_decode(buffer, colon.end() if colon else end)
-                except (ValueError, RecursionError):
-                    if data and len(buffer) - position <= MAX_MEMBER:
-                        break  # perhaps the rest of it is only not read yet
-                    following = MEMBER.search(buffer, position + 1)
-                    if not following and (data or buffer.count('"messages"', position) > 1):
-                        offset = size - len(buffer[position:].encode())
-                        raise ChatbotError(
-                            f"{file.name}: malformed JSON (or a conversation of over 64 MB) at byte {offset:,}, and no "
-                            "conversation can be made out behind it: correct it there"
-                        ) from None
-                    reading.records += 1
-                    detail = f" after {buffer[position : position + 40]!r}"
-                    reading.damaged(file.name, 0, "JSON that breaks off or is malformed", detail)
-                    if not following:
-                        return
-                    position = following.start()
+            position = BETWEEN.match(buffer, position).end()  # type: ignore[union-attr]
+            if ended and buffer.startswith("}", position) and not buffer[position + 1 :].strip():
+                return
+            try:
+                key, end = raw_decode(buffer, position)
+                colon = COLON.match(buffer, end)
+                value, position = raw_decode(buffer, colon.end() if colon else end)
+            except (ValueError, RecursionError):
+                left = len(buffer) - position
+                if not ended and left <= MAX_MEMBER:  # perhaps the rest of it is only not read yet
+                    data = stream.read(max(CHUNK, left))  # doubled, or a large member would be parsed too often
+                    begins, ended = size == 0, not data
+                    size += len(data)
+                    reading.advance(len(data))
+                    buffer, position = buffer[position:] + decode(data), 0
+                    if begins:
+                        if not buffer.lstrip("\ufeff \t\r\n").startswith("{"):
+                            raise ChatbotError(f"{file.name} is not a JSON object of conversations") from None
+                        position = buffer.find("{") + 1
                     continue
+                following = MEMBER.search(buffer, position + 1)
+                if not following and (not ended or buffer.count('"messages"', position) > 1):
+                    offset = size - len(buffer[position:].encode())
+                    raise ChatbotError(
+                        f"{file.name}: malformed JSON (or a conversation of over 64 MB) at byte {offset:,}, and no "
+                        "conversation can be made out behind it: correct it there"
+                    ) from None
+                reading.records += 1
+                detail = f" after {buffer[position : position + 40]!r}"
+                reading.damaged(file.name, 0, "JSON that breaks off or is malformed", detail)
+                if not following:
+                    return
+                position = following.start()
+            else:
                 yield str(key), value
-                wanted = CHUNK
-            wanted = max(wanted, len(buffer) - position)  # doubled, or a large member would be parsed too often
