@@ -6,7 +6,6 @@ a path that the archive chose.
 
 import contextlib
 import gzip
-import io
 import stat
 import weakref
 import zipfile
@@ -14,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from ..system.errors import ChatbotError, failing_as
 
@@ -96,30 +95,27 @@ class InputFile:
             ChatbotError: it cannot be read, the archive is damaged, or it unpacks to far more than it should.
         """
         try:
-            with failing_as(f"cannot read {self.name}"), self._stream() as stream:
-                yield stream
+            with failing_as(f"cannot read {self.name}"):
+                if self.archive:
+                    with self.archive.zip.open(self._checked(self.archive.zip.getinfo(self.member))) as stream:
+                        yield stream
+                else:
+                    with self.path.open("rb") as file:
+                        gzipped = file.read(2) == b"\x1f\x8b"
+                        file.seek(0)
+                        yield _Gunzipped(file, self) if gzipped else file  # type: ignore[misc]
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise ChatbotError(f"{self.name} is a damaged or unsupported archive ({error}): get it again") from error
 
-    @contextlib.contextmanager
-    def _stream(self) -> Iterator[IO[bytes]]:
-        if self.archive:
-            member = self.archive.zip.getinfo(self.member)
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise NotImplementedError("compressed in a way that is rare")  # and may ask for memory by itself
-            if member.file_size > max(SMALL_MEMBER, MAX_RATIO * member.compress_size):
-                raise ChatbotError(
-                    f"{self.name} would unpack to {member.file_size:,} bytes from {member.compress_size:,}: "
-                    "refused as an archive bomb"
-                )
-            with self.archive.zip.open(member) as stream:
-                yield stream
-            return
-        with self.path.open("rb") as file:
-            gzipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            limit = max(SMALL_MEMBER, MAX_RATIO * self.path.stat().st_size)
-            yield io.BufferedReader(_Gunzipped(file, limit, self.name), 1 << 20) if gzipped else file
+    def _checked(self, member: zipfile.ZipInfo) -> zipfile.ZipInfo:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError("compressed in a way that is rare")  # and may ask for memory by itself
+        if member.file_size > max(SMALL_MEMBER, MAX_RATIO * member.compress_size):
+            raise ChatbotError(
+                f"{self.name} would unpack to {member.file_size:,} bytes from {member.compress_size:,}: "
+                "refused as an archive bomb"
+            )
+        return member
 
     def head(self, size: int = 1 << 16) -> bytes:
         """The first bytes of the content."""
@@ -127,22 +123,19 @@ class InputFile:
             return stream.read(size)
 
 
-class _Gunzipped(io.RawIOBase):
-    """What a gzip file unpacks to; refuses to give more than `limit` bytes, for the file does not say how many."""
+class _Gunzipped(gzip.GzipFile):
+    """What a gzip file unpacks to; it does not say how much that is, so too much is refused when it comes."""
 
-    def __init__(self, file: IO[bytes], limit: int, name: str) -> None:
-        self._stream, self._left, self._name = gzip.GzipFile(fileobj=file), limit, name
+    def __init__(self, file: IO[bytes], of: InputFile) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._of, self._left = of, max(SMALL_MEMBER, MAX_RATIO * of.size)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise ChatbotError(f"{self._name} unpacks to far more than its size: refused as an archive bomb")
-        buffer[: len(data)] = data
-        return len(data)
+            raise ChatbotError(f"{self._of.name} unpacks to far more than its size: refused as an archive bomb")
+        return data
 
 
 def input_files(path: Path) -> tuple[list[InputFile], list[BadLine]]:
