@@ -61,7 +61,7 @@ class OnnxFile(nn.Module):
         self.tokenizer = TOKENIZERS[metadata["tokenizer"]]
         self.max_length = self.config.corpus.max_length
         self.never_replied: list[int] = json.loads(metadata["never_replied"])
-        self.checkpoint = metadata.get("checkpoint", "")  # the digest; files of version 0.1 have none
+        self.checkpoint = metadata.get("checkpoint", "")  # its digest
         allowed: list[list[int]] = [[], self.vocabulary.never_replied]
         if metadata["max_length"] != str(self.max_length) or self.never_replied not in allowed:
             raise ValueError("its metadata do not go together; export again")
@@ -118,7 +118,7 @@ def _metadata(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
     return {
         "format": str(ONNX_FORMAT),
-        "kind": "",
+        "kind": "",  # each of the three files puts its own here
         "weights": "int8" if quantized else "fp32",
         "tokenizer": checkpoint.tokenizer.name,
         "max_length": str(config.corpus.max_length),

@@ -70,8 +70,7 @@ class Network:
 
     def greedy_model(self, metadata: Mapping[str, str]) -> bytes:
         """src (B, S) int64 padded with PAD, src_lengths (B,) int64, max_length () int64 at least 1 -> tokens (B, T)
-        int64, scores (B, T), attention (B, T, S): what `GreedySearchDecoder` finds, rows in any order.
-        """
+        int64, scores (B, T), attention (B, T, S): what `GreedySearchDecoder` finds, rows in any order."""
         graph = Graph(self.weights)
         memory, source, hidden = self._encoder(graph)
         count = graph.add("Gather", graph.add("Shape", "src"), graph.ints(0))  # [B]
@@ -124,24 +123,18 @@ class Network:
         score = graph.squeeze(graph.add("GatherElements", log_probs, best, axis=1), 1)
         # to their places among all B, where the others are padding
         place = graph.unsqueeze(rows, 1)
-        padding = graph.add("Expand", graph.constant(PAD_ID, np.int64), count)
-        nothing = graph.add("Expand", graph.constant(0, np.float32), count)
-        unseen = graph.add("Expand", graph.constant(0, np.float32), graph.add("Shape", given.mask))
-        told = [
-            graph.add("ScatterND", others, place, values)
-            for others, values in ((padding, said), (nothing, score), (unseen, attention))
-        ]
+        zero, pad = graph.constant(0, np.float32), graph.constant(PAD_ID, np.int64)
+        others = ((said, pad, count), (score, zero, count), (attention, zero, graph.add("Shape", given.mask)))
+        told = [graph.add("ScatterND", graph.add("Expand", blank, to), place, value) for value, blank, to in others]
         going = graph.add("Not", graph.add("Equal", said, graph.constant(EOS_ID, np.int64)))
         going = graph.squeeze(graph.add("NonZero", going), 0)
         again = graph.add("Greater", graph.add("Size", going), graph.constant(0, np.int64))
         kept = [graph.add("Gather", value, going, axis=axis) for value, axis in ((rows, 0), (said, 0), (after, 1))]
         dtypes = [*("INT64", "INT64", "FLOAT") * 2, "INT64", "FLOAT", "FLOAT"]
-        states: list[End] = [
-            (value, dtype, None) for value, dtype in zip((rows, token, hidden, *kept, *told), dtypes, strict=True)
-        ]
-        return graph.body(
-            "step", [(step, "INT64", []), (go, "BOOL", []), *states[:3]], [(again, "BOOL", []), *states[3:]]
-        )
+        names = (rows, token, hidden, *kept, *told)
+        states: list[End] = [(name, dtype, None) for name, dtype in zip(names, dtypes, strict=True)]
+        inputs: list[End] = [(step, "INT64", []), (go, "BOOL", []), *states[:3]]
+        return graph.body("step", inputs, [(again, "BOOL", []), *states[3:]])
 
     def _encoder(self, graph: Graph) -> list[str]:
         """memory (B, S, H), source (B, S), hidden (L, B, H)."""
@@ -182,15 +175,14 @@ class Network:
     def _both_cells(self, outer: Graph, names: Sequence[str]) -> Any:
         """One word further in each direction; at padding (the reverse direction begins with it) a state stays."""
         graph = Graph(self.weights, outer)
-        ends = [[graph.name(kind) for _ in names] for kind in ("state", "gates", "real")]
+        states, gates, reals = ([graph.name(kind) for _ in names] for kind in ("state", "gates", "real"))
         after, seen = [], []
-        for name, state, gates, real in zip(names, *ends, strict=True):
-            new = self._cell(graph, gates, state, name)
+        for name, state, gate, real in zip(names, states, gates, reals, strict=True):
+            new = self._cell(graph, gate, state, name)
             after.append(graph.add("Where", real, new, state))
             seen.append(graph.add("Where", real, new, graph.constant(0, np.float32)))
-        inputs: list[End] = [
-            (end, dtype, None) for side, dtype in zip(ends, ("FLOAT", "FLOAT", "BOOL"), strict=True) for end in side
-        ]
+        inputs: list[End] = [(end, "FLOAT", None) for end in states + gates]
+        inputs += [(end, "BOOL", None) for end in reals]
         return graph.body("cells", inputs, [(end, "FLOAT", None) for end in after + seen])
 
     def _gates(self, graph: Graph, x: "str | Bytes", name: str, side: str) -> str:

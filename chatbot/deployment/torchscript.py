@@ -33,9 +33,8 @@ from .proof import Proof, golden_replies, prove_bundle
 from .torchscript_tokenizer import TorchScriptTokenizer, table_sha256
 
 BUNDLE_FORMAT = 2
-for method in EXPORTED:
+for method in (*EXPORTED, QuantizedWeights.matrix):
     torch.jit.export(method)
-torch.jit.export(QuantizedWeights.matrix)
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any]) -> torch.jit.ScriptModule:
     """Trace the encoder and the decoder, and compile the searches around them."""
-    # One prompt is enough for a trace of all shapes: nothing in the network branches on a value, and what depends on a
-    # size asks the tensor for it, which a trace records as an operation. The proof then compares other shapes.
+    # One prompt is enough for a trace of all shapes and devices: nothing in the network branches on a value, and code
+    # that depends on a size or a device asks a tensor for it, which a trace records. The proof compares other shapes.
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
