@@ -5,7 +5,6 @@ This is the part that runs in worker processes: batches of dialogues in, arrays 
 
 import functools
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -87,8 +86,10 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
             if prompt is None or reply is None:
                 continue
             if quirks:
-                if "\t" in turns[i] or "\t" in turns[i + 1]:  # type: ignore[operator]
-                    prompt, reply = map(tokenize, _out_and_in(turns[i], turns[i + 1]))  # type: ignore[arg-type]
+                both = [str(turn).strip() for turn in turns[i : i + 2]]
+                if any("\t" in turn for turn in both):
+                    # the tutorial's file of pairs is split on tabs, so a tab within a turn ends the field
+                    prompt, reply = map(tokenize, "\t".join(both).split("\t")[:2])
                 prompt, reply = prompt or [""], reply or [""]  # the empty string is a word
             if len(prompt) > high or len(reply) > high:
                 too_long += 1
@@ -154,16 +155,3 @@ def _key(dialogue: Dialogue, words: Sequence[list[str] | None]) -> str:
     if dialogue.key:
         return f"{dialogue.film} {dialogue.key}"
     return " ".join(words[0] or () if len(words) == 2 else (turn or "" for turn in dialogue.turns))
-
-
-def _out_and_in(prompt: str, reply: str) -> list[str]:
-    """Two fields through the tutorial's intermediate file: written by a csv writer, read by a split on tabs.
-
-    A tab inside a field splits it, so the first two pieces become the pair. Quotes that the csv writer
-    adds fall to the normaliser, and are added here for the sake of the text only.
-    """
-    row = "\t".join(
-        '"' + field.replace('"', '""') + '"' if re.search('[\t\n"]', field) else field
-        for field in (prompt.strip(), reply.strip())
-    )
-    return row.split("\t")[:2]

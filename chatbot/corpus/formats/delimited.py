@@ -1,7 +1,8 @@
 """Delimited files: a prompt and a reply a row, separated by tab, comma, semicolon or bar, quoted or not."""
 
 import csv
-from collections import Counter
+import itertools
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -85,30 +86,27 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
     """
     delimiter, tabs = table.delimiter, table.columns - 1
     lines = reading.lines(file)
-    ahead: list[tuple[int, str]] = []
-    while ahead or (following := next(lines, None)):
-        number, line = ahead.pop(0) if ahead else following  # type: ignore[misc]
+    ahead = deque(itertools.islice(lines, MAX_ROW))
+    while ahead:
+        number, line = ahead.popleft()
+        ahead.extend(itertools.islice(lines, 1))
         if line == "\0" or not line.strip():
             continue
-        if '"' not in line:
-            yield number, line.split(delimiter)
-            continue
-        joined, row = [line], _fields([line], delimiter)
-        while row is None and len(joined) < MAX_ROW:  # a quote is open
-            if len(ahead) < len(joined):
-                following = next(lines, None)
-                if following is None:
+        row = line.split(delimiter)
+        if '"' in line:
+            joined, quoted = [line], _fields([line], delimiter)
+            for _, more in itertools.islice(ahead, MAX_ROW - 1):
+                if quoted is not None or more == "\0":
                     break
-                ahead.append(following)
-            more = ahead[len(joined) - 1][1]
-            if more == "\0" or (delimiter == "\t" and line.count("\t") == more.count("\t") == tabs):
-                break
-            joined.append(more)
-            row = _fields(joined, delimiter)
-        if not row:  # it never closes well: so it is no quoting
-            row = line.split(delimiter)
-        else:
-            del ahead[: len(joined) - 1]
+                if delimiter == "\t" and line.count("\t") == more.count("\t") == tabs:
+                    break
+                joined.append(more)
+                quoted = _fields(joined, delimiter)
+            if quoted:  # otherwise it never closes well: so it is no quoting
+                row = quoted
+                for _ in joined[1:]:
+                    ahead.popleft()
+                ahead.extend(itertools.islice(lines, len(joined) - 1))
         yield number, row
 
 
