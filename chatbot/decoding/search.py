@@ -93,7 +93,7 @@ class SearchDecoder(nn.Module):
 
     Args:
         encoder, decoder: the network's parts, in eval mode, eager or traced.
-        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for an import of the tutorial); not EOS.
+        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for an import), but not EOS.
     """
 
     sos_id: Final[int]
