@@ -42,7 +42,7 @@ class TorchScriptTokenizer(nn.Module):
         self.written = dict(WRITTEN)
 
     def forward(self, text: str) -> list[str]:
-        """The words of any text, as `Tokenizer.tokenize` cuts them."""
+        """The words of any text, the same as the Python tokenizer of that name finds."""
         text = folded(without_markup(text) if self.english else text, self.ascii, self.folds)
         return english_words(text) if self.english else text.split()
 
@@ -51,7 +51,7 @@ class TorchScriptTokenizer(nn.Module):
         return self.forward(last_characters(text, self.max_characters))[-self.max_words :]
 
     def text(self, words: list[str]) -> str:
-        """Words as a person would write them, as `Tokenizer.detokenize` does."""
+        """Words joined as a person would write them."""
         return english_text(words, self.written) if self.english else " ".join(words)
 
 
@@ -130,7 +130,7 @@ def utf8_character(data: list[int], at: int) -> tuple[int, int]:
         return (first & 0x1F) << 6 | second & 0x3F, 2
     third, four_bytes = data[at + 2], first >= 0xF0
     code = (first & (0x07 if four_bytes else 0x0F)) << 6 | second & 0x3F  # without the last six or twelve bits
-    # overlong forms, and what lies beyond Unicode; overlong forms, and surrogates
+    # of four bytes: an overlong form, or beyond Unicode; of three: an overlong form, or a surrogate
     if (code < 0x10 or code > 0x10F) if four_bytes else (code < 0x20 or 0x360 <= code < 0x380):
         return 0xFFFD, 1
     if third & 0xC0 != 0x80:
