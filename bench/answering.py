@@ -44,8 +44,8 @@ def main() -> None:
         alone: list[float] = []
         together: list[float] = []
         for _ in range(arguments.rounds):  # in turn, so that a busy moment meets both
-            alone.append(speed(few, lambda some, how=decoding: [bot.reply_ids([one], decoding=how) for one in some]))
-            together.append(speed(prompts, lambda some, how=decoding: bot.reply_ids(some, len(some), how)))
+            alone.append(speed(few, lambda some, how=decoding: [bot.reply_batch([one], decoding=how) for one in some]))
+            together.append(speed(prompts, lambda some, how=decoding: bot.reply_batch(some, len(some), how)))
         one, many = statistics.median(alone), statistics.median(together)
         rows.append({"decoding": name, "one_at_a_time": one, "in_batches": many, "ratio": many / one})
         print(f"{name:12}{one:16.1f}{many:16.1f}{many / one:8.1f}")

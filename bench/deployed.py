@@ -29,7 +29,7 @@ import torch
 torch.set_num_threads(1)
 from chatbot import Chatbot
 from chatbot.config.settings import DecodingConfig
-Chatbot.load(file, decoding=DecodingConfig()).reply_ids([ids])
+Chatbot.load(file, decoding=DecodingConfig()).reply_batch([ids])
 """,
     "torchscript": """
 import torch

@@ -249,7 +249,7 @@ def test_a_model_trained_with_context_reads_the_last_turns(
         turns = ["I am left out.", "Hello!", "How are you?"]
         ids = encode(bot.words(turns[1])) + sep + encode(bot.words(turns[2])) + sep + encode(bot.words("I'm fine."))
         seen: list[list[int]] = []
-        monkeypatch.setattr(Chatbot, "reply_ids", lambda bot, prompts, seen=seen, **how: seen.extend(prompts) or [""])
+        monkeypatch.setattr(Chatbot, "reply_batch", lambda bot, prompts, seen=seen, **how: seen.extend(prompts) or [""])
         bot.reply("I'm fine.", turns)
         bot.reply("I'm fine.")
         assert seen == [ids, encode(bot.words("I'm fine."))]

@@ -171,7 +171,7 @@ def test_a_file_that_is_not_there_leaves_nothing(bot: Chatbot, tmp_path: Path) -
 def test_attention_is_of_the_reply_that_was_given_whatever_is_asked_for_since(bot: Chatbot) -> None:
     talk = bot.conversation(DecodingConfig(method="sample", temperature=3.0))  # nothing that greedy search would find
     replies = [talk.say("How are you?") for _ in range(2)]
-    assert len({*replies, bot.reply_ids([talk.prompt], decoding=GREEDY)[0]}) == 3
+    assert len({*replies, bot.reply_batch([talk.prompt], decoding=GREEDY)[0]}) == 3
     for line in ("/greedy", "/beam 3", "/sample 0.1"):
         command(talk, line)
         said = [line.split()[0] for line in command(talk, "/attention").splitlines()[1:]]

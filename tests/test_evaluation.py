@@ -113,7 +113,7 @@ def test_a_search_answers_as_the_bot_does(trained: RunDirectory, test: PairDatas
     bot = Chatbot.load(trained.path)
     prompts = [test[index][0].tolist() for index in range(30)]
     replies = bot.generate(prompts)
-    assert [bot.text(reply) for reply in replies] == bot.reply_ids(prompts)
+    assert [bot.text(reply) for reply in replies] == bot.reply_batch(prompts)
     never = {0, 1, 2, *bot.vocabulary.never_replied}
     assert not never & {id for reply in replies for id in reply}
     assert max(map(len, replies)) <= bot.max_length + 1

@@ -64,7 +64,7 @@ def test_figures_are_those_of_the_model_and_the_bot(
     assert (figures["step"], figures["data"]) == (checkpoint.step, prepared.name)
     assert list(figures["rows"]) == ["greedy", "human", "random", "frequent"]
     prompts = [prompt.tolist() for prompt, _ in dataset]
-    assert replies["greedy"] == bot.reply_ids(prompts)
+    assert replies["greedy"] == bot.reply_batch(prompts)
     assert replies["human"] == [bot.text(reply.tolist()) for _, reply in dataset]
     assert list(replies) == ["prompt", "human", "greedy"]
 

@@ -21,6 +21,8 @@ from ..system.errors import ChatbotError
 from .conversation import Conversation
 from .loading import of_model, open_checkpoint, open_path
 
+Prompt = str | Sequence[int]  # a sentence, or what `prompt_ids` made of it
+
 
 @dataclass(frozen=True, eq=False)
 class Chatbot:
@@ -114,16 +116,14 @@ class Chatbot:
                 the last N of them.
             decoding: how this reply is found; None is the bot's own.
         """
-        return self.reply_ids([self.prompt_ids(text, earlier)], decoding=decoding)[0]
+        return self.reply_batch([self.prompt_ids(text, earlier)], decoding=decoding)[0]
 
-    def stream(self, text: str, earlier: Sequence[str] = (), decoding: DecodingConfig | None = None) -> Iterator[str]:
+    def stream(
+        self, prompt: Prompt, earlier: Sequence[str] = (), decoding: DecodingConfig | None = None
+    ) -> Iterator[str]:
         """The same reply in pieces, word by word as they are found; joined, they are what `reply` returns."""
-        yield from self.stream_ids(self.prompt_ids(text, earlier), decoding)
-
-    def stream_ids(self, prompt: Sequence[int], decoding: DecodingConfig | None = None) -> Iterator[str]:
-        """The pieces of the reply to a prompt as ids."""
         ids, said = list[int](), 0
-        for id in self.decode.stream(prompt, decoding or self.decoding, self.max_length + 1):
+        for id in self.decode.stream(self.prompt_ids(prompt, earlier), decoding or self.decoding, self.max_length + 1):
             ids.append(id)
             text = self.text(ids)  # a tokenizer only ever adds to the end of what stands already
             if len(text) > said:
@@ -131,41 +131,30 @@ class Chatbot:
             said = len(text)
 
     def reply_batch(
-        self, texts: Sequence[str], batch_size: int = 0, decoding: DecodingConfig | None = None
+        self, prompts: Sequence[Prompt], batch_size: int = 0, decoding: DecodingConfig | None = None
     ) -> list[str]:
-        """The replies to many sentences, in their order; each is the same as it would be alone.
+        """The replies to many prompts, in their order; each is the same as it would be alone.
 
         Args:
             batch_size: how many are worked on side by side, the candidates of each counted; 0 is the program's choice.
         """
-        return self.reply_ids([self.prompt_ids(text) for text in texts], batch_size, decoding)
-
-    def reply_ids(
-        self, prompts: Sequence[Sequence[int]], batch_size: int = 0, decoding: DecodingConfig | None = None
-    ) -> list[str]:
-        """Replies as text to prompts as ids; an empty prompt has the reply ""."""
         return [self.text(ids) for ids in self.generate(prompts, batch_size, decoding)]
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], batch_size: int = 0, decoding: DecodingConfig | None = None
+        self, prompts: Sequence[Prompt], batch_size: int = 0, decoding: DecodingConfig | None = None
     ) -> list[list[int]]:
-        """The best reply's ids, without EOS, to each of many prompts as ids."""
-        found = self.decode(prompts, decoding or self.decoding, self.max_length + 1, batch_size)
+        """The same replies as ids, without EOS."""
+        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        found = self.decode(ids, decoding or self.decoding, self.max_length + 1, batch_size)
         return [hypotheses[0].ids for hypotheses in found]
 
     def nbest(
-        self, text: str, count: int, earlier: Sequence[str] = (), decoding: DecodingConfig | None = None
+        self, prompt: Prompt, count: int, earlier: Sequence[str] = (), decoding: DecodingConfig | None = None
     ) -> list[tuple[str, float]]:
-        """Up to `count` different replies to a sentence, best first, each with log p(reply | prompt) in nats.
+        """Up to `count` different replies to a prompt, best first, each with log p(reply | prompt) in nats.
 
         A beam or samples find as many as that takes (so a beam may get wider); in place of greedy search a beam does.
         """
-        return self.nbest_ids(self.prompt_ids(text, earlier), count, decoding)
-
-    def nbest_ids(
-        self, prompt: Sequence[int], count: int, decoding: DecodingConfig | None = None
-    ) -> list[tuple[str, float]]:
-        """The same for a prompt as ids."""
         decoding = decoding or self.decoding
         if decoding.method == "sample":
             decoding = dataclasses.replace(decoding, samples=max(count, decoding.samples))
@@ -173,14 +162,12 @@ class Chatbot:
             least = 1 if decoding.method == "greedy" else decoding.beam_width
             decoding = dataclasses.replace(decoding, method="beam", beam_width=max(count, least))
         found: dict[str, float] = {}
-        for hypothesis in self.decode([prompt], decoding, self.max_length + 1)[0]:
+        for hypothesis in self.decode([self.prompt_ids(prompt, earlier)], decoding, self.max_length + 1)[0]:
             found.setdefault(self.text(hypothesis.ids), hypothesis.log_prob)
         return list(found.items())[:count]
 
-    def attend(
-        self, prompt: Sequence[int], decoding: DecodingConfig | None = None
-    ) -> tuple[list[str], list[str], np.ndarray]:
-        """How the reply to a prompt as ids, at least one, looks at that prompt.
+    def attend(self, prompt: Prompt, decoding: DecodingConfig | None = None) -> tuple[list[str], list[str], np.ndarray]:
+        """How the reply to a prompt with a word in it looks at that prompt.
 
         Args:
             decoding: how the reply is found, which with the same seed is the same one again; None is the bot's own.
@@ -189,20 +176,23 @@ class Chatbot:
             the S tokens of the prompt (and the `<eos>` that an imported network of the tutorial reads behind it), the
             T tokens of the reply (`<eos>` with them), attention weights (T, S).
         """
-        best = self.decode([prompt], decoding or self.decoding, self.max_length + 1)[0][0]
+        ids = self.prompt_ids(prompt)
+        best = self.decode([ids], decoding or self.decoding, self.max_length + 1)[0][0]
         tokens = self.vocabulary.tokens
         said = [tokens[id] for id in [*best.ids, EOS_ID][: len(best.attention)]]
-        read = [tokens[id] for id in prompt] + [EOS] * (best.attention.shape[1] - len(prompt))
+        read = [tokens[id] for id in ids] + [EOS] * (best.attention.shape[1] - len(ids))
         return read, said, best.attention
 
-    def prompt_ids(self, text: str, earlier: Sequence[str] = ()) -> list[int]:
-        """What the network reads of a sentence, and of the turns before it; nothing where the sentence has no word."""
-        prompt, before = self.vocabulary.encode(self.words(text)), list[int]()
-        for turn in earlier[len(earlier) - self.context :] if self.context and prompt else ():
+    def prompt_ids(self, prompt: Prompt, earlier: Sequence[str] = ()) -> list[int]:
+        """What the network reads of a sentence and of the turns before it; nothing where the sentence has no word."""
+        if not isinstance(prompt, str):
+            return list(prompt)
+        ids, before = self.vocabulary.encode(self.words(prompt)), list[int]()
+        for turn in earlier[len(earlier) - self.context :] if self.context and ids else ():
             # preparation puts turns before a prompt in just this form: their last words, and <sep> behind each
             if words := self.words(turn)[-self.max_length :]:
                 before += self.vocabulary.encode([*words, SEP])
-        return before + prompt
+        return before + ids
 
     def words(self, text: str) -> list[str]:
         """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""

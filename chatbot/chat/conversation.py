@@ -49,7 +49,7 @@ class Conversation:
         decoding = dataclasses.replace(self.decoding, seed=seed)
         prompt, reply = self.bot.prompt_ids(text, self.turns), ""
         self.count += 1
-        for piece in self.bot.stream_ids(prompt, decoding):
+        for piece in self.bot.stream(prompt, decoding=decoding):
             reply += piece
             yield piece
         if prompt:
@@ -59,7 +59,7 @@ class Conversation:
 
     def nbest(self, count: int) -> list[tuple[str, float]]:
         """Up to `count` answers to the newest sentence, best first, each with log p(reply | prompt) in nats."""
-        return self.bot.nbest_ids(self.prompt, count, self.decoding) if self.prompt else []
+        return self.bot.nbest(self.prompt, count, decoding=self.decoding) if self.prompt else []
 
     def attention(self) -> tuple[list[str], list[str], np.ndarray]:
         """How the newest answer looked at its sentence: words read (S), words said (T), weights (T, S)."""

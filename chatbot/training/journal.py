@@ -85,7 +85,7 @@ class Journal:
 
 def samples(bot: Chatbot, prompts: list[list[int]]) -> list[tuple[str, str]]:
     """Prompts and the bot's replies, as text."""
-    return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_ids(prompts), strict=True)]
+    return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_batch(prompts), strict=True)]
 
 
 @contextlib.contextmanager
