@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import torch
 
 from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
-from ..corpus.tokenizer import Tokenizer, last_words
+from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
 from ..decoding.generate import Decoding
 from ..decoding.likelihood import log_likelihood
 from ..network.model import Seq2Seq
-from ..runs.checkpoint import Checkpoint
+from ..runs.checkpoint import Checkpoint, is_bundle, never_replied
+from ..runs.directory import BUNDLE, RunDirectory
 from ..system.devices import pick_device
 from ..system.errors import ChatbotError
 from .conversation import Conversation
-from .loading import of_model, open_checkpoint, open_path
 
 Prompt = str | Sequence[int]  # a sentence, or what `prompt_ids` made of it
 
@@ -63,7 +64,7 @@ class Chatbot:
             ChatbotError: nothing is there, or it is damaged or of another version; or the backward network does not go
                 with it, or has nothing to choose from.
         """
-        bot = cls(*open_path(Path(path), pick_device(device)))
+        bot = _opened(Path(path), pick_device(device))
         bot = dataclasses.replace(bot, decoding=decoding or bot.decoding)
         return bot if backward is None else bot.reranked_with(backward)
 
@@ -72,8 +73,17 @@ class Chatbot:
         cls, model: Seq2Seq, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         """A bot around a network as it stands (in eval mode), on the network's device."""
-        bot = cls(*of_model(model, config, vocabulary))
-        return dataclasses.replace(bot, decoding=decoding or bot.decoding)
+        device = next(model.parameters()).device
+        decode = Decoding(model.encoder, model.decoder, never_replied(config, vocabulary), device)
+        return cls._around(decode, config, vocabulary, decoding)
+
+    @classmethod
+    def _around(
+        cls, decode: Decoding, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
+    ) -> "Chatbot":
+        corpus = config.corpus
+        tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
+        return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding)
 
     def reranked_with(self, path: str | Path) -> "Chatbot":
         """A bot over the same network, whose replies the network of a run directory or a checkpoint reranks.
@@ -205,3 +215,43 @@ class Chatbot:
     def text(self, ids: Sequence[int]) -> str:
         """Ids as a person would write them."""
         return self.tokenizer.detokenize(self.vocabulary.decode(ids))
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint that a run directory's settings choose, or the one in a file."""
+    return RunDirectory(path).load_chosen() if path.is_dir() else Checkpoint.load(path)
+
+
+def _opened(path: Path, device: torch.device) -> Chatbot:
+    if (path / BUNDLE).is_file():
+        path = path / BUNDLE
+    if path.suffix == ".onnx":
+        return _opened_onnx(path)
+    if is_bundle(path):
+        return _opened_bundle(path, device)
+    checkpoint = open_checkpoint(path)
+    return Chatbot.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary)
+
+
+def _opened_bundle(path: Path, device: torch.device) -> Chatbot:
+    """Every search of this program over the traced parts of a bundle."""
+    from ..deployment.torchscript import load_bundle  # here, and below: few need what opens such files
+
+    bundle = load_bundle(path)
+    bundle.module.to(device).unpack()
+    search = bundle.module.search
+    decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), device)
+    return Chatbot._around(decode, bundle.config, bundle.vocabulary)
+
+
+def _opened_onnx(path: Path) -> Chatbot:
+    """Every search of this program over the encoder and decoder that lie beside `chatbot.onnx`."""
+    from ..deployment.onnx import load_onnx, onnx_paths
+
+    greedy = load_onnx(path, "greedy")  # the file that was named is to be whole, too
+    _, *parts = onnx_paths(path.parent, path.name.endswith(".int8.onnx"))
+    encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
+    if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
+        raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
+    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"))
+    return Chatbot._around(decode, encoder.config, encoder.vocabulary)
