@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  variables: CORPUS=auto|cornell|chitchat|sample|PATH  RUN=name  NPROC=n  ARGS="..."  PYTHON=python3.x'
-	@echo '  every flag: $(BIN)/chatbot VERB --help'
+	@echo '  flags: $(BIN)/chatbot VERB --help, and every flag: --help-all'
 
 train: $(VENV)/.installed ## environment, corpus, preparation, training
 	@$(BIN)/python -m chatbot train $(if $(filter-out 1,$(NPROC)),--processes $(NPROC)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
