@@ -16,7 +16,7 @@ from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.generate import Decoding, Hypothesis
 from chatbot.decoding.likelihood import log_likelihood
 from chatbot.decoding.sampling import SamplingDecoder
-from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 
@@ -111,7 +111,7 @@ def test_each_method_is_its_own_search(decode: Decoding, model: Seq2Seq, prompts
     with torch.inference_mode():
         greedy = GreedySearchDecoder(*parts).eval().search(*batch, limits).tokens.unsqueeze(1)
         beam = BeamSearchDecoder(*parts).eval()(*batch, limits, 3, 3, 0.0).tokens
-        samples = SamplingDecoder(*parts).eval()(*batch, limits, 3, 5).tokens
+        samples = SamplingDecoder(*parts).eval()(*batch, limits, 3, 5, Sampling()).tokens
     for name, tokens in (("greedy limited", greedy), ("beam limited", beam), ("sample limited", samples)):
         got = flat(decode(prompts, WAYS[name], 7))
         expected = [[[id for id in row if id > 2] for row in rows] for rows in tokens.tolist()]

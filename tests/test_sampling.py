@@ -11,7 +11,7 @@ from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, re
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.sampling import SamplingDecoder, draw, inverse, keys, mixed, uniform
-from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 
@@ -137,7 +137,7 @@ def test_each_word_has_its_share_of_the_numbers(temperature: float, top_k: int, 
     logits[[0, 1, 3]] = float("-inf")
     count = 5_000
     u = (torch.arange(count, dtype=torch.float64) + 0.5).unsqueeze(1) / count
-    drawn = draw(logits.expand(count, 40), u, temperature, top_k, top_p)
+    drawn = draw(logits.expand(count, 40), u, Sampling(temperature, top_k, top_p))
     shares = torch.bincount(drawn[:, 0], minlength=40) / count
     torch.testing.assert_close(
         shares, torch.tensor(kept(logits, temperature, top_k, top_p)), atol=1.01 / count, rtol=0, check_dtype=False
@@ -158,10 +158,11 @@ def test_of_equals_the_lower_id_comes_first_whatever_else_is_in_the_batch(
     ranked = torch.randint(kinds, (8, 30), generator=chance).float() / kinds * 6
     ranked[:, 3:5] = float("-inf")
     u = torch.rand(8, 1, generator=chance, dtype=torch.float64)
-    together = draw(ranked, u, temperature, 0, top_p)
+    together = draw(ranked, u, Sampling(temperature, 0, top_p))
     for row in range(8):
         assert (
-            together[row].tolist() == draw(ranked[row : row + 1], u[row : row + 1], temperature, 0, top_p)[0].tolist()
+            together[row].tolist()
+            == draw(ranked[row : row + 1], u[row : row + 1], Sampling(temperature, 0, top_p))[0].tolist()
         )
         shares = kept(ranked[row], temperature, 0, top_p)
         # in the order of the sort; all words in that of their ids
@@ -190,7 +191,7 @@ def test_first_words_come_as_often_as_the_model_says(
 ) -> None:
     count = 3000
     with torch.inference_mode():
-        found = search(*pad_prompts([[5, 6]]), Limits(1), count, 11, temperature, top_k, top_p)
+        found = search(*pad_prompts([[5, 6]]), Limits(1), count, 11, Sampling(temperature, top_k, top_p))
     plain = PlainSearch(model.encoder, model.decoder, [5, 6])
     ranks = torch.full((V,), float("-inf"))
     for word, rank in plain.ranks((), Limits(1)).items():
@@ -213,10 +214,10 @@ def test_a_prompt_has_the_same_replies_alone_and_in_any_batch(
 ) -> None:
     prompts = some_prompts(7)
     with torch.inference_mode():
-        together = search(*pad_prompts(prompts), limits, 3, 7, temperature, top_k, top_p)
-        turned = search(*pad_prompts(prompts[::-1]), limits, 2, 7, temperature, top_k, top_p)
+        together = search(*pad_prompts(prompts), limits, 3, 7, Sampling(temperature, top_k, top_p))
+        turned = search(*pad_prompts(prompts[::-1]), limits, 2, 7, Sampling(temperature, top_k, top_p))
         for row, prompt in enumerate(prompts):
-            alone = search(*pad_prompts([prompt]), limits, 3, 7, temperature, top_k, top_p)
+            alone = search(*pad_prompts([prompt]), limits, 3, 7, Sampling(temperature, top_k, top_p))
             replies = [reply(tokens) for tokens in alone.tokens[0]]
             assert replies == [reply(tokens) for tokens in together.tokens[row]]
             assert replies[:2] == [reply(tokens) for tokens in turned.tokens[len(prompts) - 1 - row]]
@@ -226,9 +227,9 @@ def test_seeds_and_samples_and_prompts_draw_differently(search: SamplingDecoder)
     parts = Table(torch.zeros(30, 30)).parts()  # what a prompt says makes no difference to this network
     blind = SamplingDecoder(*parts, NEVER)
     limits = Limits(20, min_length=20)
-    first = blind(*pad_prompts([[4, 5], [5, 4], [4], [4, 4]]), limits, 3, 1)
-    other = blind(*pad_prompts([[4, 5], [5, 4], [4], [4, 4]]), limits, 3, 2)
-    same = blind(*pad_prompts([[4, 5], [4, 5]]), limits, 3, 1)
+    first = blind(*pad_prompts([[4, 5], [5, 4], [4], [4, 4]]), limits, 3, 1, Sampling())
+    other = blind(*pad_prompts([[4, 5], [5, 4], [4], [4, 4]]), limits, 3, 2, Sampling())
+    same = blind(*pad_prompts([[4, 5], [4, 5]]), limits, 3, 1, Sampling())
     replies = {reply(row) for found in (first, other) for row in found.tokens.flatten(0, 1)}
     assert len(replies) == 24
     assert torch.equal(same.tokens[0], same.tokens[1])
@@ -244,7 +245,7 @@ def test_near_no_choice_it_is_greedy_search(
     greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
     with torch.inference_mode():
         expected = greedy.search(*batch, limits)
-        found = search(*batch, limits, 1, 3, temperature, top_k, top_p)
+        found = search(*batch, limits, 1, 3, Sampling(temperature, top_k, top_p))
     assert torch.equal(expected.tokens, found.tokens[:, 0])
     assert torch.equal(expected.scores, found.scores[:, 0])
     assert torch.equal(expected.attention, found.attention[:, 0])
@@ -254,7 +255,7 @@ def test_near_no_choice_it_is_greedy_search(
 def test_limits_are_kept_and_figures_are_the_models(search: SamplingDecoder, model: Seq2Seq, limits: Limits) -> None:
     prompts = some_prompts(4)
     with torch.inference_mode():
-        found = search(*pad_prompts(prompts), limits, 5, 9, 1.5)
+        found = search(*pad_prompts(prompts), limits, 5, 9, Sampling(1.5))
     for row, prompt in enumerate(prompts):
         plain = PlainSearch(model.encoder, model.decoder, prompt)
         for n in range(5):
@@ -277,8 +278,8 @@ def test_scripted_it_draws_the_same(search: SamplingDecoder, model: Seq2Seq) -> 
     with torch.inference_mode():
         for limits in LIMITS.values():
             for temperature, top_k, top_p in FILTERS:
-                expected = search(*batch, limits, 2, 5, temperature, top_k, top_p)
-                got = compiled(*batch, limits, 2, 5, temperature, top_k, top_p)
+                expected = search(*batch, limits, 2, 5, Sampling(temperature, top_k, top_p))
+                got = compiled(*batch, limits, 2, 5, Sampling(temperature, top_k, top_p))
                 assert all(torch.equal(mine, its) for mine, its in zip(expected, got, strict=True))
 
 
@@ -287,6 +288,6 @@ def test_it_stops_when_every_row_has_ended() -> None:
     table[4, EOS_ID] = 40.0
     encoder, decoder = Table(table).parts()
     search = SamplingDecoder(encoder, decoder, NEVER)
-    found = search(*pad_prompts([[4], [5, 6]]), Limits(1000), 3, 4)
+    found = search(*pad_prompts([[4], [5, 6]]), Limits(1000), 3, 4, Sampling())
     assert decoder.calls == found.tokens.size(2) < 1000
     assert torch.all((found.tokens == EOS_ID).sum(-1) == 1)

@@ -22,7 +22,7 @@ from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig, ModelConfig
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.sampling import SamplingDecoder
-from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
 from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.deployment.torchscript_tokenizer import TorchScriptTokenizer, table_sha256
@@ -215,14 +215,14 @@ def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Check
     module, model = load_bundle(bundle).module, checkpoint.build_model()
     parts = (model.encoder, model.decoder, checkpoint.never_replied)
     searches = [(way(*parts).eval()) for way in (GreedySearchDecoder, BeamSearchDecoder, SamplingDecoder)]
-    limits, some = Limits(13, 1, 3, 1.1), prompts(len(checkpoint.vocabulary), 1000, 12)
+    limits, drawn, some = Limits(13, 1, 3, 1.1), Sampling(0.8, 0, 0.9), prompts(len(checkpoint.vocabulary), 1000, 12)
     for first in range(0, 1000, 250):
         batch = pad_prompts(some[first : first + 250])
         with torch.inference_mode():
             pairs = [
                 (searches[0](*batch, 13), module.greedy_batch(*batch, 13)),
                 (searches[1](*batch, limits, 3, 2, 0.8), module.beam(*batch, limits, 3, 2, 0.8)),
-                (searches[2](*batch, limits, 1, 5, 0.8, 0, 0.9), module.sampling(*batch, limits, 1, 5, 0.8, 0, 0.9)),
+                (searches[2](*batch, limits, 1, 5, drawn), module.sampling(*batch, limits, 1, 5, drawn)),
             ]
         for expected, found in pairs:
             assert torch.equal(expected.tokens, found.tokens)

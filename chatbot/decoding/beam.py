@@ -91,8 +91,7 @@ class BeamSearchDecoder(SearchDecoder):
         found_tokens: list[Tensor] = []
         found_scores: list[Tensor] = []
         found_attention: list[Tensor] = []
-        for back in range(steps):
-            step = steps - 1 - back
+        for step in range(steps - 1, -1, -1):
             absent = last < step
             found_tokens.append(tokens[step].gather(1, place).masked_fill(absent, self.pad_id))
             found_scores.append(scores[step].gather(1, place).masked_fill(absent, 0.0))

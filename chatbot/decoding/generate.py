@@ -11,8 +11,8 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import pad_prompts
 from .beam import BeamSearchDecoder
-from .sampling import SamplingDecoder, draw, uniform
-from .search import GreedySearchDecoder, Hypotheses, Limits
+from .sampling import SamplingDecoder
+from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling
 
 # rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
 ROWS = {"cpu": 256}
@@ -36,15 +36,12 @@ class Hypothesis(NamedTuple):
 
 def limits_of(settings: DecodingConfig, max_length: int) -> Limits:
     """What the settings say that a reply must keep to; `max_length` counts tokens, EOS with them."""
-    return Limits(
-        max_length=max_length,
-        min_length=settings.min_length,
-        no_repeat_ngram=settings.no_repeat_ngram,
-        repetition_penalty=settings.repetition_penalty,
-        anti_lm=settings.anti_lm,
-        anti_lm_tokens=settings.anti_lm_tokens,
-        anti_lm_bound=settings.anti_lm_bound,
-    )
+    return Limits(max_length, *(getattr(settings, name) for name in Limits._fields[1:]))
+
+
+def sampling_of(settings: DecodingConfig) -> Sampling:
+    """What the settings say of how words are drawn."""
+    return Sampling(*(getattr(settings, name) for name in Sampling._fields))
 
 
 class Decoding:
@@ -108,21 +105,19 @@ class Decoding:
             yield from self([prompt], settings, max_length)[0][0].ids
             return
         search = self.sampling if settings.method == "sample" else self.greedy
-        limits = limits_of(settings, max_length)
+        limits, sampling = limits_of(settings, max_length), sampling_of(settings)
         # inference mode is entered for each word: held over a `yield` it would be on in whatever the caller does
         with torch.inference_mode():
             src, src_lengths = pad_prompts([prompt])
-            state = search.read(src.to(self.device), src_lengths, limits)
-            streams = self.sampling.streams(src.to(self.device), src_lengths, 1, settings.seed)
+            src = src.to(self.device)
+            state = search.read(src, src_lengths, limits)
+            streams = self.sampling.streams(src, src_lengths, 1, settings.seed)
             token = torch.full((1, 1), SOS_ID, dtype=torch.int64, device=self.device)
             said = token[:, :0]
         for step in range(max_length):
             with torch.inference_mode():
                 _, ranked, _, state = search.step(token, said, state, limits)
-                token = ranked.argmax(dim=-1, keepdim=True)
-                if settings.method == "sample":
-                    u = uniform(streams + step)
-                    token = draw(ranked, u, settings.temperature, settings.top_k, settings.top_p)
+                token = search.choose(ranked, streams, step, sampling)
                 said = torch.cat((said, token), dim=1)
             if int(token) == EOS_ID:
                 return
@@ -134,8 +129,7 @@ class Decoding:
             width = settings.beam_width
             return self.beam(src, src_lengths, limits, width, width, settings.length_penalty)
         if settings.method == "sample":
-            drawn = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
-            return self.sampling(src, src_lengths, limits, settings.samples, settings.seed, **drawn)
+            return self.sampling(src, src_lengths, limits, settings.samples, settings.seed, sampling_of(settings))
         tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
         return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
 
@@ -153,27 +147,19 @@ class Decoding:
 
 def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]]:
     """A search's tensors as lists, best first, without the places where there is no reply."""
-    is_eos = result.tokens == EOS_ID
-    ends = torch.where(is_eos.any(dim=-1), is_eos.long().argmax(dim=-1) + 1, result.tokens.size(-1)).tolist()  # (B, N)
     # an imported network of the tutorial reads one more place, the EOS behind each prompt
     more = result.attention.size(-1) - max(src_lengths)
-    tokens, log_probs, totals = result.tokens.tolist(), result.scores.cpu().double().sum(dim=-1).tolist(), result.totals
-    attention = result.attention.float().cpu().numpy()
-    return [
-        _best_first(
-            [
-                Hypothesis(
-                    [id for id in tokens[row][n][:end] if id != EOS_ID],
-                    log_probs[row][n],
-                    total,
-                    attention[row, n, :end, : src_length + more],
-                )
-                for n, (end, total) in enumerate(zip(ends[row], of, strict=True))
-                if total != float("-inf")
-            ]
-        )
-        for row, (of, src_length) in enumerate(zip(totals.tolist(), src_lengths, strict=True))
-    ]
+    tokens, totals, log_probs = result.tokens.tolist(), result.totals.tolist(), result.scores.cpu().double().sum(dim=-1)
+    parts = (tokens, log_probs.tolist(), totals, result.attention.float().cpu().numpy())
+    found = []
+    for src_length, *of_prompt in zip(src_lengths, *parts, strict=True):
+        hypotheses = []
+        for ids, log_prob, total, attention in zip(*of_prompt, strict=True):
+            if total != float("-inf"):
+                ids = ids[: ids.index(EOS_ID)] if EOS_ID in ids else ids
+                hypotheses.append(Hypothesis(ids, log_prob, total, attention[: len(ids) + 1, : src_length + more]))
+        found.append(_best_first(hypotheses))
+    return found
 
 
 def _best_first(hypotheses: list[Hypothesis]) -> list[Hypothesis]:

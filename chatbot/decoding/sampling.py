@@ -13,68 +13,25 @@ divide p - 1), in rounds as those of MiMC (Albrecht et al. 2016); no product lea
 import torch
 from torch import Tensor
 
-from .search import Hypotheses, Limits, SearchDecoder, precise, widened
+from .search import Hypotheses, Limits, Sampling, SearchDecoder, precise
 
 
 class SamplingDecoder(SearchDecoder):
     """N replies to each prompt, each drawn by itself; see the head of this file."""
 
     def forward(
-        self,
-        src: Tensor,
-        src_lengths: Tensor,
-        limits: Limits,
-        count: int,
-        seed: int,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
+        self, src: Tensor, src_lengths: Tensor, limits: Limits, count: int, seed: int, sampling: Sampling
     ) -> Hypotheses:
-        """Answer B prompts.
+        """Answer B prompts: src (B, S) int64 padded with PAD, rows in any order, src_lengths (B,) each from 1 to S.
 
-        Args:
-            src: (B, S) int64 padded with PAD, rows in any order; src_lengths: (B,) each from 1 to S.
-            count: N, replies to each prompt; the first ones stay the same whatever N is.
-            seed: any int64 that is not negative.
-            temperature: above 0; below 1 likely words get likelier, near 0 the reply becomes the greedy one.
-            top_k: 0 keeps all words. top_p: above 0; 1 keeps all words.
-
-        Returns:
-            in the order of the draws; totals are sums of the words' ranks.
+        `count` is N; the first replies stay the same whatever it is. `seed` is any int64 that is not negative. The
+        replies come in the order of the draws; their totals are sums of the words' ranks.
         """
-        batch, longest = src.size(0), limits.max_length
-        row = torch.arange(batch, device=src.device).repeat_interleave(count)  # (R,), R = B * N
-        state = self.pick(self.read(src, src_lengths, limits), row)
-        streams = self.streams(src, src_lengths, count, seed)
-        tokens = torch.full((batch * count, longest), self.pad_id, dtype=torch.int64, device=src.device)
-        scores = torch.zeros(batch * count, longest, device=src.device)
-        attention = torch.zeros(
-            batch * count, longest, state.memory.size(1), dtype=state.memory.dtype, device=src.device
-        )
-        totals = precise(torch.zeros(batch * count, device=src.device))
-        rows = torch.arange(batch * count, device=src.device)  # those that have not ended: only they are worked on
-        token = torch.full((batch * count, 1), self.sos_id, dtype=torch.int64, device=src.device)
-        said = token[:, :0]
-        steps = 0
-        while steps < longest and rows.size(0) > 0:
-            log_probs, ranked, weights, state = self.step(token, said, state, limits)
-            token = draw(ranked, uniform(streams + steps), temperature, top_k, top_p)  # (R, 1)
-            tokens[rows, steps] = token.squeeze(1)
-            scores[rows, steps] = log_probs.gather(1, token).squeeze(1)
-            attention[rows, steps] = weights.to(attention.dtype)
-            totals[rows] = totals[rows] + ranked.gather(1, token).squeeze(1)
-            said = torch.cat((said, token), dim=1)
-            steps += 1
-            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
-            if on.size(0) < rows.size(0):
-                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
-                streams = streams[on]
-        return Hypotheses(
-            tokens[:, :steps].view(batch, count, steps),
-            scores[:, :steps].view(batch, count, steps),
-            totals.view(batch, count),
-            widened(attention[:, :steps], src, src_lengths).view(batch, count, steps, -1),
-        )
+        return self.follow(src, src_lengths, limits, self.streams(src, src_lengths, count, seed), sampling)
+
+    def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
+        """Draw a word (R, 1) from ranked (R, V) for each row of `streams` (R,)."""
+        return draw(ranked, uniform(streams + step), sampling)
 
     def streams(self, src: Tensor, src_lengths: Tensor, count: int, seed: int) -> Tensor:
         """Where the random numbers of each reply begin: (B * N,) int64, the N replies of a prompt together."""
@@ -82,9 +39,9 @@ class SamplingDecoder(SearchDecoder):
         return mixed(key + torch.arange(count, device=src.device).repeat(src.size(0)))
 
 
-def draw(ranked: Tensor, u: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+def draw(ranked: Tensor, u: Tensor, sampling: Sampling) -> Tensor:
     """Words (R, 1) from ranked (R, V), by numbers u (R, 1) between 0 and 1."""
-    vocabulary = ranked.size(1)
+    vocabulary, temperature, top_k, top_p = ranked.size(1), sampling.temperature, sampling.top_k, sampling.top_p
     weights = torch.exp((ranked - ranked.amax(dim=1, keepdim=True)) / temperature)  # (R, V), the largest is 1
     if top_k <= 0 and top_p >= 1.0:
         cumulative = precise(weights).cumsum(dim=1)

@@ -12,7 +12,7 @@ A word has two figures. Its *score* is log p(word | prompt, words before), as th
 come.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,18 @@ class Limits(NamedTuple):
     anti_lm: float = 0.0
     anti_lm_tokens: int = 0
     anti_lm_bound: float = 0.0
+
+
+class Sampling(NamedTuple):
+    """What words are drawn by (see sampling.py); greedy search reads none of it. The defaults keep every word.
+
+    temperature: above 0; below 1 likely words get likelier, near 0 the reply becomes the greedy one.
+    top_k: only the likeliest k words; 0 is all. top_p: above 0, the likeliest words with this probability together.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
 
 
 class SearchResult(NamedTuple):
@@ -96,15 +108,11 @@ class SearchDecoder(nn.Module):
         never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for an import), but not EOS.
     """
 
-    sos_id: Final[int]
-    eos_id: Final[int]
-    pad_id: Final[int]
     never_replied: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int]) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+        self.encoder, self.decoder = encoder, decoder
         self.register_buffer("never_replied", torch.tensor(never_replied, dtype=torch.int64), persistent=True)
         self.sos_id, self.eos_id, self.pad_id = SOS_ID, EOS_ID, PAD_ID
 
@@ -120,15 +128,8 @@ class SearchDecoder(nn.Module):
             return State(hidden, memory, source, hidden[:, :, :0], memory[:, :0], source[:, :0])
         nothing = torch.full((1, 1), self.eos_id, dtype=torch.int64, device=src.device)
         blank, blank_source, blank_hidden = self.encoder(nothing, torch.ones(1, dtype=torch.int64))
-        row = torch.zeros_like(rows)
-        return State(
-            hidden,
-            memory,
-            source,
-            blank_hidden.index_select(1, row),
-            blank.index_select(0, row),
-            blank_source.index_select(0, row),
-        )
+        row = torch.zeros_like(rows)  # the one blank prompt, for each of the B
+        return State(hidden, memory, source, blank_hidden[:, row], blank[row], blank_source[row])
 
     def pick(self, state: State, rows: Tensor) -> State:
         """The state of those `rows` (int64, any number, in any order, also several times)."""
@@ -168,6 +169,51 @@ class SearchDecoder(nn.Module):
         state = State(hidden, state.memory, state.source, blank_hidden, state.blank_memory, state.blank_source)
         return log_probs, ranked, weights[:, 0], state
 
+    def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
+        """The word (R, 1) that each row goes on with: of the highest rank, of equal ones the lowest id.
+
+        Args:
+            ranked: (R, V), of `step`. streams: (R,) int64, where the random numbers of each row begin.
+        """
+        return ranked.argmax(dim=-1, keepdim=True)
+
+    def follow(
+        self, src: Tensor, src_lengths: Tensor, limits: Limits, streams: Tensor, sampling: Sampling
+    ) -> Hypotheses:
+        """Greedy search and sampling: go on word by word, by `choose`, until all `streams` (B * N,) have ended.
+
+        The N replies to a prompt stand together; their totals are sums of ranks.
+        """
+        batch, rows_in_all, longest, device = src.size(0), streams.size(0), limits.max_length, src.device
+        state = self.read(src, src_lengths, limits)
+        if rows_in_all > batch:
+            state = self.pick(state, torch.arange(batch, device=device).repeat_interleave(rows_in_all // batch))
+        tokens = torch.full((rows_in_all, longest), self.pad_id, dtype=torch.int64, device=device)
+        figures = torch.zeros(2, rows_in_all, longest, device=device)  # scores and ranks
+        attention = torch.zeros(rows_in_all, longest, state.memory.size(1), dtype=state.memory.dtype, device=device)
+        rows = torch.arange(rows_in_all, device=device)  # those that have not ended: only they are worked on
+        token = torch.full((rows_in_all, 1), self.sos_id, dtype=torch.int64, device=device)
+        said = token[:, :0]
+        steps = 0
+        while steps < longest and rows.size(0) > 0:
+            log_probs, ranked, weights, state = self.step(token, said, state, limits)
+            token = self.choose(ranked, streams, steps, sampling)  # (R, 1)
+            tokens[rows, steps] = token.squeeze(1)
+            figures[:, rows, steps] = torch.cat((log_probs.gather(1, token), ranked.gather(1, token)), dim=1).t()
+            attention[rows, steps] = weights.to(attention.dtype)
+            said = torch.cat((said, token), dim=1)
+            steps += 1
+            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
+            if on.size(0) < rows.size(0):
+                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
+                streams = streams[on]
+        return Hypotheses(
+            tokens[:, :steps].unflatten(0, [batch, -1]),
+            figures[0, :, :steps].unflatten(0, [batch, -1]),
+            precise(figures[1]).sum(dim=1).view(batch, -1),
+            widened(attention[:, :steps], src, src_lengths).unflatten(0, [batch, -1]),
+        )
+
     def forbid(self, ranked: Tensor, said: Tensor, limits: Limits) -> None:
         """Put minus infinity into `ranked` (R, V) where a word must not follow `said` (R, t)."""
         ranked.index_fill_(1, self.never_replied, float("-inf"))
@@ -186,40 +232,16 @@ class SearchDecoder(nn.Module):
 
 
 class GreedySearchDecoder(SearchDecoder):
-    """Take the word of the highest rank at every step (of equal ones the lowest id) until each row has ended."""
+    """Take the word of the highest rank at every step."""
 
     def forward(self, src: Tensor, src_lengths: Tensor, max_length: int) -> SearchResult:
-        """Answer B prompts.
-
-        Args:
-            src: (B, S) int64 padded with PAD, rows in any order; src_lengths: (B,) each from 1 to S.
-            max_length: longest reply in tokens, EOS counted; at least 1.
-        """
+        """Answer B prompts: src (B, S) int64 padded with PAD, rows in any order, src_lengths (B,) each from 1 to S."""
         return self.search(src, src_lengths, Limits(max_length))
 
     def search(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> SearchResult:
-        """As `forward`, within `limits`."""
-        state = self.read(src, src_lengths, limits)
-        batch, longest = src.size(0), limits.max_length
-        tokens = torch.full((batch, longest), self.pad_id, dtype=torch.int64, device=src.device)
-        scores = torch.zeros(batch, longest, device=src.device)
-        attention = torch.zeros(batch, longest, state.memory.size(1), dtype=state.memory.dtype, device=src.device)
-        rows = torch.arange(batch, device=src.device)  # those that have not ended: only they are worked on
-        token = torch.full((batch, 1), self.sos_id, dtype=torch.int64, device=src.device)
-        said = token[:, :0]
-        steps = 0
-        while steps < longest and rows.size(0) > 0:
-            log_probs, ranked, weights, state = self.step(token, said, state, limits)
-            token = ranked.argmax(dim=-1, keepdim=True)  # (R, 1)
-            tokens[rows, steps] = token.squeeze(1)
-            scores[rows, steps] = log_probs.gather(1, token).squeeze(1)
-            attention[rows, steps] = weights.to(attention.dtype)
-            said = torch.cat((said, token), dim=1)
-            steps += 1
-            on = (token.squeeze(1) != self.eos_id).nonzero().squeeze(1)
-            if on.size(0) < rows.size(0):
-                rows, token, said, state = rows[on], token[on], said[on], self.pick(state, on)
-        return SearchResult(tokens[:, :steps], scores[:, :steps], widened(attention[:, :steps], src, src_lengths))
+        """Answer them within `limits`."""
+        found = self.follow(src, src_lengths, limits, torch.zeros_like(src[:, 0]), Sampling())
+        return SearchResult(found.tokens[:, 0], found.scores[:, 0], found.attention[:, 0])
 
 
 def widened(attention: Tensor, src: Tensor, src_lengths: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ..corpus.vocabulary import EOS_ID, PAD_ID
 from ..decoding.beam import BeamSearchDecoder
 from ..decoding.sampling import SamplingDecoder
-from ..decoding.search import GreedySearchDecoder, Limits, SearchResult
+from ..decoding.search import GreedySearchDecoder, Limits, Sampling, SearchResult
 from ..runs.checkpoint import Checkpoint
 from .torchscript_tokenizer import TorchScriptTokenizer
 
@@ -117,7 +117,7 @@ class BundleModule(nn.Module):
             return ""
         src, src_lengths = self._padded([ids])
         limits = Limits(self.max_length + 1)
-        found = self.sampling(src, src_lengths, limits, 1, seed, temperature=temperature, top_k=top_k, top_p=top_p)
+        found = self.sampling(src, src_lengths, limits, 1, seed, Sampling(temperature, top_k, top_p))
         tokens: list[int] = found.tokens[0, 0].tolist()
         return self.tokenizer.text(self.words(tokens))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..corpus.tokenizer import last_words
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..decoding.generate import Decoding
-from ..decoding.search import GreedySearchDecoder, Limits, SearchResult
+from ..decoding.search import GreedySearchDecoder, Limits, Sampling, SearchResult
 from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
@@ -118,7 +118,7 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     limits = Limits(longest, min_length=1, no_repeat_ngram=2, repetition_penalty=1.2, **anti_lm)  # one of each kind
     given = (*pad_prompts(prompts_of(checkpoint)), limits)
     beam = {"width": 4, "count": 4, "length_penalty": 0.6}
-    sampling = {"count": 2, "seed": 7, "temperature": 0.9, "top_k": 40, "top_p": 0.95}
+    sampling = {"count": 2, "seed": 7, "sampling": Sampling(temperature=0.9, top_k=40, top_p=0.95)}
     same = proof.equal == proof.tokens
     for ours, theirs, settings in ((eager.beam, module.beam, beam), (eager.sampling, module.sampling, sampling)):
         same = same and torch.equal(ours(*given, **settings).tokens, theirs(*given, **settings).tokens)
