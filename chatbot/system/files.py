@@ -5,13 +5,12 @@ what a killed one left behind from what is still being written.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,29 +31,17 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO]:
     Raises:
         ChatbotError: the folder cannot be written to, or the disk is full.
     """
-    text = "b" not in mode
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     with failing_as(f"cannot write {path}"):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ChatbotError(f"cannot write {path}: it is no file that another can take the place of")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tidy(path.parent, path.name)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            take(descriptor)
-            encoding, newline = ("utf-8", "\n") if text else (None, None)
-            # opened again by its name, so that the file knows it
-            with Path(name).open(mode, encoding=encoding, newline=newline) as file:
+        with _part(path, Path.touch) as part:
+            with part.open(mode, encoding=encoding, newline=newline) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())  # mkstemp makes files that only the owner can read
-            Path(name).replace(path)
-            _fsync_folder(path.parent)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+            part.replace(path)
+            _fsync(path.parent)
 
 
 @contextlib.contextmanager
@@ -64,10 +51,18 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     Raises:
         ChatbotError: none can be made there.
     """
+    with _part(path, Path.mkdir) as part:
+        yield part
+
+
+@contextlib.contextmanager
+def _part(path: Path, make: Callable[..., None]) -> Iterator[Path]:
+    """A new file or folder beside `path`, locked; afterwards it is gone, unless it was renamed."""
     with failing_as(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         tidy(path.parent, path.name)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+        make(part, exist_ok=False)
         descriptor = os.open(part, os.O_RDONLY)
     try:
         take(descriptor)
@@ -92,12 +87,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield part
         for file in part.rglob("*"):
             if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        part.chmod(0o777 & ~_umask())
-        _fsync_folder(part)
+                _fsync(file)
+        _fsync(part)
         if path.exists() and not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+            raise ChatbotError(f"cannot write {path}: Not a directory")
         aside = part.with_suffix(ASIDE)
         if os.path.lexists(path):
             path.replace(aside)
@@ -107,7 +100,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 aside.replace(path)
             raise
-        _fsync_folder(path.parent)
+        _fsync(path.parent)
         with contextlib.suppress(OSError):
             aside.replace(part)  # to be removed under a name that is nobody's: what is put aside is always whole
 
@@ -200,15 +193,9 @@ def _digest(path: Path, digest: "hashlib._Hash") -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Make a rename last: the folder's own entry must reach the disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    """Have a file's bytes reach the disk, or a folder's entries, without which a rename in it would not last."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
