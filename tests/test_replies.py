@@ -165,22 +165,21 @@ def test_the_generic_rate_recounted(replies: list[list[str]]) -> None:
 
 def test_all_figures_of_a_few_replies() -> None:
     replies, references = [["a", "b"], ["a"], ["a"], []], [["a", "b"], ["b"], ["a"], ["a"]]
-    found = figures(replies, references, {("a",): 0.5}, {("a",), ("b",)}, pairs_per_second=3.0)
-    assert found.replies == 4
-    assert found.mean_length == mean_length(replies) == 1
-    assert found.exact_repeats == 2 / 4
-    assert found.entropy == (1, None)
-    assert found.bleu[0] == (1 + 0 + 1 + 0) / 4
-    written = found.to_dict(" ".join)
-    assert list(written) == [
+    found = figures(replies, references, {("a",): 0.5}, {("a",), ("b",)}, pairs_per_second=3.0, text=" ".join)
+    assert found["replies"] == 4
+    assert found["mean_length"] == mean_length(replies) == 1
+    assert found["exact_repeats"] == 2 / 4
+    assert (found["entropy_1"], found["entropy_2"]) == (1, None)
+    assert found["bleu_1"] == (1 + 0 + 1 + 0) / 4
+    assert list(found) == [
         *("replies", "bleu_1", "bleu_2", "bleu_3", "bleu_4"),
         *("corpus_bleu_1", "corpus_bleu_2", "corpus_bleu_3", "corpus_bleu_4"),
         *("distinct_1", "distinct_2", "entropy_1", "entropy_2"),
         *("mean_length", "generic_rate", "exact_repeats", "pairs_per_second", "frequent"),
     ]
-    assert written["distinct_1"] == 2 / 4
-    assert written["distinct_2"] == 1
-    assert written["frequent"] == [
+    assert found["distinct_1"] == 2 / 4
+    assert found["distinct_2"] == 1
+    assert found["frequent"] == [
         {"reply": "a", "count": 2},
         {"reply": "a b", "count": 1},
         {"reply": "", "count": 1},
@@ -188,9 +187,9 @@ def test_all_figures_of_a_few_replies() -> None:
 
 
 def test_of_no_replies_there_are_no_figures() -> None:
-    written = figures([], [], {}, set()).to_dict(" ".join)
-    assert (written.pop("replies"), written.pop("frequent")) == (0, [])
-    assert set(written.values()) == {None}
+    found = figures([], [], {}, set())
+    assert (found.pop("replies"), found.pop("frequent")) == (0, [])
+    assert set(found.values()) == {None}
 
 
 def test_every_reply_needs_its_reference() -> None:

@@ -13,7 +13,7 @@ from chatbot.system.errors import ChatbotError
 def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: Any) -> dict[str, Any]:
     replies = [["i", "am", "fine"], ["no"], ["no"], []]
     rows = {
-        name: figures(replies, [["no"]] * 4, {("no",): 0.25}, {("no",)}, speed).to_dict(" ".join)
+        name: figures(replies, [["no"]] * 4, {("no",): 0.25}, {("no",)}, speed, " ".join)
         for name, speed in [("greedy", 12_345.6), ("beam", 7.0), ("human", None), ("random", None), ("frequent", None)]
     }
     rows["frequent"]["distinct_1"] = 0.00047

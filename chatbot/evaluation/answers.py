@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ..corpus.frequencies import Frequencies, most_frequent_reply
 from ..corpus.prepared import PairDataset
 from .likelihood import EVALUATION_BATCH
-from .replies import Figures, figures
+from .replies import Reply, figures
 
 SEED = 1  # of the pairs that a limit leaves, and of the random training replies
 BATCHES_AT_ONCE = 8  # a decoding is handed so many, to sort by length and batch as suits it, between ticks of the bar
@@ -21,10 +21,10 @@ Replier: TypeAlias = Callable[[list[list[int]]], list[list[int]]]  # prompts' id
 
 
 class Row(NamedTuple):
-    """One way to answer: its replies as ids, in the order of the pairs, and their figures."""
+    """One way to answer: its replies as ids, in the order of the pairs, and their `figures`."""
 
     replies: list[list[int]]
-    figures: Figures
+    figures: dict[str, Any]
 
 
 def drawn(dataset: PairDataset, limit: int) -> list[int]:
@@ -40,6 +40,7 @@ def answer(
     indices: Sequence[int],
     training: PairDataset,
     batch_size: int = EVALUATION_BATCH,
+    text: Callable[[Reply], str] = str,
 ) -> dict[str, Row]:
     """Answer pairs by every decoding, and give the figures of the replies beside those of three references.
 
@@ -50,6 +51,7 @@ def answer(
         decodings: by their names, none of them a reference's.
         dataset: where the pairs are; indices: which of them, P.
         training: the training split, at least one pair.
+        text: writes a reply for people.
 
     Returns:
         rows of P replies: first the decodings in their order, then the references.
@@ -72,7 +74,7 @@ def answer(
     said[FREQUENT] = [most_frequent_reply(training)] * len(pairs)
     known = Frequencies.of(training, (reply for replies in said.values() for reply in replies))
     return {
-        name: Row(replies, figures(replies, human, known.probabilities, known.repeated, speeds.get(name)))
+        name: Row(replies, figures(replies, human, known.probabilities, known.repeated, speeds.get(name), text))
         for name, replies in said.items()
     }
 

@@ -74,13 +74,13 @@ class Examination:
         if self.backward:
             bot = bot.reranked_by(self._reranker, str(self.backward.path))
         decodings = {name: functools.partial(bot.generate, decoding=decoding) for name, decoding in ways.items()}
-        rows = answer(decodings, dataset, indices, training, self.batch_size)
+        rows = answer(decodings, dataset, indices, training, self.batch_size, text)
         figures = {
             "run": str(run.path),
             **self._of(checkpoint),
             **scores.to_dict(),
             "data": prepared.folder.name,
-            "rows": {name: row.figures.to_dict(text) for name, row in rows.items()},
+            "rows": {name: row.figures for name, row in rows.items()},
         }
         prompts = [text(dataset[index][0].tolist()) for index in indices]
         columns = {name: [text(reply) for reply in rows[name].replies] for name in (HUMAN, *self.decodings)}

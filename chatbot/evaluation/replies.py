@@ -9,7 +9,6 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 Reply: TypeAlias = Sequence[Hashable]
@@ -19,66 +18,42 @@ BLEU_WEIGHTS = [(1 / order,) * order for order in (1, 2, 3, 4)]
 MOST = 10  # that many of the most frequent replies are the generic ones
 
 
-@dataclass(frozen=True)
-class Figures:
-    """The figures of one list of replies.
-
-    replies: how many. bleu, corpus_bleu: for n from 1 to 4. distinct, entropy: for n of 1 and 2. exact_repeats: share
-    of the replies that are replies of the training set too. pairs_per_second: how fast they were found; None for
-    replies that were not generated. The others are what the functions of their names return.
-    """
-
-    replies: int
-    bleu: tuple[float | None, ...]
-    corpus_bleu: tuple[float | None, ...]
-    distinct: tuple[float | None, ...]
-    entropy: tuple[float | None, ...]
-    mean_length: float | None
-    generic_rate: float | None
-    exact_repeats: float | None
-    pairs_per_second: float | None
-    frequent: list[tuple[Ngram, int]]
-
-    def to_dict(self, text: Callable[[Reply], str]) -> dict[str, Any]:
-        """The figures under the keys of `--json`: `bleu_1`, `bleu_2`, ...; `text` writes a reply for people."""
-        values: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple):
-                values |= {f"{field.name}_{order}": part for order, part in enumerate(value, 1)}
-            else:
-                values[field.name] = value
-        return values | {"frequent": [{"reply": text(reply), "count": count} for reply, count in self.frequent]}
-
-
 def figures(
     replies: Sequence[Reply],
     references: Sequence[Reply],
     probabilities: Mapping[Ngram, float],
     training: Container[Ngram],
     pairs_per_second: float | None = None,
-) -> Figures:
-    """All figures of a list of replies.
+    text: Callable[[Reply], str] = str,
+) -> dict[str, Any]:
+    """All figures of a list of replies, under the keys of `--json`.
 
     Args:
         references: what a person said instead, one for each reply; else a ValueError is raised.
         probabilities: of words (as tuples of one) and bigrams in the training replies, where they stand there.
         training: the training replies, as tuples.
+        pairs_per_second: how fast they were found; None for replies that were not generated.
+        text: writes a reply for people.
+
+    Returns:
+        replies: how many. bleu_n, corpus_bleu_n: for n from 1 to 4. distinct_n, entropy_n: for n of 1 and 2.
+        exact_repeats: share of the replies that are replies of the training set too. pairs_per_second. The others are
+        what the functions of their names return.
     """
     if len(replies) != len(references):
         raise ValueError(f"{len(replies)} replies and {len(references)} references")
-    return Figures(
-        replies=len(replies),
-        bleu=bleu(replies, references),
-        corpus_bleu=corpus_bleu(replies, references),
-        distinct=(distinct(replies, 1), distinct(replies, 2)),
-        entropy=(entropy(replies, probabilities, 1), entropy(replies, probabilities, 2)),
-        mean_length=mean_length(replies),
-        generic_rate=generic_rate(replies),
-        exact_repeats=_mean(float(tuple(reply) in training) for reply in replies),
-        pairs_per_second=pairs_per_second,
-        frequent=frequent(replies),
-    )
+    return {
+        "replies": len(replies),
+        **{f"bleu_{n}": score for n, score in enumerate(bleu(replies, references), 1)},
+        **{f"corpus_bleu_{n}": score for n, score in enumerate(corpus_bleu(replies, references), 1)},
+        **{f"distinct_{n}": distinct(replies, n) for n in (1, 2)},
+        **{f"entropy_{n}": entropy(replies, probabilities, n) for n in (1, 2)},
+        "mean_length": mean_length(replies),
+        "generic_rate": generic_rate(replies),
+        "exact_repeats": _mean(float(tuple(reply) in training) for reply in replies),
+        "pairs_per_second": pairs_per_second,
+        "frequent": [{"reply": text(reply), "count": count} for reply, count in frequent(replies)],
+    }
 
 
 def bleu(replies: Sequence[Reply], references: Sequence[Reply]) -> tuple[float | None, ...]:
