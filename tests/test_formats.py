@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,16 @@ def test_conversations_of_convokit_come_in_the_order_they_began(tmp_path: Path) 
     said = [utterance(str(i), talk, str(i - 3) if i > 2 else None, f"{talk} {i}") for i, talk in enumerate("bacbac")]
     _, found, _ = read(convokit(tmp_path / "utterances.jsonl", said))
     assert [talk.turns for talk in found] == [["b 0", "b 3"], ["a 1", "a 4"], ["c 2", "c 5"]]
+
+
+def test_many_conversations_of_convokit_take_time_in_proportion(tmp_path: Path) -> None:
+    said = [
+        utterance(f"{talk} {i}", str(talk), f"{talk} 0" if i else None, "hi") for i in (0, 1) for talk in range(20_000)
+    ]
+    path = convokit(tmp_path / "utterances.jsonl", said)
+    began = time.process_time()
+    assert len(read(path)[1]) == 20_000
+    assert time.process_time() - began < 20  # where it grew with the square it took minutes
 
 
 @pytest.mark.parametrize("parent", [None, "a", "b"])
