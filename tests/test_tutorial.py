@@ -546,7 +546,7 @@ def put(*path: Any) -> Callable[[dict], None]:
         (put("iteration", -1), "iteration"),
         (put("iteration", 10**5000), "iteration"),
         (put("en", [1]), "en is a list"),
-        (put("de", None), "de is a NoneType"),
+        (put("de", None), "de is None"),
         (put("de", "out.bias", 3.0), "no weight"),
         (put("de", 7, torch.zeros(3)), "no weight"),
         (without("en", "embedding.weight"), "embedding.weight"),

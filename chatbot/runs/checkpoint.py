@@ -132,17 +132,18 @@ class Checkpoint:
             prompts = data["prompts"]  # a list may hold another one many times, at no cost to the file
             if sum(map(len, prompts)) > MAX_PROMPTS or not all(0 <= id < len(vocabulary) for p in prompts for id in p):
                 raise ValueError("its prompts have words that its vocabulary has not, or there are too many")
+            check_weights(data["model"], "model")
             return cls(
                 Config.from_dict(data["config"]),
                 vocabulary,
-                _weights(data["model"]),
+                from_bytes(data["model"]),
                 step,
                 perplexity,
                 [[int(id) for id in prompt] for prompt in prompts],
                 data["training"],
                 version == QUANTIZED_FORMAT,
             )
-        except ChatbotError as error:  # of its settings or its words
+        except ChatbotError as error:  # of its settings, its words or its weights
             raise ChatbotError(
                 f"the checkpoint {path} is damaged, or of a newer version of chatbot: {error}"
             ) from error
@@ -175,22 +176,22 @@ def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
     return [] if config.model.tutorial_tokens else vocabulary.never_replied
 
 
-def _weights(model: Any) -> dict[str, Tensor]:
-    """A state dict, out of bytes if it is kept so, each of whose tensors is as large in the file as it says.
+def check_weights(state: Any, name: str) -> None:
+    """Whether something loaded is a state dict, of which each tensor is as large in the file as it says.
 
     Raises:
-        ValueError: it holds something else: an expanded tensor, say, is of any size without a file of that size.
+        ChatbotError: it is something else, or holds it: an expanded tensor, say, is of any size without a file of that
+            size. The message calls it `name`.
     """
-    if not isinstance(model, dict):
-        raise ValueError(f"its model is {shown(model)} and no state dict")
-    for name, weight in model.items():
-        tensors = list(weight.values()) if isinstance(weight, dict) else [weight]
-        if type(name) is not str or not all(isinstance(tensor, Tensor) for tensor in tensors):
-            raise ValueError("its model holds something that is no weight")
+    if not isinstance(state, dict):
+        raise ChatbotError(f"its {name} is {shown(state)} and no state dict")
+    for key, weight in state.items():
+        tensors = list(weight.values()) if isinstance(weight, dict) else [weight]  # a matrix in bytes is a dict
+        if type(key) is not str or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise ChatbotError(f"its {name} holds something that is no weight")
         for tensor in tensors:
             if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
-                raise ValueError(f"its {shown(name)} is in a form that weights do not have")
-    return from_bytes(model)
+                raise ChatbotError(f"its {name} has {shown(key)} in a form that weights do not have")
 
 
 def check_archive(path: Path, *, code: bool = False) -> None:

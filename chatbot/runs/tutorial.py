@@ -30,7 +30,7 @@ from ..corpus.vocabulary import EOS, PAD, SEP, SOS, UNK, Vocabulary
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, failing_as
 from ..system.files import atomic_folder
-from .checkpoint import Checkpoint, check_archive
+from .checkpoint import Checkpoint, check_archive, check_weights
 from .directory import RunDirectory
 
 SPECIAL = {"PAD": PAD, "SOS": SOS, "EOS": EOS}  # in the order of their ids, with our names
@@ -156,21 +156,14 @@ def _reason(said: str) -> str:
     return "it is damaged, or torch.save did not write it"
 
 
-def _weights(section: Any, name: str) -> dict[str, Tensor]:
+def _weights(state: Any, name: str) -> dict[str, Tensor]:
     """The float32 tensors of a state dict; none is copied."""
-    if not isinstance(section, dict):
-        raise ChatbotError(f"its {name} is a {type(section).__name__}, not a state dict")
-    weights = {}
-    for key, value in section.items():
-        if type(key) is not str or not isinstance(value, Tensor):
-            raise ChatbotError(f"its {name} holds something that is no weight")
-        if value.dtype != torch.float32:
-            raise ChatbotError(f"its {name} has {key[:60]!r} as {value.dtype}, and not as torch.float32")
-        # an expanded tensor is as large as it says without a file of that size; a contiguous one is not
-        if value.layout != torch.strided or value.is_meta or not value.is_contiguous():
-            raise ChatbotError(f"its {name} has {key[:60]!r} in a form that weights do not have")
-        weights[key] = value.detach()
-    return weights
+    check_weights(state, name)
+    for key, value in state.items():
+        kind = getattr(value, "dtype", type(value).__name__)
+        if kind != torch.float32:
+            raise ChatbotError(f"its {name} has {key[:60]!r} as {kind}, and not as torch.float32")
+    return {key: value.detach() for key, value in state.items()}
 
 
 def _sizes(encoder: dict[str, Tensor], decoder: dict[str, Tensor]) -> dict[str, Any]:
