@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..runs.checkpoint import Checkpoint
 from ..system.errors import ChatbotError, shown
 from ..system.files import atomic_file, read_json, sha256
 
@@ -27,6 +28,19 @@ class Golden:
     tokens: list[int]
     scores: list[float]
     reply: str
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a client wants to know of a model, as plain data; manifests, bundles and ONNX files all tell it."""
+    return {
+        "checkpoint": checkpoint.digest(),
+        "tokenizer": checkpoint.tokenizer.name,
+        "never_replied": checkpoint.never_replied,
+        "max_length": checkpoint.config.corpus.max_length,
+        "step": checkpoint.step,
+        "perplexity": checkpoint.perplexity,
+        "config": checkpoint.config.to_dict(),
+    }
 
 
 def write_manifest(

@@ -28,7 +28,7 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.quantization import quantize
 from ..system.errors import ChatbotError, first_line
 from ..system.files import atomic_file
-from .manifest import refuse_other_weights, write_manifest
+from .manifest import describe, refuse_other_weights, write_manifest
 from .onnx_graph import extra
 from .onnx_network import Network
 from .proof import Proof, prove
@@ -115,22 +115,16 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
 
 
 def _metadata(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
-    vocabulary, config = checkpoint.vocabulary, checkpoint.config
-    return {
-        "format": str(ONNX_FORMAT),
-        "kind": "",  # each of the three files puts its own here
+    """All but the `kind`, in which the three files differ."""
+    facts = {
+        **describe(checkpoint),
+        "format": ONNX_FORMAT,
         "weights": "int8" if quantized else "fp32",
-        "tokenizer": checkpoint.tokenizer.name,
-        "max_length": str(config.corpus.max_length),
-        "context": str(config.corpus.context),
-        "vocabulary": json.dumps(vocabulary.tokens),
-        "special": json.dumps(vocabulary.special_ids),
-        "never_replied": json.dumps(checkpoint.never_replied),
-        "step": str(checkpoint.step),
-        "checkpoint": checkpoint.digest(),
-        "perplexity": json.dumps(checkpoint.perplexity),
-        "config": json.dumps(config.to_dict()),
+        "context": checkpoint.config.corpus.context,
+        "vocabulary": checkpoint.vocabulary.tokens,
+        "special": checkpoint.vocabulary.special_ids,
     }
+    return {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
 
 
 def _sealed(content: bytes) -> bytes:

@@ -28,7 +28,7 @@ from ..runs.quantization import quantized
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_folder
 from .bundle import EXPORTED, BundleModule, QuantizedWeights
-from .manifest import check, refuse_to_replace, write_manifest
+from .manifest import check, describe, refuse_to_replace, write_manifest
 from .proof import Proof, golden_replies, prove_bundle
 from .torchscript_tokenizer import TorchScriptTokenizer, table_sha256
 
@@ -59,7 +59,16 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
     refuse_to_replace(folder)
     model = checkpoint.build_model()
     with torch.inference_mode(False), torch.no_grad(), _quiet(), atomic_folder(folder) as part:
-        description = describe(checkpoint)
+        description = {
+            **describe(checkpoint),
+            "bundle_format": BUNDLE_FORMAT,
+            "torch": torch.__version__,
+            "unicode": unicodedata.unidata_version,
+            "table_sha256": table_sha256(TorchScriptTokenizer(checkpoint.tokenizer.name)),
+            "vocabulary_size": len(checkpoint.vocabulary),
+            "special_ids": checkpoint.vocabulary.special_ids,
+            "weights": "uint8" if checkpoint.is_quantized else "float32",
+        }
         # from a network of its own, because quantizing empties its matrices
         _save(_script(checkpoint.build_model(), checkpoint, description), part / BUNDLE)
         golden = golden_replies(model, checkpoint)
@@ -67,27 +76,6 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
             proof = prove_bundle(checkpoint, model, load_bundle(part / BUNDLE).module, golden)
         write_manifest(part, [part / BUNDLE], description, golden)
     return proof
-
-
-def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a client wants to know of a model, as plain data: for the manifest, and for the bundle's `metadata()`."""
-    vocabulary, tokenizer = checkpoint.vocabulary, TorchScriptTokenizer(checkpoint.tokenizer.name)
-    return {
-        "bundle_format": BUNDLE_FORMAT,
-        "checkpoint": checkpoint.digest(),
-        "torch": torch.__version__,
-        "tokenizer": checkpoint.tokenizer.name,
-        "unicode": unicodedata.unidata_version,
-        "table_sha256": table_sha256(tokenizer),
-        "vocabulary_size": len(vocabulary),
-        "special_ids": vocabulary.special_ids,
-        "never_replied": checkpoint.never_replied,
-        "max_length": checkpoint.config.corpus.max_length,
-        "weights": "uint8" if checkpoint.is_quantized else "float32",
-        "step": checkpoint.step,
-        "perplexity": checkpoint.perplexity,
-        "config": checkpoint.config.to_dict(),
-    }
 
 
 def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any]) -> torch.jit.ScriptModule:
