@@ -26,12 +26,12 @@ FEWEST_GROUPS = 20  # films, or dialogues, that a split by them needs; with fewe
 class Pairs(NamedTuple):
     """The pairs of a batch of dialogues, P of them, with words numbered as they are first seen in the batch.
 
-    words: the words, in the order of those numbers; numbers (N,) int32: prompt 0, reply 0, prompt 1, …;
+    words: in the order of their numbers; numbers (N,) int32: prompt 0, reply 0, prompt 1, …;
     lengths (2P,) int32: of each prompt and reply, in words;
-    sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) were it made by film (bits 0-1), by
-    dialogue (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS dialogues);
-    films: those of the batch; counts: how many dialogues, pairs before the length filter and after it, and pairs that
-    it took, by the names of the figures of a preparation.
+    sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) if it is made by film (bits 0-1), by dialogue
+    (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS dialogues). Which of them it is
+    depends on how many films and dialogues the whole corpus has;
+    films: those of the batch; counts: of dialogues and pairs, by the names that they have in a preparation's figures.
     """
 
     words: list[str]
@@ -63,11 +63,12 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
     `<sep>`; turns before a missing one are no context.
     """
     tokenize = TOKENIZERS[config.tokenizer].tokenize
-    enough = 8 * config.max_length + 8 if config.context == 0 else 1 << 40  # characters
+    # so many characters of a turn mostly show that it is too long; as context its last words count, so all are read
+    enough = 8 * config.max_length + 8 if config.context == 0 else 1 << 40
     low, high, context, quirks = config.min_length, config.max_length, config.context, config.tutorial_quirks
     split = config.split if config.split[TRAIN] < 1 else None
     numbering: defaultdict[str, int] = defaultdict()
-    numbering.default_factory = numbering.__len__
+    numbering.default_factory = numbering.__len__  # a word that is looked up for the first time gets the next number
     number = numbering.__getitem__
     numbers: list[list[int]] = []
     lengths: list[int] = []

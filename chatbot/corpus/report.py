@@ -22,7 +22,7 @@ def summary(figures: dict[str, Any]) -> str:
     settings, bad, splits = figures["settings"], figures["bad_lines"], figures["splits"]
     kept, total = figures["words_kept"], figures["words_total"]
     dropped = [f"{count:,} {DROPPED[name]}" for name, count in figures["dropped"].items() if count]
-    coverage, given = figures["coverage"], figures.get("vocabulary_given", False)
+    coverage, given = figures["coverage"], figures["vocabulary_given"]
     lines = [
         f"corpus        {figures['source']} ({figures['format_read']}), "
         f"{figures['conversations']:,} conversations, split by {figures['split_by']}",
