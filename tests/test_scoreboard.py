@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chatbot.evaluation.replies import figures
-from chatbot.evaluation.scoreboard import COLUMNS, WIDTH, save_replies, side_by_side, table
+from chatbot.evaluation.scoreboard import FIGURES, WIDTH, save_replies, side_by_side, table
 from chatbot.system.errors import ChatbotError
 
 
@@ -25,7 +25,7 @@ def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: 
     }
 
 
-def test_the_table_has_a_line_for_each_row_and_fits() -> None:
+def test_the_table_has_a_column_for_each_row_and_fits() -> None:
     lines = table(evaluation()).splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert lines[0] == "checkpoints/one, step 1500, 40,000 pairs of the split test:"
@@ -35,13 +35,16 @@ def test_the_table_has_a_line_for_each_row_and_fits() -> None:
         ["pairs/s", "2,346"],
     ]
     assert "4 (drawn at random) of these pairs" in lines[5]
-    rows = {line[:14].strip(): line[14:].split() for line in lines[8:13]}
-    assert list(rows) == ["greedy", "beam", "human replies", "random reply", "most frequent"]
-    assert {len(cells) for cells in rows.values()} == {len(COLUMNS)}
-    assert rows["greedy"][:6] == ["0.500", "0.500", "0.500", "0.500", "0.8000", "1.0000"]
-    assert rows["greedy"][6:] == ["1.25", "2.00", "-", "100.0%", "50.0%", "12,346"]
-    assert rows["most frequent"][4] == "4.7e-04"
-    assert rows["human replies"][-1] == "-"
+    heads = ["greedy", "beam", "human replies", "random reply", "most frequent"]
+    assert [head.strip() for head in lines[6].split("  ") if head] == heads
+    figures = {line[:24].strip(): line[24:].split() for line in lines[7 : 7 + len(FIGURES)]}
+    assert list(figures) == [name for _, name, _ in FIGURES]
+    assert {len(cells) for cells in figures.values()} == {5}
+    greedy = [cells[0] for cells in figures.values()]
+    assert greedy[:6] == ["0.500", "0.500", "0.500", "0.500", "0.8000", "1.0000"]
+    assert greedy[6:] == ["1.25", "2.00", "-", "100.0%", "50.0%", "12,346"]
+    assert figures["distinct-1"][4] == "4.7e-04"
+    assert figures["pairs/s"][2] == "-"
     assert any(line == "beam most often says: no (2), i am fine (1), (nothing) (1)" for line in lines)
 
 
