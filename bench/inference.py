@@ -43,7 +43,7 @@ from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.search import GreedySearchDecoder
 from chatbot.deployment.onnx import export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export, load_bundle
-from chatbot.evaluation.held_out import held_out_pairs
+from chatbot.evaluation.examination import held_out_pairs, split_of
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
@@ -182,9 +182,10 @@ def held_out(checkpoint: Checkpoint, corpus: str | None, data_dir: Path) -> tupl
     name = "sample" if own.corpus == "sample" else corpus or own.corpus
     if name == "sample" or Path(name).exists():
         settings = dataclasses.replace(checkpoint.config, corpus=dataclasses.replace(own, corpus=name))
-        found = held_out_pairs(dataclasses.replace(checkpoint, config=settings), data_dir)
-        return found.dataset, f"{found.split} split of its own corpus"
-    return held_out_pairs(checkpoint, data_dir, corpus="sample").dataset, "sample corpus"
+        checkpoint = dataclasses.replace(checkpoint, config=settings)
+        _, dataset = held_out_pairs(checkpoint, data_dir)
+        return dataset, f"{split_of(checkpoint, None, None)} split of its own corpus"
+    return held_out_pairs(checkpoint, data_dir, corpus="sample")[1], "sample corpus"
 
 
 def made(

@@ -28,7 +28,7 @@ from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment.torchscript import export, load_bundle
-from chatbot.evaluation.held_out import held_out_pairs
+from chatbot.evaluation.examination import held_out_pairs, split_of
 from chatbot.network.batch import pad_prompts
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory, find_run
@@ -474,7 +474,7 @@ def test_any_run_is_scored_on_any_corpus(
     # an unknown word is <unk> in a prompt and costs the pair in a reply, as in training
     assert (figures["split"], figures["pairs"], figures["tokens"]) == ("all", 2, 5 + 3)
     checkpoint = trained.load_chosen()
-    _, dataset, _ = held_out_pairs(checkpoint, tmp_path / "data", corpus=str(path))
+    _, dataset = held_out_pairs(checkpoint, tmp_path / "data", corpus=str(path))
     encode = checkpoint.vocabulary.encode
     assert dataset[1][0].tolist() == encode(["hello", "zzzzqq", "!"])
     assert dataset[0][1].tolist() == encode(["i", "'m", "fine", "."])
@@ -486,8 +486,8 @@ def test_its_own_corpus_is_numbered_by_its_own_vocabulary(tmp_path: Path) -> Non
     run = imported(Plain(words), tmp_path, corpus=str(path))
     checkpoint = run.load_chosen()
     moved = run.path.rename(tmp_path / "moved")
-    _, dataset, split = held_out_pairs(checkpoint, tmp_path / "data")
-    assert split == "train"  # the tutorial holds nothing out
+    _, dataset = held_out_pairs(checkpoint, tmp_path / "data")
+    assert split_of(checkpoint, None, None) == "train"  # the tutorial holds nothing out
     assert [(list(prompt), list(reply)) for prompt, reply in dataset] == [([10], [6]), ([5, 5], [12])]
     assert RunDirectory(moved).load_chosen().vocabulary.tokens == checkpoint.vocabulary.tokens
 
@@ -499,7 +499,7 @@ def test_a_corpus_that_has_changed_is_refused_unless_it_is_named(trained: RunDir
     changed = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, corpus=corpus))
     with pytest.raises(ChatbotError, match="has changed since"):
         held_out_pairs(changed, tmp_path / "data")
-    assert len(held_out_pairs(changed, tmp_path / "data", corpus=str(path)).dataset) == 3
+    assert len(held_out_pairs(changed, tmp_path / "data", corpus=str(path))[1]) == 3
 
 
 def test_on_the_real_corpus_its_pairs_are_the_tutorials(corpora: Path, tmp_path: Path) -> None:
@@ -508,7 +508,7 @@ def test_on_the_real_corpus_its_pairs_are_the_tutorials(corpora: Path, tmp_path:
     learnt = prepare(dataclasses.replace(PRESETS["tutorial"].corpus, corpus=str(folder)), tmp_path / "data")
     words = load_vocabulary(learnt.folder).tokens[3:]
     run = imported(Plain(words, 2, (1, 1)), tmp_path, corpus=str(folder))
-    prepared, _, _ = held_out_pairs(run.load_chosen(), tmp_path / "data")
+    prepared, _ = held_out_pairs(run.load_chosen(), tmp_path / "data")
     assert prepared.folder != learnt.folder
     for name in ("train.ids", "train.offsets", "vocabulary.txt"):
         assert (prepared.folder / name).read_bytes() == (learnt.folder / name).read_bytes()

@@ -1,17 +1,21 @@
-"""`chatbot evaluate`: all figures of a run on a split, and the file in the run's folder that keeps them."""
+"""`chatbot evaluate`: all figures of a run on a split, and the file in the run's folder that keeps them.
+
+A run is measured on a split of its own corpus, or on every pair of another, in the run's words (`held_out_pairs`).
+"""
 
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..chat.bot import Chatbot
 from ..config.presets import decoding_named
 from ..config.settings import DecodingConfig
-from ..corpus.preparation import Preparation
-from ..corpus.prepared import PairDataset
+from ..corpus.pairs import TEST
+from ..corpus.preparation import Preparation, prepare
+from ..corpus.prepared import PairDataset, load_vocabulary
 from ..corpus.tokenizer import Tokenizer
 from ..corpus.vocabulary import Vocabulary
 from ..runs.checkpoint import Checkpoint
@@ -20,7 +24,6 @@ from ..system.devices import pick_device
 from ..system.errors import ChatbotError
 from ..system.files import atomic_file, read_json
 from .answers import HUMAN, SEED, answer, drawn
-from .held_out import held_out_pairs, split_of
 from .likelihood import EVALUATION_BATCH, Evaluation, evaluate
 from .scoreboard import side_by_side
 
@@ -59,7 +62,7 @@ class Examination:
         """
         checkpoint = run.load_chosen()
         ways = self._decodings(checkpoint)
-        prepared, dataset, split = held_out_pairs(
+        prepared, dataset = held_out_pairs(
             checkpoint, self.data_dir, corpus=self.corpus, split=self.split, workers=self.workers
         )
         if self.corpus and self.tell:
@@ -67,7 +70,7 @@ class Examination:
         device = pick_device(self.device)
         model = checkpoint.build_model().to(device)
         training = PairDataset(prepared.folder, "train", backward=dataset.backward)
-        scores = evaluate(model, dataset, split, device, self.batch_size)
+        scores = evaluate(model, dataset, split_of(checkpoint, self.corpus, self.split), device, self.batch_size)
         bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
         text = functools.partial(readable, checkpoint.vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
@@ -147,3 +150,47 @@ def readable(vocabulary: Vocabulary, tokenizer: Tokenizer, ids: Sequence[Any]) -
         else:
             turns[-1].append(vocabulary.tokens[id])
     return " / ".join(map(tokenizer.detokenize, turns))
+
+
+def held_out_pairs(
+    checkpoint: Checkpoint, data_dir: Path, *, corpus: str | None = None, split: str | None = None, workers: int = 0
+) -> tuple[Preparation, PairDataset]:
+    """Prepare what a checkpoint is measured on: the corpus, and those pairs of it that count.
+
+    Args:
+        checkpoint: its settings say how text is read, cut into words and filtered by length.
+        data_dir, workers: where preparations are kept, and how many processes prepare (0: as many as there are cores).
+        corpus: another corpus than the run's own, by name or path. Every pair of it counts, read by its content
+            whatever the format of the run's own, and numbered by the run's vocabulary. Pairs with words that the
+            vocabulary lacks are dropped as the run's settings say (all of them where it has no `<unk>`).
+        split: of the run's own corpus: `train`, `valid` or `test`. Without it `test`, or `train` where the settings
+            hold nothing out for a test, as the tutorial's do.
+
+    Raises:
+        ChatbotError: no such corpus, no pair in it, a split of another corpus, or a corpus that has changed since.
+    """
+    own, vocabulary = checkpoint.config.corpus, checkpoint.vocabulary
+    backward = checkpoint.config.model.direction == "backward"
+    name = split_of(checkpoint, corpus, split)
+    if corpus is not None:
+        # the tutorial's quirks are there to count its own corpus as it did
+        other = replace(own, corpus=corpus, format="auto", split=(1.0, 0.0, 0.0), tutorial_quirks=False)
+        prepared = prepare(other, data_dir, workers=workers, vocabulary=vocabulary)
+        return prepared, PairDataset(prepared.folder, "train", backward=backward)
+    # a vocabulary file that the settings name may have been moved since; the checkpoint has its words
+    prepared = prepare(own, data_dir, workers=workers, vocabulary=vocabulary if own.vocabulary else None)
+    if load_vocabulary(prepared.folder).tokens != vocabulary.tokens:
+        raise ChatbotError(
+            "the corpus has changed since the run was trained: its vocabulary differs. "
+            "Bring the old corpus back, or name the one to measure it on: --corpus NAME"
+        )
+    return prepared, PairDataset(prepared.folder, name, backward=backward)
+
+
+def split_of(checkpoint: Checkpoint, corpus: str | None, split: str | None) -> str:
+    """The name of the pairs that `held_out_pairs` gives: `train`, `valid`, `test`, or `all` of another corpus."""
+    if corpus is None:
+        return split or ("test" if checkpoint.config.corpus.split[TEST] else "train")
+    if split is not None:
+        raise ChatbotError("--split names a part of the run's own corpus: with --corpus every pair counts")
+    return "all"
