@@ -18,14 +18,12 @@ import dataclasses
 import itertools
 import json
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
 from ..system.errors import ChatbotError, command, failing_as
 from ..system.files import atomic_file, tidy
-from ..system.lock import held
 from .checkpoint import Checkpoint
 
 BUNDLE = "chatbot.pt"  # of an export
@@ -106,14 +104,6 @@ class RunDirectory:
                 print(f"{error}; going on from {before.name}", file=sys.stderr)
         return Checkpoint.load(there[-1])
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Hold the run, as only one training at a time may.
-
-        Raises:
-            ChatbotError: on entering, if another training holds it; it is named.
-        """
-        return held(self.lock, str(self.path))
-
     def tidy(self) -> None:
         """Remove what killed writers left half-written, and finish a save that was cut short between two renames."""
         tidy(self.path)
@@ -154,25 +144,19 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
     Raises:
         ChatbotError: there is no such run, or none at all.
     """
-    runs = sorted(
-        # a hidden folder is one that is being written, or was left so
-        (path for path in folder.glob("[!.]*") if RunDirectory(path).is_trained),
-        key=_last_written,
-    )
+    # a hidden folder is one that is being written, or was left so
+    runs = [path for path in sorted(folder.glob("[!.]*")) if RunDirectory(path).is_trained]
     if name is None:
-        trained_here = [path for path in runs if path.name != PRETRAINED]
         if not runs:
             raise ChatbotError(
                 f"nothing is trained in {folder} yet; try: {command('train', corpus='sample')} (two minutes)"
             )
-        return RunDirectory((trained_here or runs)[-1])
+        return RunDirectory(max(runs, key=lambda path: (path.name != PRETRAINED, _last_written(path))))
     for path in (folder / name, Path(name)):  # a corpus's folder here may have the run's name
         if RunDirectory(path).is_trained:
             return RunDirectory(path)
-    known = (
-        f"; there are {', '.join(sorted(path.name for path in runs))}" if runs else f"; train one: {command('train')}"
-    )
-    raise ChatbotError(f"there is no trained run {name!r} in {folder}{known}")
+    known = f"there are {', '.join(path.name for path in runs)}" if runs else f"train one: {command('train')}"
+    raise ChatbotError(f"there is no trained run {name!r} in {folder}; {known}")
 
 
 def find_model(name: str | None, folder: Path) -> Path:

@@ -32,6 +32,7 @@ from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
 from ..system.errors import ChatbotError
+from ..system.lock import held
 from ..system.process import keep_freed, peak_memory
 from .data import TrainingData, new_model
 from .distributed import Group
@@ -123,7 +124,7 @@ class Trainer:
         self.journal: Journal | None = None  # of the first process only
         with contextlib.ExitStack() as stack:
             if group.is_writer:
-                stack.enter_context(run.alone())
+                stack.enter_context(held(run.lock, str(run.path)))  # one training at a time
             if resume:
                 self._restore(run.load_last())
             if group.is_writer:
@@ -234,26 +235,25 @@ class Trainer:
         with self._determined():
             batches = self.group.share(list(in_order(held_out, EVALUATION_BATCH)))
             sums = TokenSums(*self.group.sum(held_out_sums(self.judged, held_out, batches, self.device)))
-        better = sums.perplexity < progress.best_perplexity
+        figures = sums.figures()
+        better = figures["perplexity"] < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
-        progress.best_perplexity = min(progress.best_perplexity, sums.perplexity)
+        progress.best_perplexity = min(progress.best_perplexity, figures["perplexity"])
         if self.journal is None:
             return
         if better:
-            self._checkpoint(sums.perplexity).save(self.run.best)
+            self._checkpoint(figures["perplexity"]).save(self.run.best)
         self.journal.write(
             progress.step,
             "valid",
-            loss=sums.mean_loss,
-            perplexity=sums.perplexity,
-            token_accuracy=sums.token_accuracy,
+            **figures,
             seconds=progress.seconds,
             peak_memory_mb=peak_memory(self.device) / 1e6,
         )
         if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
             self.journal.show(progress.step, self._bot(), self.data.shown)
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
-        bar.write(f"step {progress.step}: held-out perplexity {sums.perplexity:.2f} ({mark})", file=sys.stderr)
+        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark})", file=sys.stderr)
 
     def _bot(self) -> Chatbot:
         """The bot of the weights that are judged, as they are."""
