@@ -1,6 +1,6 @@
 """Equal things found by their hashes, eight bytes each: runs of numbers, pairs of runs, which come again and how often.
 
-A collision among 20 million different values happens once in 100,000 such corpora.
+Of 20 million different values two have the same hash in one corpus of 100,000.
 """
 
 from collections.abc import Iterator

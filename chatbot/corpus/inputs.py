@@ -1,7 +1,6 @@
-"""The files of a corpus: on disk, in a folder, in a zip archive or by gzip, as streams of bytes. No format is known.
+"""The files of a corpus: on disk, in a folder, in a zip archive or by gzip, as streams of bytes; formats are not known.
 
-Every read is bounded: an archive and its members have limits, and members are read in place and are never unpacked to
-a path that the archive chose.
+An archive and its members have limits; members are read in place and never unpacked to a path that the archive chose.
 """
 
 import contextlib
@@ -76,11 +75,6 @@ class InputFile:
         return PurePosixPath(self.member or self.path.name).name.lower().removesuffix(".gz")
 
     @property
-    def suffix(self) -> str:
-        """The end of that name: `.txt`, or "" if it has none."""
-        return PurePosixPath(self.base).suffix
-
-    @property
     def size(self) -> int:
         """Bytes, for the progress bar (those on disk where the content's are not known)."""
         if self.archive:
@@ -117,10 +111,10 @@ class InputFile:
             )
         return member
 
-    def head(self, size: int = 1 << 16) -> bytes:
-        """The first bytes of the content."""
+    def head(self) -> bytes:
+        """The first 64 KiB of the content."""
         with self.open() as stream:
-            return stream.read(size)
+            return stream.read(1 << 16)
 
 
 class _Gunzipped(gzip.GzipFile):

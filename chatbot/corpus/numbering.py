@@ -26,22 +26,18 @@ def number(
     """Choose the vocabulary from the training pairs, drop what the settings drop, and write the arrays of each split.
 
     Args:
-        draft: closed.
-        sides: (P,) TRAIN, VALID or TEST for each pair.
+        sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft.
         folder: where the arrays and the vocabulary go.
         given: a vocabulary to take instead of choosing one. If it has no `<unk>`, a pair with an unknown word is
             dropped whatever the settings say.
 
-    Returns:
-        figures of what was kept, dropped and written.
+    Returns the figures of what was kept, dropped and written.
 
     Raises:
         ChatbotError: the given vocabulary has no `<sep>` and the settings want context.
     """
     if given and config.context and given.sep_id is None:
-        raise ChatbotError(
-            "the vocabulary that was given has no <sep>, so there can be no context: leave out --context"
-        )
+        raise ChatbotError("the given vocabulary has no <sep>, so there can be no context: leave out --context")
     words = draft.words
     hashes = np.empty(len(sides), np.uint64)  # 160 MB for 20 million pairs, so there is only one such array
     dropped = np.zeros(len(sides), bool)

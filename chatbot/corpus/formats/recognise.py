@@ -7,6 +7,7 @@ its name in `config.settings.FORMATS`, which the command line offers.
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
@@ -38,7 +39,11 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
     if wanted in ("auto", "cornell") and (pair := cornell.both_files(files, where, wanted == "cornell")):
         return "cornell", pair
     if len(files) > 1:
-        files = [file for file in files if file.suffix in TEXT_SUFFIXES and not NO_CORPUS.match(file.base)]
+        files = [
+            file
+            for file in files
+            if PurePosixPath(file.base).suffix in TEXT_SUFFIXES and not NO_CORPUS.match(file.base)
+        ]
     found: defaultdict[str, list[InputFile]] = defaultdict(list)
     refused: list[ChatbotError] = []  # they matter only if these are no files about a corpus that is here, too
     for file in files:
