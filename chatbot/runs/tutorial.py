@@ -79,15 +79,13 @@ def convert(data: Any, *, max_length: int = MAX_LENGTH, corpus: str, vocabulary:
     Raises:
         ChatbotError: a part is missing or is not what the tutorial's is.
     """
-    if not isinstance(data, dict):
-        raise ChatbotError(f"it holds a {type(data).__name__}, not the tutorial's dictionary")
-    if missing := [key for key in ("iteration", "en", "de", "voc_dict") if key not in data]:
-        raise ChatbotError(f"it lacks {', '.join(missing)}, so it is no checkpoint of the tutorial")
+    _require(isinstance(data, dict), f"it holds a {type(data).__name__}, not the tutorial's dictionary")
+    missing = [key for key in ("iteration", "en", "de", "voc_dict") if key not in data]
+    _require(not missing, f"it lacks {', '.join(missing)}, so it is no checkpoint of the tutorial")
     iteration = data["iteration"]
-    if type(iteration) is not int or not 0 <= iteration <= 10**9:
-        raise ChatbotError("its iteration is no number of updates")
-    if not 2 <= max_length <= 1001:
-        raise ChatbotError(f"--max-length counts a reply's tokens with EOS, 2 to 1001, not {max_length}")
+    _require(type(iteration) is int and 0 <= iteration <= 10**9, "its iteration is no number of updates")
+    lengths = f"--max-length counts a reply's tokens with EOS, 2 to 1001, not {max_length}"
+    _require(2 <= max_length <= 1001, lengths)
     words = _vocabulary(data["voc_dict"])
     theirs = {"encoder": _weights(data["en"], "en"), "decoder": _weights(data["de"], "de")}
     preset = PRESETS["tutorial"]
@@ -103,19 +101,16 @@ def convert(data: Any, *, max_length: int = MAX_LENGTH, corpus: str, vocabulary:
     for name, shape in wanted.items():
         part, _, own = name.partition(".")
         own = own.replace("attention.projection.", "attn.attn.").replace("attention.v", "attn.v")
-        tensor = theirs[part].pop(own, None)
-        if tensor is None:
-            raise ChatbotError(f"its {part} has no {own}")
-        if tensor.shape != shape:
-            raise ChatbotError(f"its {part}'s {own} is of shape {tuple(tensor.shape)} and should be {tuple(shape)}")
-        if not tensor.isfinite().all():
-            raise ChatbotError(f"its {part}'s {own} has values that are not finite: it diverged, or is damaged")
-        model[name] = tensor
+        _require(own in theirs[part], f"its {part} has no {own}")
+        tensor = model[name] = theirs[part].pop(own)
+        shapes = f"{tuple(tensor.shape)} and should be {tuple(shape)}"
+        _require(tensor.shape == shape, f"its {part}'s {own} is of shape {shapes}")
+        finite = bool(tensor.isfinite().all())
+        _require(finite, f"its {part}'s {own} has values that are not finite: it diverged, or is damaged")
     for part, left in theirs.items():
-        if left:
-            raise ChatbotError(f"its {part} has {next(iter(left))[:60]!r}, which the tutorial's has not")
-    if not torch.equal(model["encoder.embedding.weight"], model["decoder.embedding.weight"]):
-        raise ChatbotError("its encoder and decoder have different embeddings, where the tutorial's share one")
+        _require(not left, f"its {part} has {''.join([*left][:1])[:60]!r}, which the tutorial's has not")
+    shared = torch.equal(model["encoder.embedding.weight"], model["decoder.embedding.weight"])
+    _require(shared, "its encoder and decoder have different embeddings, where the tutorial's share one")
     model["decoder.embedding.weight"] = model["encoder.embedding.weight"]
     return Checkpoint(config, words, model, iteration, None, _prompts(words, max_length - 1))
 
@@ -168,11 +163,9 @@ def _weights(state: Any, name: str) -> dict[str, Tensor]:
 
 def _sizes(encoder: dict[str, Tensor], decoder: dict[str, Tensor]) -> dict[str, Any]:
     """The settings of the model that the weights are of, by their names and the embedding's shape."""
-    embedding = encoder.get("embedding.weight")
-    if embedding is None or embedding.dim() != 2:
-        raise ChatbotError("its encoder has no embedding.weight of two dimensions")
-    if "gru.weight_hh_l0_reverse" not in encoder:
-        raise ChatbotError("its encoder is no bidirectional GRU, as the tutorial's is")
+    embedding = encoder.get("embedding.weight", torch.empty(0))
+    _require(embedding.dim() == 2, "its encoder has no embedding.weight of two dimensions")
+    _require("gru.weight_hh_l0_reverse" in encoder, "its encoder is no bidirectional GRU, as the tutorial's is")
     return {
         "hidden_size": embedding.size(1),
         "encoder_layers": sum(name.startswith("gru.bias_hh_l") for name in encoder) // 2,
@@ -183,29 +176,30 @@ def _sizes(encoder: dict[str, Tensor], decoder: dict[str, Tensor]) -> dict[str, 
 
 def _vocabulary(voc: Any) -> Vocabulary:
     """The words in the order of the tutorial's ids."""
-    if not isinstance(voc, dict):
-        raise ChatbotError(f"its voc_dict is a {type(voc).__name__}, not a dictionary")
+    _require(isinstance(voc, dict), f"its voc_dict is a {type(voc).__name__}, not a dictionary")
     words, ids, count = (voc.get(key) for key in ("index2word", "word2index", "num_words"))
-    if not isinstance(words, dict) or not isinstance(ids, dict) or type(count) is not int:
-        raise ChatbotError("its voc_dict lacks index2word, word2index or num_words")
+    there = isinstance(words, dict) and isinstance(ids, dict) and type(count) is int
+    _require(there, "its voc_dict lacks index2word, word2index or num_words")
     kinds = {type(word) for word in (*words.values(), *ids)}, {type(id) for id in (*words, *ids.values())}
-    if kinds != ({str}, {int}):
-        raise ChatbotError("its vocabulary has words that are no text, or ids that are no numbers")
-    if count != len(words) or any(id not in words for id in range(len(words))):
-        raise ChatbotError(f"its vocabulary has {len(words):,} words, but not that num_words, or not the ids from 0 on")
+    _require(kinds == ({str}, {int}), "its vocabulary has words that are no text, or ids that are no numbers")
+    numbered = count == len(words) and all(id in words for id in range(count))
+    _require(numbered, f"its vocabulary has {len(words):,} words, but not that num_words, or not the ids from 0 on")
     tokens = [words[id] for id in range(count)]
-    if tokens[:3] != list(SPECIAL):
-        raise ChatbotError(f"its first ids are not {', '.join(SPECIAL)}, as the tutorial's are")
-    if len(tokens) == len(SPECIAL):
-        raise ChatbotError("its vocabulary has no words")
+    _require(tokens[:3] == list(SPECIAL), f"its first ids are not {', '.join(SPECIAL)}, as the tutorial's are")
+    _require(len(tokens) > len(SPECIAL), "its vocabulary has no words")
     spoken = {word: id for id, word in words.items() if id >= len(SPECIAL)}
-    if {word: id for word, id in ids.items() if word not in SPECIAL} != spoken:
-        raise ChatbotError("its word2index and index2word do not say the same")
-    if reserved := {UNK, SEP} & set(tokens):
-        raise ChatbotError(f"its vocabulary has the word {reserved.pop()}, which has a meaning of its own here")
-    if "".join(tokens).encode("utf-8", "replace").decode() != "".join(tokens):  # halves of surrogate pairs
-        raise ChatbotError("its vocabulary has words that are no text")
+    same = {word: id for word, id in ids.items() if word not in SPECIAL} == spoken
+    _require(same, "its word2index and index2word do not say the same")
+    reserved = {UNK, SEP}.intersection(tokens)
+    _require(not reserved, f"its vocabulary has the word {' '.join(reserved)}, which has a meaning of its own here")
+    is_text = "".join(tokens).encode("utf-8", "replace").decode() == "".join(tokens)  # no halves of surrogate pairs
+    _require(is_text, "its vocabulary has words that are no text")
     return Vocabulary([*SPECIAL.values(), *tokens[3:]])
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ChatbotError(otherwise)
 
 
 def _prompts(vocabulary: Vocabulary, longest: int) -> list[list[int]]:
