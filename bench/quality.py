@@ -116,7 +116,7 @@ def ours(folder: Path, config: Config) -> dict[str, Any]:
             raise SystemExit(130)
         rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
         model = run.load_chosen().build_model()
-        test = evaluate(model, PairDataset(folder, "test"), "test", torch.device("cpu")).perplexity
+        test = evaluate(model, PairDataset(folder, "test"), "test", torch.device("cpu"))["perplexity"]
     points = [
         {
             "step": row["step"],

@@ -9,8 +9,9 @@ import torch
 
 from chatbot.chat.bot import Chatbot
 from chatbot.corpus.prepared import PairDataset, in_order
+from chatbot.evaluation import likelihood
 from chatbot.evaluation.answers import BATCHES_AT_ONCE, answer, drawn, generate
-from chatbot.evaluation.likelihood import Evaluation, evaluate
+from chatbot.evaluation.likelihood import TokenSums, evaluate
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
@@ -123,8 +124,8 @@ def test_the_batch_size_does_not_matter(trained: RunDirectory, test: PairDataset
     model = trained.load_chosen().build_model()
     assert len(list(in_order(test, 7))) > 1
     one, other = (evaluate(model, test, "test", CPU, batch_size) for batch_size in (7, 128))
-    assert (one.pairs, one.tokens, one.token_accuracy) == (other.pairs, other.tokens, other.token_accuracy)
-    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert all(one[name] == other[name] for name in ("pairs", "tokens", "token_accuracy"))
+    assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
 
 
 def test_an_empty_split_is_said(trained: RunDirectory, tmp_path: Path) -> None:
@@ -135,7 +136,10 @@ def test_an_empty_split_is_said(trained: RunDirectory, tmp_path: Path) -> None:
         evaluate(model, PairDataset(write(tmp_path, [([5], [6])]), "valid"), "valid", CPU)
 
 
-def test_a_figure_that_is_not_finite_is_null() -> None:
-    written = Evaluation("test", 1, 2, float("inf"), 800.0, 0.0, 10.0).to_dict()
+def test_a_figure_that_is_not_finite_is_null(
+    trained: RunDirectory, test: PairDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likelihood, "held_out_sums", lambda *_: TokenSums(1600.0, 0.0, 2.0))
+    written = evaluate(trained.load_chosen().build_model(), test, "test", CPU)
     assert json.loads(json.dumps(written, allow_nan=False))["perplexity"] is None
     assert written["loss"] == 800

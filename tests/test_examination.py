@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_model_and_the_bot(
     bot = Chatbot.load(run.path)
     scores = evaluate(checkpoint.build_model(), dataset, "test", bot.decode.device)
     for name in ("split", "pairs", "tokens", "perplexity", "loss", "token_accuracy"):
-        assert figures[name] == getattr(scores, name)
+        assert figures[name] == scores[name]
     assert (figures["step"], figures["data"]) == (checkpoint.step, prepared.name)
     assert list(figures["rows"]) == ["greedy", "human", "random", "frequent"]
     prompts = [prompt.tolist() for prompt, _ in dataset]

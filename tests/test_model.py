@@ -197,7 +197,7 @@ def test_padding_costs_nothing_and_gets_no_gradient() -> None:
 
 def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_perplexity() -> None:
     sums = token_sums(torch.zeros(11, V), torch.full((11,), EOS_ID))
-    assert math.isclose(sums.perplexity, V, rel_tol=1e-6)
+    assert math.isclose(sums.figures()["perplexity"], V, rel_tol=1e-6)
     assert sums.tokens == 11
 
 

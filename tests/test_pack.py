@@ -43,7 +43,7 @@ def test_weights_are_near_those_of_the_run(trained: RunDirectory, packed: RunDir
         else:
             assert torch.equal(weight, theirs.model[name])
     perplexities = [
-        evaluate(made.build_model(), PairDataset(prepared, "train"), "train", torch.device("cpu")).perplexity
+        evaluate(made.build_model(), PairDataset(prepared, "train"), "train", torch.device("cpu"))["perplexity"]
         for made in (ours, theirs)
     ]
     assert perplexities[1] == pytest.approx(perplexities[0], rel=0.01)

@@ -86,7 +86,7 @@ def test_evaluation_likelihood_and_every_search_ask_for_none(trained: RunDirecto
     model = moved(checkpoint.build_model())
     dataset = PairDataset(prepared, "test")
     plain = evaluate(checkpoint.build_model(), dataset, "test", torch.device("cpu"))
-    assert evaluate(model, dataset, "test", torch.device("cpu")).loss == plain.loss
+    assert evaluate(model, dataset, "test", torch.device("cpu"))["loss"] == plain["loss"]
     assert log_likelihood(model, [[5, 6]], [[7]]).dtype == torch.float64
     bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
     limits = {"min_length": 2, "no_repeat_ngram": 2, "repetition_penalty": 1.2, "anti_lm": 0.3}

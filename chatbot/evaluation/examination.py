@@ -6,7 +6,7 @@ A run is measured on a split of its own corpus, or on every pair of another, in 
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from ..system.devices import pick_device
 from ..system.errors import ChatbotError
 from ..system.files import atomic_file, read_json
 from .answers import HUMAN, SEED, answer, drawn
-from .likelihood import EVALUATION_BATCH, Evaluation, evaluate
-from .scoreboard import side_by_side
+from .likelihood import EVALUATION_BATCH, evaluate
+from .scoreboard import SCORES, side_by_side
 
 MAX_BYTES = 16 << 20  # of a file of figures
 EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
@@ -81,7 +81,7 @@ class Examination:
         figures = {
             "run": str(run.path),
             **self._of(checkpoint),
-            **scores.to_dict(),
+            **scores,
             "data": prepared.folder.name,
             "rows": {name: row.figures for name, row in rows.items()},
         }
@@ -107,7 +107,7 @@ class Examination:
         try:
             figures = read_json(run.evaluation(split), MAX_BYTES)
             side_by_side([figures])
-            whole = {"data", "rows", *(field.name for field in fields(Evaluation))} <= figures.keys()
+            whole = {"data", "rows", "tokens", "loss", *(key for key, _, _ in SCORES)} <= figures.keys()
             same = whole and all(figures.get(key) == value for key, value in wanted.items())
         except Exception:  # JSON of any shape may stand there: what is not figures is examined again
             return None

@@ -6,8 +6,7 @@ Means are over tokens, EOS counted, never over batches or time steps.
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,32 +20,10 @@ from ..system.errors import ChatbotError
 EVALUATION_BATCH = 128
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The figures of one split, under the keys that `--json` gives them.
-
-    perplexity: exp of the mean loss. loss: mean negative log-likelihood of a reply token in nats. token_accuracy: share
-    of the tokens, 0 to 1, where the likeliest word is the true one.
-    """
-
-    split: str
-    pairs: int
-    tokens: int
-    perplexity: float
-    loss: float
-    token_accuracy: float
-    pairs_per_second: float
-
-    def to_dict(self) -> dict[str, float | int | str | None]:
-        """Field names and values; None for one that is not finite, which JSON cannot say."""
-        values = asdict(self)
-        return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in values.items()}
-
-
 def evaluate(
     model: Seq2Seq, dataset: PairDataset, split: str, device: torch.device, batch_size: int = EVALUATION_BATCH
-) -> Evaluation:
-    """Score every pair of a split once.
+) -> dict[str, Any]:
+    """Score every pair of a split once: the figures under the keys of `--json`, None for one that is not finite.
 
     Raises:
         ChatbotError: the split holds no pair.
@@ -55,15 +32,9 @@ def evaluate(
         raise ChatbotError(f"the split {split!r} holds no pair; it was prepared with shares that leave nothing for it")
     started = time.perf_counter()
     sums = held_out_sums(model, dataset, in_order(dataset, batch_size), device)
-    return Evaluation(
-        split=split,
-        pairs=len(dataset),
-        tokens=int(sums.tokens),
-        perplexity=sums.perplexity,
-        loss=sums.mean_loss,
-        token_accuracy=sums.token_accuracy,
-        pairs_per_second=len(dataset) / (time.perf_counter() - started),
-    )
+    figures = {name: value if math.isfinite(value) else None for name, value in sums.figures().items()}
+    speed = len(dataset) / (time.perf_counter() - started)
+    return {"split": split, "pairs": len(dataset), "tokens": int(sums.tokens), **figures, "pairs_per_second": speed}
 
 
 class TokenSums(NamedTuple):
@@ -76,20 +47,14 @@ class TokenSums(NamedTuple):
     correct: float = 0.0
     tokens: float = 0.0
 
-    @property
-    def mean_loss(self) -> float:
-        """Negative log-likelihood per token, in nats; NaN where there were no tokens."""
-        return self.loss / self.tokens if self.tokens else math.nan
+    def figures(self) -> dict[str, float]:
+        """Means over the tokens, NaN where there were none.
 
-    @property
-    def perplexity(self) -> float:
-        """Among how many equally likely words the model hesitates: exp of the mean loss."""
-        return perplexity(self.mean_loss)
-
-    @property
-    def token_accuracy(self) -> float:
-        """From 0 to 1; NaN where there were no tokens."""
-        return self.correct / self.tokens if self.tokens else math.nan
+        loss: negative log-likelihood of a token in nats. perplexity: exp of it, among how many equally likely words the
+        model hesitates. token_accuracy: share of the tokens, 0 to 1, where the likeliest word is the true one.
+        """
+        loss, accuracy = (part / self.tokens if self.tokens else math.nan for part in (self.loss, self.correct))
+        return {"loss": loss, "perplexity": perplexity(loss), "token_accuracy": accuracy}
 
 
 @torch.inference_mode()
