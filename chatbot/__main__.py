@@ -33,7 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # bytes that are no text must not end a conversation
             stream.reconfigure(errors="replace")
     try:
-        return parsed.verb(parsed)
+        if threads := getattr(parsed, "threads", 0):  # 0 is torch's own choice
+            import torch
+
+            torch.set_num_threads(threads)
+        return parsed.verb(parsed) or 0
     except LostProcessError as error:
         if os.environ.get("RANK") == "0":  # the others know no more than that
             print(f"chatbot: {error}", file=sys.stderr)
@@ -55,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def prepare(arguments: argparse.Namespace) -> int:
+def prepare(arguments: argparse.Namespace) -> None:
     """chatbot prepare"""
     from .corpus import preparation, report
 
@@ -67,7 +71,6 @@ def prepare(arguments: argparse.Namespace) -> int:
         _say(f"statistics in {report.save_table(prepared.folder, prepared.figures)}")
     _say(f"prepared in {prepared.folder}")
     _figures(arguments, prepared.figures)
-    return 0
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -77,7 +80,6 @@ def train(arguments: argparse.Namespace) -> int:
 
     if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
         return launch(arguments.processes, arguments.given)
-    _use_threads(arguments.threads)
     group = Group.join(pick_device(arguments.device))
     try:
         return _train(arguments, group)
@@ -87,7 +89,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace, group: Any) -> int:
     from .corpus import preparation
-    from .runs.directory import RunDirectory
+    from .runs.directory import RunDirectory, find_run
     from .training.loop import train
 
     # torchrun begins its processes again after one has failed: they go on from the last checkpoint
@@ -95,12 +97,12 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     run = RunDirectory(arguments.checkpoints_dir / arguments.run) if arguments.run else None
     if arguments.resume:
         # a run that was killed before it first saved has its settings and nothing to talk to
-        run = run if run and run.config.exists() else _existing_run(arguments)
+        run = run if run and run.config.exists() else _found(arguments, find_run)
         config = _resumed(arguments, run)
     else:
         config = from_flags(arguments)
-        if run and run.is_trained and not again:
-            raise _is_there(run)
+        if run and not again:
+            _refuse_trained(run)
     if not group.is_writer:  # the first process gets and prepares the corpus, the others find it done
         group.wait()
     prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers)
@@ -112,8 +114,8 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     if arguments.resume and not resume:
         _say(f"{run.path} was stopped before its state was first saved: training from the beginning")
     if not arguments.resume:
-        if run.is_trained and not again:
-            raise _is_there(run)
+        if not again:
+            _refuse_trained(run)
         config = Config.load(run.config) if resume else _settled(config, prepared.source.name, group.device)
     outcome = train(config, prepared.folder, run, group, resume=resume)
     if group.is_writer:
@@ -123,11 +125,13 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     return 130 if outcome.reason == "interrupted" else 0
 
 
-def _is_there(run: Any) -> ChatbotError:
-    go_on = "" if run.is_imported else f"continue it ({command('train', run.path.name, flags='--resume')}), "
-    return ChatbotError(
-        f"{run.path} holds a trained run already: {go_on}name another (RUN=name or --run name), or delete that folder"
-    )
+def _refuse_trained(run: Any) -> None:
+    if run.is_trained:
+        go_on = "" if run.is_imported else f"continue it ({command('train', run.path.name, flags='--resume')}), "
+        raise ChatbotError(
+            f"{run.path} holds a trained run already: {go_on}name another (RUN=name or --run name), "
+            "or delete that folder"
+        )
 
 
 def _report(outcome: Any, config: Config, run: Any) -> None:
@@ -150,16 +154,16 @@ def _settled(config: Config, corpus: str, device: Any) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
     from .system.devices import pick_precision
 
-    precision = pick_precision(config.training.precision, device)
-    training = dataclasses.replace(config.training, precision=precision)
+    training = dataclasses.replace(config.training, precision=pick_precision(config.training.precision, device))
+    decoding, named = config.decoding, config.corpus
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
-        config = dataclasses.replace(config, decoding=dataclasses.replace(config.decoding, anti_lm=0.0))
-    if config.corpus.corpus == "auto":
-        config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
-    return dataclasses.replace(config, training=training)
+        decoding = dataclasses.replace(decoding, anti_lm=0.0)
+    if named.corpus == "auto":
+        named = dataclasses.replace(named, corpus=corpus)
+    return Config(named, config.model, training, decoding)
 
 
-def evaluate(arguments: argparse.Namespace) -> int:
+def evaluate(arguments: argparse.Namespace) -> None:
     """chatbot evaluate"""
     from .evaluation import scoreboard
     from .evaluation.examination import Examination
@@ -167,7 +171,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
         raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
-    _use_threads(arguments.threads)
     split = arguments.split_name
     if arguments.compare and not arguments.corpus:
         split = split or "test"  # the same for all
@@ -193,8 +196,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
             evaluations.append(evaluation)
         _say(scoreboard.side_by_side(evaluations))
         _figures(arguments, {"split": evaluations[0]["split"], "runs": evaluations})
-        return 0
-    run = _existing_run(arguments)
+        return
+    run = _found(arguments, find_run)
     evaluation, replies = examination.examine(run)
     _say(scoreboard.table(evaluation))
     _say(f"wrote {examination.keep(run, evaluation)}")
@@ -202,22 +205,36 @@ def evaluate(arguments: argparse.Namespace) -> int:
         scoreboard.save_replies(arguments.out, replies)
         _say(f"wrote {arguments.out}")
     _figures(arguments, evaluation)
-    return 0
 
 
-def export(arguments: argparse.Namespace) -> int:
+def export(arguments: argparse.Namespace) -> None:
     """chatbot export"""
-    _use_threads(arguments.threads)
-    run = _existing_run(arguments)
+    from .runs.directory import find_run
+
+    run = _found(arguments, find_run)
     folder, checkpoint = arguments.out or run.export, run.load_chosen()
     if arguments.pack:
         checkpoint = checkpoint.quantized()
     if arguments.onnx or arguments.quantize:
-        return _export_onnx(arguments, folder, checkpoint)
-    from .deployment.torchscript import export
+        _export_onnx(arguments, folder, checkpoint)
+    else:
+        from .deployment.torchscript import export
 
-    _report_export(arguments, folder, export(checkpoint, folder))
-    return 0
+        _report_export(arguments, folder, export(checkpoint, folder))
+
+
+def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -> None:
+    from .deployment.onnx import export_onnx, onnx_paths
+
+    figures = {}
+    for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
+        proof = export_onnx(checkpoint, folder, quantized=quantized)
+        files = onnx_paths(folder, quantized)
+        _say_proven(files, proof)
+        sizes = {str(file): file.stat().st_size for file in files}
+        figures["int8" if quantized else "fp32"] = {"files": sizes, **dataclasses.asdict(proof)}
+    _try_next(command("chat", files[0]))
+    _figures(arguments, figures)
 
 
 def _report_export(arguments: argparse.Namespace, folder: Path, proof: Any) -> None:
@@ -230,46 +247,32 @@ def _report_export(arguments: argparse.Namespace, folder: Path, proof: Any) -> N
 
 def _say_proven(files: Sequence[Path], proof: Any) -> None:
     for file in files:
-        _say(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+        _say_wrote(file)
     _say(f"compared with the model after reading back: {proof}")
 
 
-def pack(arguments: argparse.Namespace) -> int:
+def _say_wrote(file: Path) -> None:
+    _say(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def pack(arguments: argparse.Namespace) -> None:
     """chatbot pack"""
     from .deployment.pack import pack
-    from .runs.directory import RunDirectory
+    from .runs.directory import RunDirectory, find_run
 
-    _use_threads(1)
-    proof = pack(_existing_run(arguments), arguments.folder, arguments.corpus)
+    proof = pack(_found(arguments, find_run), arguments.folder, arguments.corpus)
     made = RunDirectory(arguments.folder)
-    _say(f"wrote {made.best} ({made.best.stat().st_size / 1e6:.1f} MB)")
+    _say_wrote(made.best)
     _report_export(arguments, made.export, proof)
-    return 0
 
 
-def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -> int:
-    from .deployment.onnx import export_onnx, onnx_paths
-
-    figures = {}
-    for quantized in [False] * arguments.onnx + [True] * (arguments.quantize == "int8"):
-        proof = export_onnx(checkpoint, folder, quantized=quantized)
-        files = onnx_paths(folder, quantized)
-        _say_proven(files, proof)
-        sizes = {str(file): file.stat().st_size for file in files}
-        figures["int8" if quantized else "fp32"] = {"files": sizes, **dataclasses.asdict(proof)}
-    _try_next(command("chat", files[0]))
-    _figures(arguments, figures)
-    return 0
-
-
-def import_checkpoint(arguments: argparse.Namespace) -> int:
+def import_checkpoint(arguments: argparse.Namespace) -> None:
     """chatbot import-checkpoint"""
     from .runs.directory import RunDirectory
     from .runs.tutorial import import_checkpoint, unreadable
 
     run = RunDirectory(arguments.checkpoints_dir / arguments.run)
-    if run.is_trained:
-        raise _is_there(run)
+    _refuse_trained(run)
     corpus = arguments.corpus
     checkpoint = import_checkpoint(arguments.file, run, max_length=arguments.max_length, corpus=corpus)
     model, words = checkpoint.config.model, checkpoint.vocabulary
@@ -289,10 +292,9 @@ def import_checkpoint(arguments: argparse.Namespace) -> int:
     sizes = {name: getattr(model, name) for name in ("hidden_size", "encoder_layers", "decoder_layers", "attention")}
     figures = {"run": str(run.path), "step": checkpoint.step, "words": len(words), **sizes}
     _figures(arguments, figures | {"max_length": arguments.max_length})
-    return 0
 
 
-def chat(arguments: argparse.Namespace) -> int:
+def chat(arguments: argparse.Namespace) -> None:
     """chatbot chat"""
     from .chat.bot import Chatbot
     from .chat.conversation import transcribe
@@ -304,8 +306,7 @@ def chat(arguments: argparse.Namespace) -> int:
         raise ChatbotError("--file PROMPTS and --out REPLIES go together")
     if arguments.file is not None and (arguments.log is not None or arguments.prompt is not None):
         raise ChatbotError("--file answers a file into --out: leave out --log and --prompt")
-    _use_threads(arguments.threads)
-    path = _named(arguments, find_model(arguments.run, arguments.checkpoints_dir))
+    path = _found(arguments, find_model)
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device)
     bot = dataclasses.replace(bot, decoding=decoding_from_flags(arguments, bot.decoding))
@@ -314,7 +315,7 @@ def chat(arguments: argparse.Namespace) -> int:
     if arguments.file is not None:
         count = answer_file(bot, arguments.file, arguments.out, arguments.batch_size)
         _say(f"wrote {arguments.out}: {count:,} replies")
-        return 0
+        return
     with contextlib.ExitStack() as stack:
         log = None
         if arguments.log is not None:
@@ -328,30 +329,17 @@ def chat(arguments: argparse.Namespace) -> int:
             converse(bot, str(path), quiet=arguments.quiet, log=log)
         else:
             answer_lines(bot, sys.stdin.buffer, sys.stdout, log)
-    return 0
 
 
-def _use_threads(count: int) -> None:
-    import torch
-
-    if count:  # 0 is torch's own choice
-        torch.set_num_threads(count)
-
-
-def _existing_run(arguments: argparse.Namespace) -> Any:
-    from .runs.directory import find_run
-
-    return _named(arguments, find_run(arguments.run, arguments.checkpoints_dir))
-
-
-def _named(arguments: argparse.Namespace, run: Any) -> Any:
-    """A run (or its path); where none was named and it is the one that comes with the program, that is said."""
+def _found(arguments: argparse.Namespace, find: Callable[..., Any]) -> Any:
+    """The run, or the path, that `find` finds; where none was named and it came with the program, that is said."""
     from .runs.directory import PRETRAINED
 
-    path = getattr(run, "path", run)
+    found = find(arguments.run, arguments.checkpoints_dir)
+    path = getattr(found, "path", found)
     if arguments.run is None and path.name == PRETRAINED:
         _say(f"Nothing is trained here yet: this is the bot that comes with the program ({path / 'MODEL_CARD.md'}).")
-    return run
+    return found
 
 
 def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
@@ -403,7 +391,7 @@ def _figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
         print(json.dumps(figures))
 
 
-VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+VERBS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,

@@ -94,11 +94,11 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return whole
 
 
-def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
+def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> argparse.ArgumentParser:
     """All verbs and flags.
 
     Args:
-        verbs: what does each verb; what is parsed has it as `verb`.
+        verbs: what does each verb and returns an exit code (None is 0); what is parsed has it as `verb`.
     """
     whole = _Parser(prog="chatbot", description="A seq2seq chatbot you can train and deploy.", allow_abbrev=False)
     whole.add_argument("--version", action="version", version=f"chatbot {__version__}")
@@ -162,6 +162,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse
     made.add("--corpus", metavar="NAME|PATH", help="what its settings call the corpus (default: as the run's)")
     made.json("what was written and compared")
     made.runs()
+    made.parser.set_defaults(threads=1)
 
     made = verb("import-checkpoint", "make a run of a checkpoint of the PyTorch chatbot tutorial", "FILE RUN ")
     made.path("file", "FILE", "what the tutorial saved, such as 4000_checkpoint.tar")
