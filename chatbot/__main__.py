@@ -354,7 +354,7 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
             f"{run.path} was trained with {', '.join(gone)}, which this version has not: resume it with version 0.1, "
             "or begin another run (--run NAME)"
         )
-    wanted = flags_given(arguments, over=saved)
+    wanted = Config.from_dict(flags_given(arguments), over=saved)
     for section in ("corpus", "model", "training"):
         before, after = (dataclasses.asdict(getattr(config, section)) for config in (saved, wanted))
         for name in before:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from chatbot.chat.bot import Chatbot
-from chatbot.chat.commands import alignment, command, describe
 from chatbot.chat.conversation import Conversation
+from chatbot.chat.terminal import alignment, command, describe
 from chatbot.config.settings import DecodingConfig
 from chatbot.runs.directory import RunDirectory
 from chatbot.serving.lines import READ_AHEAD, answer_file

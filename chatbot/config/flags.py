@@ -63,13 +63,7 @@ def from_flags(arguments: argparse.Namespace) -> Config:
     if arguments.config is not None:
         # what a run's file does not name is what it was before there was such a setting
         config = Config.load(arguments.config, over=config if arguments.preset else Config())
-    return flags_given(arguments, over=config)
-
-
-def flags_given(arguments: argparse.Namespace, *, over: Config) -> Config:
-    """`over`, with what the flags that were given say."""
-    sections = {section.name for section in dataclasses.fields(Config)} - {"decoding"}  # of `decoding_from_flags`
-    return Config.from_dict({name: of for name, of in _given(arguments).items() if name in sections}, over=over)
+    return Config.from_dict(flags_given(arguments), over=config)
 
 
 def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:
@@ -78,12 +72,12 @@ def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> D
     Raises:
         ChatbotError: a value is out of bounds, or a flag belongs to another method.
     """
-    given = _given(arguments).get(section_name(DecodingConfig), {})
+    given = flags_given(arguments).get("decoding", {})
     method = given.get("method", own.method)
     return changed_decoding(own if method == own.method else DECODINGS[method], given)
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def flags_given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What the flags say that were given, by section."""
     given: dict[str, dict[str, Any]] = {}
     for name, value in vars(arguments).items():
