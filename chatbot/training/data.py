@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..config.settings import Config, TrainingConfig
+from ..config.settings import Config
 from ..corpus.prepared import PairDataset, load_vocabulary
 from ..corpus.vocabulary import EOS_ID
 from ..network.model import Seq2Seq
@@ -45,7 +45,11 @@ class TrainingData:
         if settings.ngram_smoothing:
             ngrams = NgramModel(self.pairs, len(vocabulary), vocabulary.num_special)
         self.ngrams: NgramTable | None = ngrams.table().to(group.device) if ngrams else None
-        self.settings = settled(settings, len(self.pairs), group)
+        check_whole_batches(settings, group.size)
+        if settings.epochs:
+            steps = max(1, round(settings.epochs * -(-len(self.pairs) // settings.batch_size)))
+            settings = dataclasses.replace(settings, steps=steps)
+        self.settings = settings
         unk_id, specials = vocabulary.unk_id, vocabulary.num_special
         self.reader = StepReader(self.pairs, self.settings, unk_id, specials, group.rank, group.size, ngrams)
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
@@ -63,19 +67,6 @@ class TrainingData:
             pin_memory=ahead,
             worker_init_fn=leave_signals_alone,
         )
-
-
-def settled(settings: TrainingConfig, pairs: int, group: Group) -> TrainingConfig:
-    """The settings with `epochs` written out as steps.
-
-    Raises:
-        ChatbotError: the tutorial's loss is of whole batches, and these would be divided.
-    """
-    check_whole_batches(settings, group.size)
-    if not settings.epochs:
-        return settings
-    steps = max(1, round(settings.epochs * -(-pairs // settings.batch_size)))
-    return dataclasses.replace(settings, steps=steps)
 
 
 def new_model(config: Config, data: TrainingData) -> Seq2Seq:

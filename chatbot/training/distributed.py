@@ -51,10 +51,6 @@ class Group:
         if self.size > 1:
             dist.destroy_process_group()
 
-    def share(self, items: Any) -> Any:
-        """This process's part of a sequence or an array: every size-th, from rank on."""
-        return items[self.rank :: self.size]
-
     def wait(self) -> None:
         """Return when every process has come here."""
         self.sum([0.0])

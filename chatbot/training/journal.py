@@ -8,7 +8,6 @@ import gc
 import json
 import math
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..chat.bot import Chatbot
@@ -88,10 +87,8 @@ def samples(bot: Chatbot, prompts: list[list[int]]) -> list[tuple[str, str]]:
     return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_batch(prompts), strict=True)]
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    with failing_as(f"cannot write {path}", "; what was saved before stands: mend that, then --resume"):
-        yield
+def _writing(path: Path) -> contextlib.AbstractContextManager[None]:
+    return failing_as(f"cannot write {path}", "; what was saved before stands: mend that, then --resume")
 
 
 def _forget_after(path: Path, step: int) -> None:

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,11 @@ class Trainer:
                 began = time.perf_counter()
                 self._step(data)
                 progress.seconds += time.perf_counter() - began
-                if not stop.requested:  # whoever reads what the bar shows may have ended by the same Ctrl-C
+                if not stop.is_set():  # whoever reads what the bar shows may have ended by the same Ctrl-C
                     bar.update()
                 is_over = bool(settings.max_minutes) and time.perf_counter() - started > 60 * settings.max_minutes
                 # all processes must take the same way out, so what one of them sees counts for all
-                stopping, is_over = (count > 0 for count in self.group.sum((stop.requested, is_over)))
+                stopping, is_over = (count > 0 for count in self.group.sum((stop.is_set(), is_over)))
                 is_last = progress.step == settings.steps
                 validates = is_last or progress.step % settings.validate_every == 0
                 if spaced(progress.step, LOG_EVERY, LINES):
@@ -132,7 +132,7 @@ class Trainer:
                 run.tidy()
                 self.journal = Journal(run, self.progress.step)
                 stack.callback(self.journal.close)
-            self.open = stack.pop_all()
+            self.close = stack.pop_all().close  # what is open; the run can be resumed then, by whoever wants to
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Take back the state that `_save_last` wrote."""
@@ -233,7 +233,7 @@ class Trainer:
         if not len(held_out):
             return
         with self._determined():
-            batches = self.group.share(list(in_order(held_out, EVALUATION_BATCH)))
+            batches = list(in_order(held_out, EVALUATION_BATCH))[self.group.rank :: self.group.size]
             sums = TokenSums(*self.group.sum(held_out_sums(self.judged, held_out, batches, self.device)))
         figures = sums.figures()
         better = figures["perplexity"] < progress.best_perplexity
@@ -281,10 +281,6 @@ class Trainer:
         is_silent = not self.group.is_writer
         return tqdm(**steps, desc="training", dynamic_ncols=True, disable=is_silent, file=sys.stderr)
 
-    def close(self) -> None:
-        """Close what is open; the run can be resumed, by whoever wants to."""
-        self.open.close()
-
 
 def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -312,7 +308,7 @@ class Outcome:
     step: int
     perplexity: float | None
     seconds: float
-    samples: list[tuple[str, str]] = field(default_factory=list)
+    samples: list[tuple[str, str]]
 
 
 def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, resume: bool = False) -> Outcome:

@@ -267,9 +267,8 @@ def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list
 def _behind_sos(said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The texts with SOS before each, as int64; and how far each token is from the SOS of its text."""
     tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
-    begins = np.zeros(len(tokens), np.int64)
-    begins[starts + np.arange(len(starts))] = starts + np.arange(len(starts))
-    return tokens, np.arange(len(tokens)) - np.maximum.accumulate(begins)
+    lengths = np.diff(np.append(starts, len(said))) + 1
+    return tokens, np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def _estimated_discounts(counts: np.ndarray) -> np.ndarray:

@@ -4,26 +4,19 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from threading import Event
 from types import FrameType
 
 
-@dataclass
-class StopRequest:
-    """Whether somebody asked the training to stop."""
-
-    requested: bool = False
-
-
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Ctrl-C or SIGTERM asks to stop after the current step; a second one ends the program at once."""
-    request = StopRequest()
+def stop_on_signal() -> Iterator[Event]:
+    """The event is set when Ctrl-C or SIGTERM asks to stop after the current step; a second one ends the program."""
+    request = Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.requested = True
         for each, handler in before.items():  # both, for the second signal may be of the other kind
             signal.signal(each, handler)
+        request.set()  # which takes a lock, so only now that no signal can come back here
         if os.environ.get("RANK", "0") == "0":  # of the processes that train together, one speaks
             # not print, for the signal may have come in the middle of one; and the reader of a pipe may have ended
             with suppress(OSError):
