@@ -131,7 +131,6 @@ PRESETS: dict[str, Config] = {
             prompt_dropout=0.0,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
             weight_averaging=0.98,
-            validate_every=200,
             patience=0,
             keep="last",
         ),

@@ -114,30 +114,19 @@ def tidy(folder: Path, name: str = "") -> None:
     prefix = f".{name}." if name else "."
     dots = 1 if name else 2  # NAME, RANDOM and suffix: somebody's own .NAME.part is not touched
     left = [path for path in folder.glob(f"{prefix}*") if path.name[len(prefix) :].count(".") >= dots]
-    for part in [path for path in left if path.suffix == ".part"]:
-        with contextlib.suppress(OSError):
-            descriptor = os.open(part, os.O_RDONLY)
-            try:
-                if take(descriptor):
-                    _bring_back(part.with_suffix(ASIDE))
-                    _remove(part)
-            finally:
-                os.close(descriptor)
-    for aside in [path for path in left if path.suffix == ASIDE]:
-        part = aside.with_suffix(".part")
-        if not os.path.lexists(part):  # otherwise its writer lives
-            _bring_back(aside)
-            with contextlib.suppress(OSError):
-                aside.replace(part)
+    for part in {path.with_suffix(".part") for path in left if path.suffix in (".part", ASIDE)}:
+        place, aside = folder / part.name[1:].rsplit(".", 2)[0], part.with_suffix(ASIDE)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if os.path.lexists(part):
+                descriptor = os.open(part, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                if not take(descriptor):
+                    continue  # its writer lives
+            if os.path.lexists(aside) and not os.path.lexists(place):
+                aside.replace(place)
             _remove(part)
-
-
-def _bring_back(aside: Path) -> None:
-    """What was put aside, to its place, if nothing is there."""
-    place = aside.parent / aside.name[1:].rsplit(".", 2)[0]
-    with contextlib.suppress(OSError):
-        if not os.path.lexists(place):
-            aside.replace(place)
+            aside.replace(part)  # if it is still there, the new one has its place
+            _remove(part)
 
 
 def _remove(path: Path) -> None:
