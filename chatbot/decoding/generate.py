@@ -1,5 +1,6 @@
 """From prompts to replies: every search behind one call, a reply word by word, and reranking (MMI-bidi)."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -50,28 +51,26 @@ class Decoding:
     Args:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
         never_replied: ids that no reply holds.
-        backward: (prompts, replies) -> log p(prompt | reply), (N,); where it is given, replies are reranked by
-            log p(reply | prompt) + `mmi_weight` * log p(prompt | reply), MMI-bidi of Li et al. 2016.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        never_replied: list[int],
-        device: torch.device,
-        backward: Backward | None = None,
-    ) -> None:
-        self._made_of = parts = (encoder, decoder, never_replied)
+    backward: Backward | None = None
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int], device: torch.device) -> None:
+        parts = (encoder, decoder, never_replied)
         self.greedy = GreedySearchDecoder(*parts).to(device).eval()
         self.beam = BeamSearchDecoder(*parts).to(device).eval()
         self.sampling = SamplingDecoder(*parts).to(device).eval()
         self.device = device
-        self.backward = backward
 
     def reranked_by(self, backward: Backward) -> "Decoding":
-        """Another one over the same network, whose replies are reranked."""
-        return Decoding(*self._made_of, self.device, backward)
+        """Another one over the same network, whose replies are reranked (MMI-bidi of Li et al. 2016).
+
+        `backward` is (prompts, replies) -> log p(prompt | reply), (N,); replies come in the order of
+        log p(reply | prompt) + `mmi_weight` * log p(prompt | reply).
+        """
+        other = copy.copy(self)
+        other.backward = backward
+        return other
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], settings: DecodingConfig, max_length: int, rows_at_once: int = 0

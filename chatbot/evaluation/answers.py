@@ -11,11 +11,10 @@ from ..corpus.frequencies import Frequencies, most_frequent_reply
 from ..corpus.prepared import PairDataset
 from .likelihood import EVALUATION_BATCH
 from .replies import Reply, figures
+from .scoreboard import REFERENCES
 
 SEED = 1  # of the pairs that a limit leaves, and of the random training replies
 BATCHES_AT_ONCE = 8  # a decoding is handed so many, to sort by length and batch as suits it, between ticks of the bar
-HUMAN, RANDOM, FREQUENT = "human", "random", "frequent"
-REFERENCES = (HUMAN, RANDOM, FREQUENT)
 
 Replier: TypeAlias = Callable[[list[list[int]]], list[list[int]]]  # prompts' ids -> replies' ids, without `<eos>`
 
@@ -59,7 +58,7 @@ def answer(
     Raises:
         ValueError: a decoding has a reference's name, or gave more or fewer replies than it had prompts.
     """
-    if taken := set(decodings) & set(REFERENCES):
+    if taken := REFERENCES.keys() & decodings:
         raise ValueError(f"a decoding must not be called {', '.join(sorted(taken))}")
     pairs = [dataset[index] for index in indices]
     prompts, human = [prompt.tolist() for prompt, _ in pairs], [reply.tolist() for _, reply in pairs]
@@ -68,10 +67,10 @@ def answer(
     for name, decoding in decodings.items():
         said[name], seconds = generate(decoding, prompts, batch_size, name)
         speeds[name] = len(pairs) / max(seconds, 1e-9)
-    said[HUMAN] = human
+    said["human"] = human
     places = np.random.default_rng(SEED).integers(len(training), size=len(pairs))
-    said[RANDOM] = [training[place][1].tolist() for place in places]
-    said[FREQUENT] = [most_frequent_reply(training)] * len(pairs)
+    said["random"] = [training[place][1].tolist() for place in places]
+    said["frequent"] = [most_frequent_reply(training)] * len(pairs)
     known = Frequencies.of(training, (reply for replies in said.values() for reply in replies))
     return {
         name: Row(replies, figures(replies, human, known.probabilities, known.repeated, speeds.get(name), text))

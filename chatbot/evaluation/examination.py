@@ -23,7 +23,7 @@ from ..runs.directory import RunDirectory
 from ..system.devices import pick_device
 from ..system.errors import ChatbotError
 from ..system.files import atomic_file, read_json
-from .answers import HUMAN, SEED, answer, drawn
+from .answers import SEED, answer, drawn
 from .likelihood import EVALUATION_BATCH, evaluate
 from .scoreboard import SCORES, side_by_side
 
@@ -86,7 +86,7 @@ class Examination:
             "rows": {name: row.figures for name, row in rows.items()},
         }
         prompts = [text(dataset[index][0].tolist()) for index in indices]
-        columns = {name: [text(reply) for reply in rows[name].replies] for name in (HUMAN, *self.decodings)}
+        columns = {name: [text(reply) for reply in rows[name].replies] for name in ("human", *self.decodings)}
         return figures, {"prompt": prompts, **columns}
 
     def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:

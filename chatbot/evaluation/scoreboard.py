@@ -23,10 +23,7 @@ FORMATS = {"share": "{:.3f}", "plain": "{:.2f}", "percent": "{:.1%}", "speed": "
 
 
 FIGURES = (  # of replies: key, name, format
-    ("bleu_1", "BLEU-1", "share"),
-    ("bleu_2", "BLEU-2", "share"),
-    ("bleu_3", "BLEU-3", "share"),
-    ("bleu_4", "BLEU-4", "share"),
+    *((f"bleu_{n}", f"BLEU-{n}", "share") for n in (1, 2, 3, 4)),
     ("distinct_1", "distinct-1", "small"),
     ("distinct_2", "distinct-2", "small"),
     ("mean_length", "words a reply", "plain"),
