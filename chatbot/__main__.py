@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .config.arguments import parser
-from .config.flags import decoding_from_flags, flags_given, from_flags
+from .config.arguments import decoding_from_flags, flags_given, from_flags, parser
 from .config.settings import Config, retired_settings
 from .system.errors import ChatbotError, LostProcessError, command, failing_as, printable
 from .system.process import wait_briefly
@@ -63,8 +62,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     """chatbot prepare"""
     from .corpus import preparation, report
 
-    config = from_flags(arguments)
-    prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
+    corpus = from_flags(arguments).corpus
+    prepared = preparation.prepare(corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
     _tell(prepared)
     if arguments.stats:
         _say("\n" + report.table(prepared.figures))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.__main__ import main
-from chatbot.config.flags import add_flags, decoding_from_flags, flags_given, from_flags
+from chatbot.config.arguments import add_flags, decoding_from_flags, flags_given, from_flags
 from chatbot.config.presets import DECODINGS, PRESETS, decoding_named
 from chatbot.config.settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig
 from chatbot.system.errors import ChatbotError

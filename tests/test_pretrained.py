@@ -11,8 +11,7 @@ import pytest
 
 from chatbot.__main__ import VERBS, main
 from chatbot.chat.bot import Chatbot
-from chatbot.config.arguments import parser
-from chatbot.config.flags import from_flags
+from chatbot.config.arguments import from_flags, parser
 from chatbot.config.presets import DECODINGS
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.deployment.manifest import Golden, read_manifest

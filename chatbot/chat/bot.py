@@ -194,7 +194,10 @@ class Chatbot:
         return read, said, best.attention
 
     def prompt_ids(self, prompt: Prompt, earlier: Sequence[str] = ()) -> list[int]:
-        """What the network reads of a sentence and of the turns before it; nothing where the sentence has no word."""
+        """What the network reads of a sentence and of the turns before it; nothing where the sentence has no word.
+
+        A prompt that is ids already stays as it is.
+        """
         if not isinstance(prompt, str):
             return list(prompt)
         ids, before = self.vocabulary.encode(self.words(prompt)), list[int]()

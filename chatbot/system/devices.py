@@ -34,14 +34,9 @@ def pick_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and torch.backends.mkldnn.is_available() and _multiplies_bf16() else "fp32"
-
-
-def _multiplies_bf16() -> bool:
-    has_amx, has_avx512 = (
-        getattr(torch.cpu, name, lambda: False) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
-    return has_amx() or has_avx512()
+    asked = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16")]
+    multiplies = torch.backends.mkldnn.is_available() and any(has and has() for has in asked)
+    return "bf16" if device.type == "cpu" and multiplies else "fp32"
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
