@@ -174,11 +174,10 @@ def held_out_pairs(
     name = split_of(checkpoint, corpus, split)
     if corpus is not None:
         # the tutorial's quirks are there to count its own corpus as it did
-        other = replace(own, corpus=corpus, format="auto", split=(1.0, 0.0, 0.0), tutorial_quirks=False)
-        prepared = prepare(other, data_dir, workers=workers, vocabulary=vocabulary)
-        return prepared, PairDataset(prepared.folder, "train", backward=backward)
+        own, name = replace(own, corpus=corpus, format="auto", split=(1.0, 0.0, 0.0), tutorial_quirks=False), "train"
     # a vocabulary file that the settings name may have been moved since; the checkpoint has its words
-    prepared = prepare(own, data_dir, workers=workers, vocabulary=vocabulary if own.vocabulary else None)
+    given = vocabulary if corpus is not None or own.vocabulary else None
+    prepared = prepare(own, data_dir, workers=workers, vocabulary=given)
     if load_vocabulary(prepared.folder).tokens != vocabulary.tokens:
         raise ChatbotError(
             "the corpus has changed since the run was trained: its vocabulary differs. "

@@ -116,13 +116,6 @@ class _Counts:
         """D of each count."""
         return self._discounts[np.minimum(counts, 3)]
 
-    def of_keys(self, keys: np.ndarray) -> np.ndarray:
-        """(N,) keys to (N,) counts, 0 of n-grams that were not seen."""
-        places, found = _looked_up(self.keys, keys)
-        counts = np.zeros(len(keys), np.int64)
-        counts[found] = self.counts[places[found]]
-        return counts
-
 
 class NgramModel:
     """Kneser-Ney estimates from the texts of training pairs, each turn of a dialogue counted once.
@@ -204,7 +197,9 @@ class NgramModel:
             counts = self._counts[length]
             rows = np.flatnonzero(places >= length - 1)
             keys = self._keys(tokens, at[rows], length)
-            count = counts.of_keys(keys)
+            place, seen = _looked_up(counts.keys, keys)
+            count = np.zeros(len(keys), np.int64)
+            count[seen] = counts.counts[place[seen]]
             ends_here = (length == self.order) | (places[rows] == length - 1)  # no longer n-gram ends in this word
             less = held[rows] & (count > 0) & (lost[rows] | ends_here)
             lost[rows] = less & (count == 1)
