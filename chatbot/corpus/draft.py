@@ -4,8 +4,7 @@ Words are numbered as they are met; which of them are frequent enough is known o
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class Chunk(NamedTuple):
 
 
 class Draft:
-    """All pairs that passed the length filter, in the order read; `folder` holds its files until it is left.
+    """All pairs that passed the length filter, in the order read, in two temporary files that the caller opens.
 
     words: by number; sides (P,) uint8: `Pairs.sides`, both once it is closed; longest: words of the longest side.
     """
@@ -48,9 +47,8 @@ class Draft:
     words: list[str]
     sides: np.ndarray
 
-    def __init__(self, folder: Path) -> None:
-        self._numbers, self._lengths = (folder / name for name in ("numbers.part", "lengths.part"))
-        self._files = [path.open("wb") for path in (self._numbers, self._lengths)]
+    def __init__(self, numbers: IO[bytes], lengths: IO[bytes]) -> None:
+        self._numbers, self._lengths = numbers, lengths
         self._sides = bytearray()
         self._table = {UNK: UNK_NUMBER, SEP: SEP_NUMBER}
         self._size = self.longest = 0
@@ -63,33 +61,24 @@ class Draft:
             for word in pairs.words
         ]
         # not ndarray.tofile, whose errors do not say why: the disk may be full
-        self._files[0].write(np.array(final, np.int32)[pairs.numbers].data)
-        self._files[1].write(np.ascontiguousarray(pairs.lengths).data)
+        self._numbers.write(np.array(final, np.int32)[pairs.numbers].data)
+        self._lengths.write(np.ascontiguousarray(pairs.lengths).data)
         self._sides += pairs.sides.tobytes()
         self._size += len(pairs.numbers)
         self.longest = max(self.longest, int(pairs.lengths.max(initial=0)))
 
     def close(self) -> None:
         """End the text pass."""
-        for file in self._files:
-            file.close()
         self.words, self._table = list(self._table), {}
         self.sides = np.frombuffer(self._sides, np.uint8)
-
-    def __enter__(self) -> "Draft":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for file, path in zip(self._files, (self._numbers, self._lengths), strict=True):
-            file.close()
-            path.unlink()
 
     def chunks(self) -> Iterator[Chunk]:
         """All pairs, in runs of about CHUNK_NUMBERS numbers."""
         pairs = len(self._sides)
         step = max(1, CHUNK_NUMBERS * pairs // max(self._size, 1))
-        with self._numbers.open("rb") as numbers, self._lengths.open("rb") as lengths:
-            for first in range(0, pairs, step):
-                bounds = np.zeros(2 * min(step, pairs - first) + 1, np.int64)
-                np.cumsum(np.fromfile(lengths, np.int32, len(bounds) - 1), out=bounds[1:])
-                yield Chunk(first, np.fromfile(numbers, np.int32, int(bounds[-1])), bounds)
+        self._numbers.seek(0)
+        self._lengths.seek(0)
+        for first in range(0, pairs, step):
+            bounds = np.zeros(2 * min(step, pairs - first) + 1, np.int64)
+            np.cumsum(np.fromfile(self._lengths, np.int32, len(bounds) - 1), out=bounds[1:])
+            yield Chunk(first, np.fromfile(self._numbers, np.int32, int(bounds[-1])), bounds)

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,9 @@ def _prepare(
                 "see --max-length, --min-count, --split and --format"
             )
 
-    with Draft(folder) as draft:
+    # in the folder, where there must be room for the result anyway; what is temporary goes with the process
+    with TemporaryFile(dir=folder) as numbers, TemporaryFile(dir=folder) as lengths:
+        draft = Draft(numbers, lengths)
         with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
             reading.advance = bar.update
             for pairs in _pairs(dialogues(format, files, reading), config, workers):

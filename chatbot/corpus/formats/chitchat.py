@@ -9,7 +9,7 @@ from typing import Any
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
-from .dialogue import Dialogue, Head, in_pieces
+from .dialogue import Dialogue, Head
 
 CHUNK = 1 << 20  # bytes read at once
 MAX_MEMBER = 1 << 26  # characters that one dialogue may have
@@ -31,7 +31,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         except (TypeError, KeyError):
             reading.damaged(file.name, 0, "a conversation that is no list of turns of messages", f": {key[:40]}")
         else:
-            yield from in_pieces(Dialogue("", key or str(number), turns))
+            yield Dialogue("", key or str(number), turns)
 
 
 def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:

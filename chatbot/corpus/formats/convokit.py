@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..inputs import InputFile
 from ..reading import Reading
-from .dialogue import OVERLAP, Dialogue, Head, in_pieces
+from .dialogue import OVERLAP, Dialogue, Head
 from .jsonl import keys, objects
 
 Utterance = tuple[str, str | None, str, int]  # id, the id that it replies to, text, line number
@@ -38,8 +38,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         database.execute("COMMIT")
         for key, group in itertools.groupby(database.execute(BY_CONVERSATION), key=lambda row: row[0]):
             rows = list(group)
-            for dialogue in _chains(key, rows[0][1], [row[2:] for row in rows], file.name, reading):
-                yield from in_pieces(dialogue)
+            yield from _chains(key, rows[0][1], [row[2:] for row in rows], file.name, reading)
 
 
 def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ..inputs import InputFile
 from ..reading import Reading
-from .dialogue import Dialogue, Head, in_pieces
+from .dialogue import Dialogue, Head
 
 APOSTROPHE = re.compile(r"(?<=\w) ?(['\u2019]) (?=(?:s|t|m|d|re|ve|ll)\b)", re.IGNORECASE)
 
@@ -23,4 +23,4 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         if "__eou__" not in line:
             reading.damaged(file.name, number, "no __eou__")
         elif len(turns) > 1:
-            yield from in_pieces(Dialogue("", "", turns))
+            yield Dialogue("", "", turns)

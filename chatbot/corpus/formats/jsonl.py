@@ -9,7 +9,7 @@ from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
 from .delimited import PROMPT_KEYS, REPLY_KEYS
-from .dialogue import Dialogue, Head, in_pieces
+from .dialogue import Dialogue, Head
 
 TURNS_KEYS = ("turns", "messages", "dialog", "dialogue", "utterances", "conversation")
 TEXT_KEYS = ("text", "content", "utterance", "value")
@@ -63,7 +63,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         if None in turns or len(turns) < 2:
             reading.damaged(file.name, number, "neither a prompt and a reply nor two or more turns of text")
         else:
-            yield from in_pieces(Dialogue("", "", turns))
+            yield Dialogue("", "", turns)
 
 
 def _text(turn: Any) -> str | None:

@@ -4,6 +4,7 @@ To add a format: a file beside this one with `looks_like` and `read` (see `dialo
 its name in `config.settings.FORMATS`, which the command line offers.
 """
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
 from . import chat_log, chitchat, convokit, cornell, dailydialog, delimited, jsonl
-from .dialogue import Dialogue, Format, Head
+from .dialogue import Dialogue, Format, Head, in_pieces
 
 READERS: dict[str, Format] = {  # in the order in which they are asked whether a file looks like theirs
     "chitchat": chitchat,
@@ -85,5 +86,7 @@ def dialogues(format: str, files: list[InputFile], reading: Reading) -> Iterator
     """
     if format == "cornell":
         lines, conversations = files
-        return cornell.read(lines, conversations, reading)
-    return (dialogue for file in files for dialogue in READERS[format].read(file, reading))
+        found = cornell.read(lines, conversations, reading)
+    else:
+        found = (dialogue for file in files for dialogue in READERS[format].read(file, reading))
+    return itertools.chain.from_iterable(map(in_pieces, found))
