@@ -6,7 +6,7 @@ import struct
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
@@ -568,12 +568,13 @@ def test_a_table_of_form_feeds_is_no_table(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_many_files_is_opened_once_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[zipfile.ZipFile] = []
+    opened: list[IO[bytes]] = []
 
     class Counted(zipfile.ZipFile):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
-            opened.append(self)
+            assert self.fp is not None
+            opened.append(self.fp)
 
     path = packed(tmp_path / "a.zip", {f"{i}.log": b"Hello?\nHi.\n" for i in range(50)})
     monkeypatch.setattr(zipfile, "ZipFile", Counted)
@@ -582,9 +583,9 @@ def test_an_archive_of_many_files_is_opened_once_and_closed(tmp_path: Path, monk
     assert sum(file.size for file in files) == 50 * 11
     assert len(list(dialogues(format, files, Reading()))) == 50
     assert len(opened) == 1
-    assert opened[0].fp is not None
+    assert not opened[0].closed
     del found, files
-    assert opened[0].fp is None
+    assert opened[0].closed
 
 
 @pytest.mark.parametrize("limit", ["SMALL_TOTAL", "MAX_TOTAL"])

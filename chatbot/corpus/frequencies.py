@@ -22,18 +22,17 @@ class Frequencies:
 
     @classmethod
     def of(cls, training: PairDataset, replies: Iterable[Sequence[int]]) -> "Frequencies":
-        """Look for all of `replies` (ids) in one pass."""
+        """Look for `replies` (ids) in three passes, for the replies, their words and their bigrams."""
         wanted = list(set(map(tuple, replies)))
         ids = np.array([id for reply in wanted for id in reply], np.int64)
         bounds = np.cumsum([0, *map(len, wanted)])
         hashes, repeated = run_hashes(ids, bounds), np.zeros(len(wanted), bool)
-        words, bigrams = _Tally(ids), _Tally(_bigrams(ids, bounds))
-        for ids, bounds in training.replies():
-            repeated |= np.isin(hashes, run_hashes(ids, bounds))
-            words.add(ids)
-            bigrams.add(_bigrams(ids, bounds))
-        probabilities: dict[tuple[Hashable, ...], float] = {(id,): share for id, share in words.shares().items()}
-        probabilities |= {(key >> 32, key & 0xFFFFFFFF): share for key, share in bigrams.shares().items()}
+        for chunk in training.replies():
+            repeated |= np.isin(hashes, run_hashes(*chunk))
+        words = _shares(ids, (ids for ids, _ in training.replies()))
+        bigrams = _shares(_bigrams(ids, bounds), (_bigrams(*chunk) for chunk in training.replies()))
+        probabilities: dict[tuple[Hashable, ...], float] = {(id,): share for id, share in words.items()}
+        probabilities |= {(key >> 32, key & 0xFFFFFFFF): share for key, share in bigrams.items()}
         return cls(probabilities, {reply for reply, again in zip(wanted, repeated, strict=True) if again})
 
 
@@ -45,23 +44,15 @@ def most_frequent_reply(training: PairDataset) -> list[int]:
     return reply
 
 
-class _Tally:
-    """How often each of some numbers was added, and how many numbers were added in all."""
-
-    def __init__(self, wanted: np.ndarray) -> None:
-        self.wanted = np.unique(wanted)
-        self.counts = np.zeros(len(self.wanted), np.int64)
-        self.total = 0
-
-    def add(self, numbers: np.ndarray) -> None:
-        self.total += len(numbers)
-        if len(self.wanted):
-            places = np.searchsorted(self.wanted, numbers).clip(max=len(self.wanted) - 1)
-            self.counts += np.bincount(places[self.wanted[places] == numbers], minlength=len(self.wanted))
-
-    def shares(self) -> dict[int, float]:
-        found = self.counts > 0
-        return dict(zip(self.wanted[found].tolist(), (self.counts[found] / max(self.total, 1)).tolist(), strict=True))
+def _shares(wanted: np.ndarray, chunks: Iterable[np.ndarray]) -> dict[int, float]:
+    """Of each number that is `wanted` and comes in the chunks, its share of all numbers there."""
+    wanted = np.append(np.unique(wanted), np.iinfo(np.int64).max)  # the last is never found: ids are below it
+    counts, total = np.zeros(len(wanted), np.int64), 0
+    for numbers in chunks:
+        total += len(numbers)
+        places = np.searchsorted(wanted, numbers)
+        counts += np.bincount(places[wanted[places] == numbers], minlength=len(wanted))
+    return {number: count / total for number, count in zip(wanted.tolist(), counts.tolist(), strict=True) if count}
 
 
 def _bigrams(ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:

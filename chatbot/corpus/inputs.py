@@ -6,7 +6,6 @@ An archive and its members have limits; members are read in place and never unpa
 import contextlib
 import gzip
 import stat
-import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,30 +32,6 @@ class BadLine(NamedTuple):
     reason: str
 
 
-class _Archive:
-    """A zip archive whose directory is read once; closed as soon as no file of it is referred to any more."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            if _table_size(path) > MAX_TABLE:
-                raise ValueError(f"a table of contents of over {MAX_TABLE:,} bytes")
-            self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
-            raise ChatbotError(f"{path} is not a whole zip archive ({error}): get it again") from error
-        weakref.finalize(self, self.zip.close)
-
-
-def _table_size(path: Path) -> int:
-    """Bytes of a zip archive's table of contents, as its last record says, or the one for large archives if larger."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - (1 << 17)))
-        end = file.read()
-    at, at64 = end.rfind(b"PK\x05\x06"), end.rfind(b"PK\x06\x06")
-    small = int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
-    large = int.from_bytes(end[at64 + 40 : at64 + 48], "little") if at64 >= 0 else 0
-    return large if small == 0xFFFFFFFF else max(small, large)
-
-
 @dataclass(frozen=True)
 class InputFile:
     """A file of the corpus: on disk, or a member of a zip archive.
@@ -67,7 +42,8 @@ class InputFile:
     name: str
     path: Path
     member: str = ""
-    archive: _Archive | None = field(default=None, compare=False, repr=False)  # shared by all its members
+    # shared by all its members, and closed by Python when the last of them is gone
+    archive: zipfile.ZipFile | None = field(default=None, compare=False, repr=False)
 
     @property
     def base(self) -> str:
@@ -78,7 +54,7 @@ class InputFile:
     def size(self) -> int:
         """Bytes, for the progress bar (those on disk where the content's are not known)."""
         if self.archive:
-            return self.archive.zip.getinfo(self.member).file_size
+            return self.archive.getinfo(self.member).file_size
         return self.path.stat().st_size
 
     @contextlib.contextmanager
@@ -91,7 +67,7 @@ class InputFile:
         try:
             with failing_as(f"cannot read {self.name}"):
                 if self.archive:
-                    with self.archive.zip.open(self._checked(self.archive.zip.getinfo(self.member))) as stream:
+                    with self.archive.open(self._checked(self.archive.getinfo(self.member))) as stream:
                         yield stream
                 else:
                     with self.path.open("rb") as file:
@@ -163,9 +139,15 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
+    """The members of a zip archive that may be read, and those that have a path outside of it."""
     files, refused = [], []
-    archive = _Archive(path)
-    members = [member for member in archive.zip.infolist() if not member.is_dir()]
+    try:
+        if _table_size(path) > MAX_TABLE:
+            raise ValueError(f"a table of contents of over {MAX_TABLE:,} bytes")
+        archive = zipfile.ZipFile(path)  # reads the table of contents as a whole
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+        raise ChatbotError(f"{path} is not a whole zip archive ({error}): get it again") from error
+    members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > MAX_FILES:
         raise ChatbotError(f"{path} holds over {MAX_FILES:,} files: give the one that is the corpus")
     total, packed = sum(member.file_size for member in members), path.stat().st_size
@@ -182,3 +164,14 @@ def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
         elif not any(part.startswith((".", "__")) for part in parts):  # __MACOSX/._movie_lines.txt and its like
             files.append(InputFile(f"{path}/{name}", path, name, archive))
     return files, refused
+
+
+def _table_size(path: Path) -> int:
+    """Bytes of a zip archive's table of contents, as its last record says, or the one for large archives if larger."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 17)))
+        end = file.read()
+    at, at64 = end.rfind(b"PK\x05\x06"), end.rfind(b"PK\x06\x06")
+    small = int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
+    large = int.from_bytes(end[at64 + 40 : at64 + 48], "little") if at64 >= 0 else 0
+    return large if small == 0xFFFFFFFF else max(small, large)

@@ -89,7 +89,7 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
     ahead = deque(itertools.islice(lines, MAX_ROW))
     while ahead:
         number, line = ahead.popleft()
-        ahead.extend(itertools.islice(lines, 1))
+        ahead.extend(itertools.islice(lines, MAX_ROW - len(ahead)))
         if line == "\0" or not line.strip():
             continue
         row = line.split(delimiter)
@@ -106,7 +106,6 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
                 row = quoted
                 for _ in joined[1:]:
                     ahead.popleft()
-                ahead.extend(itertools.islice(lines, len(joined) - 1))
         yield number, row
 
 

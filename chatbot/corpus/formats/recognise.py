@@ -51,7 +51,8 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
         head = Head.of(file)
         if head.text.strip(" \t\r\n\ufeff"):
             try:
-                found[_format_of(head) if wanted == "auto" else wanted].append(file)
+                likely = (name for name, format in READERS.items() if format.looks_like(head))
+                found[next(likely, UNKNOWN) if wanted == "auto" else wanted].append(file)
             except ChatbotError as error:
                 refused.append(error)
         elif len(files) == 1:
@@ -72,10 +73,6 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
         kinds = ", ".join(f"{files[0].name} ({name})" for name, files in sorted(found.items()))
         raise ChatbotError(f"{where} holds files of several formats: {kinds}; name one file, or give --format")
     return next(iter(found.items()))
-
-
-def _format_of(head: Head) -> str:
-    return next((name for name, format in READERS.items() if format.looks_like(head)), UNKNOWN)
 
 
 def dialogues(format: str, files: list[InputFile], reading: Reading) -> Iterator[Dialogue]:
