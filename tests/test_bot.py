@@ -8,7 +8,7 @@ import pytest
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.vocabulary import Vocabulary
-from chatbot.decoding.likelihood import log_likelihood
+from chatbot.decoding.generate import log_likelihood
 from chatbot.deployment.torchscript import export
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory

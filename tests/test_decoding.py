@@ -13,8 +13,7 @@ import chatbot.decoding.generate as decoding
 from chatbot.config.settings import DecodingConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.beam import BeamSearchDecoder
-from chatbot.decoding.generate import Decoding, Hypothesis
-from chatbot.decoding.likelihood import log_likelihood
+from chatbot.decoding.generate import Decoding, Hypothesis, log_likelihood
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
 from chatbot.network.batch import pad_prompts

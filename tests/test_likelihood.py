@@ -6,9 +6,9 @@ import pytest
 import torch
 from plain_search import PlainSearch, network
 
-import chatbot.decoding.likelihood as likelihood
+import chatbot.decoding.generate as generate
 from chatbot.corpus.vocabulary import EOS_ID
-from chatbot.decoding.likelihood import log_likelihood
+from chatbot.decoding.generate import log_likelihood
 
 V = 19
 PAIRS = [([5, 6, 7], [8, 9]), ([4], []), ([10, 11, 12, 13, 14], [5, 4, 5, 4, 5, 4]), ([5, 6, 7], [9]), ([4, 4], [18])]
@@ -21,7 +21,7 @@ def test_it_is_the_sum_over_the_words_and_the_end_of_each_target(monkeypatch: py
         plain = PlainSearch(model.encoder, model.decoder, source)
         expected.append(math.fsum(plain.score((*target, EOS_ID))))
     for batch in (1, 2, 128):
-        monkeypatch.setattr(likelihood, "BATCH", batch)
+        monkeypatch.setattr(generate, "SCORED_AT_ONCE", batch)
         found = log_likelihood(model, *zip(*PAIRS, strict=True))
         assert found.dtype == torch.float64
         assert found.tolist() == pytest.approx(expected, abs=1e-4)

@@ -16,7 +16,7 @@ import chatbot.training.loop as training
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.prepared import PairDataset
-from chatbot.decoding.likelihood import log_likelihood
+from chatbot.decoding.generate import log_likelihood
 from chatbot.evaluation.likelihood import evaluate
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.directory import RunDirectory

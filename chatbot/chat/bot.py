@@ -13,8 +13,7 @@ from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
-from ..decoding.generate import Decoding
-from ..decoding.likelihood import log_likelihood
+from ..decoding.generate import Decoding, log_likelihood
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint, is_bundle, never_replied
 from ..runs.directory import BUNDLE, RunDirectory

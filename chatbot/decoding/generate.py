@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
-from ..network.batch import pad_prompts
+from ..network.batch import collate, pad_prompts
+from ..network.model import Seq2Seq
 from .beam import BeamSearchDecoder
 from .sampling import SamplingDecoder
 from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling
@@ -18,6 +20,7 @@ from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling
 # rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
 ROWS = {"cpu": 256}
 ROWS_ELSEWHERE = 2048
+SCORED_AT_ONCE = 128  # pairs
 
 Backward = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]
 
@@ -164,3 +167,28 @@ def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]
 def _best_first(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     """Sorted by `total`; equals stay in their order."""
     return sorted(hypotheses, key=lambda hypothesis: -hypothesis.total)
+
+
+@torch.inference_mode()
+def log_likelihood(model: Seq2Seq, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Tensor:
+    """How likely a model finds N given replies, by teacher forcing; the model is left in eval mode.
+
+    Args:
+        sources: what the encoder reads; an empty one is read as a single EOS. targets: without SOS and EOS.
+
+    Returns:
+        (N,) float64 on the CPU, nats: the sum of the log-probabilities of each target's words and of its EOS.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    found = torch.zeros(len(sources), dtype=torch.float64)
+    # pairs of like lengths together, and longest sources first, as `collate` orders them too
+    order = sorted(range(len(sources)), key=lambda row: (-len(sources[row]), -len(targets[row])))
+    for start in range(0, len(order), SCORED_AT_ONCE):
+        rows = order[start : start + SCORED_AT_ONCE]
+        batch = collate([(sources[row], targets[row]) for row in rows]).to(device)
+        logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+        losses = F.cross_entropy(logits.float(), batch.targets, reduction="none").cpu().double()  # (tokens,)
+        pair = torch.tensor(rows).repeat_interleave(batch.tgt_lengths)
+        found.index_add_(0, pair, -losses)
+    return found

@@ -1,6 +1,7 @@
 """Which pairs make the batch of a step, and what a process reads at that step; the step's number decides it all."""
 
 import random
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +105,7 @@ def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     return found.astype(np.int64)
 
 
+@dataclass
 class StepReader(Dataset[StepData]):
     """Reads the batch of each step for one of the processes that train together: a pure function of the step.
 
@@ -115,21 +117,18 @@ class StepReader(Dataset[StepData]):
         ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
     """
 
-    def __init__(
-        self,
-        pairs: PairDataset,
-        settings: TrainingConfig,
-        unk_id: int | None,
-        num_special: int,
-        rank: int = 0,
-        size: int = 1,
-        ngrams: NgramModel | None = None,
-    ) -> None:
-        self.pairs, self.settings = pairs, settings
-        self.unk_id, self.num_special = unk_id, num_special
-        self.rank, self.size, self.ngrams = rank, size, ngrams
+    pairs: PairDataset
+    settings: TrainingConfig
+    unk_id: int | None
+    num_special: int
+    rank: int = 0
+    size: int = 1
+    ngrams: NgramModel | None = None
+
+    def __post_init__(self) -> None:
+        settings = self.settings
         sampler = ReplacementSampler if settings.draws == "replacement" else BatchSampler
-        self.sampler = sampler(pairs, settings.batch_size, settings.seed, settings.bucket_batches)
+        self.sampler = sampler(self.pairs, settings.batch_size, settings.seed, settings.bucket_batches)
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self.sampler[step]
