@@ -44,7 +44,7 @@ def pair_hashes(numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return splitmix64(sides[0::2]) + sides[1::2]
 
 
-def repeats(hashes: np.ndarray, sides: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def repeats(hashes: np.ndarray, sides: np.ndarray, used: np.ndarray | bool) -> tuple[np.ndarray, np.ndarray]:
     """Of equal hashes (P,), which come again, and which stand on a later side of the split than the first: (P,) bool.
 
     Only pairs that are `used` (P,) count. "First" is by side, then by place.

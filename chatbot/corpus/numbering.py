@@ -40,13 +40,10 @@ def number(
         raise ChatbotError("the given vocabulary has no <sep>, so there can be no context: leave out --context")
     words = draft.words
     hashes = np.empty(len(sides), np.uint64)  # 160 MB for 20 million pairs, so there is only one such array
-    dropped = np.zeros(len(sides), bool)
-    split = bool((sides != TRAIN).any())
     for chunk in draft.chunks():
         hashes[chunk.pairs] = pair_hashes(chunk.numbers, chunk.bounds)
-    again, _ = repeats(hashes, sides, ~dropped)
-    if config.duplicates == "drop":
-        dropped |= again
+    again, _ = repeats(hashes, sides, True)
+    dropped = again & (config.duplicates == "drop")
     reasons = {"pairs_duplicate": int(dropped.sum())}
 
     counts = np.zeros(len(words), np.int64)  # of each word in the training pairs
@@ -65,15 +62,13 @@ def number(
             drop &= ~dropped[here]
             dropped[here] |= drop
             reasons[reason] = reasons.get(reason, 0) + int(drop.sum())
-        if split:
-            hashes[here] = pair_hashes(ids, chunk.bounds)
+        # by ids, for two pairs that differ in unknown words only are the same to the model
+        hashes[here] = pair_hashes(ids, chunk.bounds)
         outside = chunk.per_number(sides[here] != TRAIN) & (chunk.numbers != SEP_NUMBER)
         held_out += outside.sum(), (outside & (ids < 0)).sum()
-    reasons["pairs_leaked"] = 0
-    if split:  # by ids, for two pairs that differ in unknown words only are the same to the model
-        _, leaked = repeats(hashes, sides, ~dropped)
-        dropped |= leaked
-        reasons["pairs_leaked"] = int(leaked.sum())
+    _, leaked = repeats(hashes, sides, ~dropped)
+    dropped |= leaked
+    reasons["pairs_leaked"] = int(leaked.sum())
 
     written = _write(draft, final, sides, dropped, vocabulary, folder)
     for chunk in draft.chunks():
@@ -113,13 +108,14 @@ def _learnt(words: list[str], counts: np.ndarray, config: CorpusConfig) -> Vocab
 
 def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: CorpusConfig) -> dict[str, np.ndarray]:
     """(P,) masks of pairs to drop, by reason; a pair may be in several."""
-    unknown = chunk.flagged(ids < 0) > 0
-    hollow = unknown & (chunk.flagged(ids >= vocabulary.num_special) == 0)
-    reasons = {"pairs_unknown_reply": unknown[:, 1]}
-    if config.unknown_prompts == "drop" or vocabulary.unk_id is None:
-        reasons["pairs_unknown_prompt"] = unknown[:, 0]
-    reasons["pairs_only_unknown"] = hollow.any(axis=1)
-    return reasons
+    unknown_prompt, unknown_reply = (chunk.flagged(ids < 0) > 0).T
+    unknown_only = unknown_prompt & (chunk.flagged(ids >= vocabulary.num_special)[:, 0] == 0)
+    must_know = config.unknown_prompts == "drop" or vocabulary.unk_id is None
+    return {
+        "pairs_unknown_reply": unknown_reply,
+        **({"pairs_unknown_prompt": unknown_prompt} if must_know else {}),
+        "pairs_only_unknown": unknown_only,
+    }
 
 
 def _write(

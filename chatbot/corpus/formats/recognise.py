@@ -58,17 +58,15 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
         elif len(files) == 1:
             raise ChatbotError(f"{file.name} is empty")
     unknown = found.pop(UNKNOWN, [])
-    if not found and refused:
-        raise refused[0]
-    if not found:
-        what = "only JSON that is neither an object a line nor chitchat" if unknown else "no text file to read"
-        raise ChatbotError(f"{where} holds {what}; docs/data.md shows the formats")
     for name, base in PUBLISHED.items():
         if name in found:
             whole = [file for file in found[name] if file.base == base]
             return name, whole[:1] or found[name]
     if refused:
         raise refused[0]
+    if not found:
+        what = "only JSON that is neither an object a line nor chitchat" if unknown else "no text file to read"
+        raise ChatbotError(f"{where} holds {what}; docs/data.md shows the formats")
     if len(found) > 1:
         kinds = ", ".join(f"{files[0].name} ({name})" for name, files in sorted(found.items()))
         raise ChatbotError(f"{where} holds files of several formats: {kinds}; name one file, or give --format")
