@@ -48,19 +48,15 @@ class BeamSearchDecoder(SearchDecoder):
         best = totals.new_full((batch, count), float("-inf"))
         last = torch.full((batch, count), -1, dtype=torch.int64, device=device)
         place = torch.zeros_like(last)
-        tokens: list[Tensor] = []
-        scores: list[Tensor] = []
-        parents: list[Tensor] = []
-        attention: list[Tensor] = []
+        # of each step: words, their scores, the places of what they continue, all (B, W); weights (B, living, S)
+        taken: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for step in range(limits.max_length):
             live = totals.size(1)
             log_probs, ranked, weights, state = self.step(token, said, state, limits)
             vocabulary = ranked.size(1)
             totals, parent, chosen = continuations(ranked.view(batch, live, vocabulary), totals, width)
-            tokens.append(chosen)
-            scores.append(log_probs.view(batch, -1).gather(1, parent * vocabulary + chosen))
-            parents.append(parent)
-            attention.append(weights.view(batch, live, -1))
+            scores = log_probs.view(batch, -1).gather(1, parent * vocabulary + chosen)
+            taken.append((chosen, scores, parent, weights.view(batch, live, -1)))
 
             length = step + 1
             ended = chosen == self.eos_id
@@ -93,10 +89,11 @@ class BeamSearchDecoder(SearchDecoder):
         found_attention: list[Tensor] = []
         for step in range(steps - 1, -1, -1):
             absent = last < step
-            found_tokens.append(tokens[step].gather(1, place).masked_fill(absent, self.pad_id))
-            found_scores.append(scores[step].gather(1, place).masked_fill(absent, 0.0))
-            parent = parents[step].gather(1, place).masked_fill(absent, 0)
-            found_attention.append(attention[step][prompt, parent].masked_fill(absent.unsqueeze(2), 0.0))
+            chosen, scores, parents, attention = taken[step]
+            found_tokens.append(chosen.gather(1, place).masked_fill(absent, self.pad_id))
+            found_scores.append(scores.gather(1, place).masked_fill(absent, 0.0))
+            parent = parents.gather(1, place).masked_fill(absent, 0)
+            found_attention.append(attention[prompt, parent].masked_fill(absent.unsqueeze(2), 0.0))
             place = torch.where(absent, place, parent)
         return Hypotheses(
             torch.stack(found_tokens, dim=2).flip(2),

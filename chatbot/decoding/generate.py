@@ -95,7 +95,10 @@ class Decoding:
                 result = self._search(src.to(self.device), src_lengths, settings, max_length)
                 for row, hypotheses in zip(part, _listed(result, src_lengths.tolist()), strict=True):
                     found[row] = hypotheses
-        return found if self.backward is None else self._reranked(prompts, found, settings)
+        if self.backward is not None:
+            found = _reranked(self.backward, prompts, found, settings)
+        # equals stay in their order
+        return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.total) for hypotheses in found]
 
     def stream(self, prompt: Sequence[int], settings: DecodingConfig, max_length: int) -> Iterator[int]:
         """The best reply to one prompt, id by id without EOS: the ids that a call finds.
@@ -135,20 +138,20 @@ class Decoding:
         tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
         return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
 
-    def _reranked(
-        self, prompts: Sequence[Sequence[int]], found: list[list[Hypothesis]], settings: DecodingConfig
-    ) -> list[list[Hypothesis]]:
-        assert self.backward is not None
-        pairs = [(row, hypothesis) for row, prompt in enumerate(prompts) if len(prompt) for hypothesis in found[row]]
-        backward = self.backward([prompts[row] for row, _ in pairs], [hypothesis.ids for _, hypothesis in pairs])
-        again: list[list[Hypothesis]] = [[] if len(prompt) else found[row] for row, prompt in enumerate(prompts)]
-        for (row, hypothesis), score in zip(pairs, backward.tolist(), strict=True):
-            again[row].append(hypothesis._replace(total=hypothesis.log_prob + settings.mmi_weight * score))
-        return [_best_first(hypotheses) for hypotheses in again]
+
+def _reranked(
+    backward: Backward, prompts: Sequence[Sequence[int]], found: list[list[Hypothesis]], settings: DecodingConfig
+) -> list[list[Hypothesis]]:
+    pairs = [(row, hypothesis) for row, prompt in enumerate(prompts) if len(prompt) for hypothesis in found[row]]
+    scores = backward([prompts[row] for row, _ in pairs], [hypothesis.ids for _, hypothesis in pairs])
+    again: list[list[Hypothesis]] = [[] if len(prompt) else found[row] for row, prompt in enumerate(prompts)]
+    for (row, hypothesis), score in zip(pairs, scores.tolist(), strict=True):
+        again[row].append(hypothesis._replace(total=hypothesis.log_prob + settings.mmi_weight * score))
+    return again
 
 
 def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]]:
-    """A search's tensors as lists, best first, without the places where there is no reply."""
+    """A search's tensors as lists, without the places where there is no reply."""
     # an imported network of the tutorial reads one more place, the EOS behind each prompt
     more = result.attention.size(-1) - max(src_lengths)
     tokens, totals, log_probs = result.tokens.tolist(), result.totals.tolist(), result.scores.cpu().double().sum(dim=-1)
@@ -160,13 +163,8 @@ def _listed(result: Hypotheses, src_lengths: list[int]) -> list[list[Hypothesis]
             if total != float("-inf"):
                 ids = ids[: ids.index(EOS_ID)] if EOS_ID in ids else ids
                 hypotheses.append(Hypothesis(ids, log_prob, total, attention[: len(ids) + 1, : src_length + more]))
-        found.append(_best_first(hypotheses))
+        found.append(hypotheses)
     return found
-
-
-def _best_first(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """Sorted by `total`; equals stay in their order."""
-    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.total)
 
 
 @torch.inference_mode()

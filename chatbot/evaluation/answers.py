@@ -83,15 +83,13 @@ def generate(
 ) -> tuple[list[list[int]], float]:
     """The replies to `prompts`, in their order, and the seconds that finding them took; a bar shows on a terminal."""
     replies: list[list[int]] = []
-    seconds, size = 0.0, BATCHES_AT_ONCE * batch_size
+    started, size = time.perf_counter(), BATCHES_AT_ONCE * batch_size
     with tqdm(total=len(prompts), unit="pairs", desc=name, disable=None, leave=False) as bar:
         for first in range(0, len(prompts), size):
             some = list(prompts[first : first + size])
-            started = time.perf_counter()
             found = decoding(some)
-            seconds += time.perf_counter() - started
             if len(found) != len(some):
                 raise ValueError(f"{name} gave {len(found)} replies to {len(some)} prompts")
             replies += found
             bar.update(len(some))
-    return replies, seconds
+    return replies, time.perf_counter() - started

@@ -40,9 +40,8 @@ class TrainingData:
         self.held_out = PairDataset(prepared, "valid", backward=backward)
         if not len(self.pairs):
             raise ChatbotError(f"the corpus gave no training pair; see its summary: {command('prepare', corpus='...')}")
-        ngrams = None
-        if settings.ngram_smoothing:
-            ngrams = NgramModel(self.pairs, len(vocabulary), vocabulary.num_special)
+        counted = (self.pairs, len(vocabulary), vocabulary.num_special)
+        ngrams = NgramModel(*counted) if settings.ngram_smoothing else None
         self.ngrams: NgramTable | None = ngrams.table().to(group.device) if ngrams else None
         if settings.loss == "steps" and (group.size > 1 or settings.accumulate > 1):
             # the sums of means of a batch's parts are not that of the whole
