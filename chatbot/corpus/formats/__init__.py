@@ -1,4 +1,4 @@
-"""Raw files of every supported format in, dialogues out; the only part of the program that knows formats. Read
-recognise.py first: it says which format files are of and has the table of readers. dialogue.py is what the readers
-share, and each other file reads one format; it holds one dialogue at a time, whatever the size of the corpus
-(Cornell's lines, which stand in no order, are held together)."""
+"""Raw files of every supported format come in, dialogues go out; no other part of the program knows these formats.
+Read recognise.py first: it finds the format of files and has the table of readers. dialogue.py holds what the readers
+share, and every other file reads one format. Readers hold one dialogue at a time in memory, whatever the size of the
+corpus, except for Cornell's, whose lines are in no order."""

@@ -9,15 +9,15 @@ from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
 
 def looks_like(head: Head) -> bool:
-    """Anything may be one, save for JSON; so this format is the last to be asked."""
+    """Any text except JSON may be a chat log, so this format is asked last."""
     return not head.begins_with("{")
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """What stands between two separators; it is cut as it is read, for a log may be one endless dialogue."""
+    """Yield the lines between two separators as a dialogue; a long one is cut here, since it may have no end."""
     turns: list[str | None] = []
     start = 0
-    for _, line in itertools.chain(reading.lines(file), [(0, "")]):  # the end of the file is a separator, too
+    for _, line in itertools.chain(reading.lines(file), [(0, "")]):  # the end of the file separates too
         if line.strip() and not line.startswith("==="):
             turns.append(line if line != "\0" else None)
             if len(turns) - start >= MAX_TURNS:

@@ -1,4 +1,4 @@
-"""The chitchat-dataset's JSON: one object of all dialogues, which may be far bigger than memory."""
+"""The JSON of chitchat-dataset: one object that holds all dialogues and may be far larger than memory."""
 
 import codecs
 import json
@@ -35,12 +35,12 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 
 
 def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
-    """The members of the object, one after the other; what is read of the file is one of them and a chunk.
+    """Yield the members of the object one by one; memory holds a single member and a chunk of the file.
 
-    A malformed member is counted as damaged, and reading goes on at the next one that looks like a dialogue.
+    A malformed member is counted as damaged, and reading continues at the next one that looks like a dialogue.
 
     Raises:
-        ChatbotError: it is no object, or dialogues remain behind a malformed one and none can be told apart.
+        ChatbotError: the file is no JSON object, or dialogues follow a malformed one but their start is not found.
     """
     raw_decode = json.JSONDecoder().raw_decode
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -56,8 +56,8 @@ def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
                 value, position = raw_decode(buffer, colon.end() if colon else end)
             except (ValueError, RecursionError):
                 left = len(buffer) - position
-                if not ended and left <= MAX_MEMBER:  # perhaps the rest of it is only not read yet
-                    data = stream.read(max(CHUNK, left))  # doubled, or a large member would be parsed too often
+                if not ended and left <= MAX_MEMBER:  # the member may only be incomplete so far
+                    data = stream.read(max(CHUNK, left))  # doubling keeps the number of parses small
                     begins, ended = size == 0, not data
                     size += len(data)
                     reading.advance(len(data))

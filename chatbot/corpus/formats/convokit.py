@@ -1,7 +1,7 @@
 """ConvoKit's `utterances.jsonl`: one utterance a line, in any order, each naming the utterance that it replies to.
 
-Such corpora are larger than memory (Reddit's), so the utterances of a conversation are brought together in a database
-in a temporary file, which the system removes when it is closed or the process dies.
+Such a corpus may be larger than memory (Reddit's is), so a database in a temporary file groups the utterances by
+conversation. The system removes the file when it is closed or the process dies.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from .jsonl import keys, objects
 
 Utterance = tuple[str, str | None, str, int]  # id, the id that it replies to, text, line number
 TABLE = "CREATE TABLE utterances (conversation TEXT, film TEXT, id TEXT, parent TEXT, text TEXT, line INTEGER)"
-BY_CONVERSATION = (  # in the order in which they begin; a join instead of the window would take quadratic time
+BY_CONVERSATION = (  # conversations in the order in which they begin; a join instead of the window takes quadratic time
     "SELECT conversation, film, id, parent, text, line FROM utterances"
     " ORDER BY min(rowid) OVER (PARTITION BY conversation), rowid"
 )
@@ -28,7 +28,7 @@ def looks_like(head: Head) -> bool:
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """Every chain of replies, conversation by conversation; one conversation at a time is in memory."""
+    """Yield every chain of replies; memory holds one conversation at a time."""
     with contextlib.closing(sqlite3.connect("", isolation_level=None)) as database:  # "": a temporary file
         database.execute("PRAGMA cache_size = -65536")  # KiB
         database.execute("PRAGMA journal_mode = OFF")
@@ -42,7 +42,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 
 
 def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None, ...]]:
-    """The table's rows; old corpora say `root` and `reply_to`."""
+    """Yield the rows of the table. Old corpora have `root` and `reply_to` for `conversation_id` and `reply-to`."""
     for number, record in objects(file, reading):
         id, text = record.get("id"), record.get("text")
         conversation = record.get("conversation_id", record.get("root"))
@@ -52,16 +52,16 @@ def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None,
         parent, meta = record.get("reply-to", record.get("reply_to")), record.get("meta")
         film = meta.get("movie_id") if isinstance(meta, dict) else None
         cells = (conversation, str(film or ""), id, None if parent is None else str(parent), text)
-        # half a surrogate pair, which JSON can spell, is nothing that the database can hold
+        # JSON can hold half a surrogate pair, the database cannot
         yield *(cell and cell.encode("utf-8", "replace").decode() for cell in cells), number
 
 
 def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading: Reading) -> Iterator[Dialogue]:
-    """Rebuild who replied to whom. A tree of replies gives one chain for each leaf; no exchange comes twice."""
+    """Rebuild who replied to whom. A tree of replies gives one chain for each leaf; no exchange is in two of them."""
     texts: dict[str, str | None] = {}
     parents: dict[str, tuple[str | None, int]] = {}
     for id, parent, text, number in utterances:
-        if id in texts:  # it would be visited twice, or for ever where it replies to itself
+        if id in texts:  # visiting it again would loop for ever if it replies to itself
             reading.damaged(file, number, "an id that comes twice", f": {id[:40]}")
         else:
             texts[id], parents[id] = text if text.strip() else None, (parent, number)
@@ -74,7 +74,7 @@ def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading
             reading.damaged(file, number, "a reply to an utterance that is unknown", f": {parent}")
             parent = None
         replies.setdefault(parent, []).append(id)
-    # each chain to follow: its first utterance, and the turns before it, which another chain has as pairs already
+    # chains to follow: the first utterance, and the turns before it, whose pairs another chain has yielded
     waiting: list[tuple[str, list[str | None]]] = [(id, []) for id in reversed(replies.pop(None, []))]
     while waiting:
         id, turns = waiting.pop()
@@ -85,6 +85,6 @@ def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading
             id = following[0]
             turns.append(texts[id])
         yield Dialogue(film, key, turns, start)
-    if replies:  # what no chain came to
+    if replies:  # no chain from a first utterance reached them
         number = max(number for _, number in parents.values())
         reading.damaged(file, number, "replies in a circle", f" in conversation {key[:40]}")

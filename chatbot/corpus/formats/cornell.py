@@ -13,13 +13,13 @@ ID_LIST = re.compile(r"\['([^'\\]+(?:', '[^'\\]+)*)'\]\s*")
 
 
 def both_files(files: list[InputFile], where: str, wanted: bool) -> list[InputFile]:
-    """LINES and CONVERSATIONS, those nearest the top; a single file given by its path brings its neighbour.
+    """Find LINES and CONVERSATIONS, nearest the top; beside a single file of them the other one is looked for.
 
     Args:
-        wanted: whether the user says that it is this format; otherwise there may be neither, and the list is empty.
+        wanted: whether the user asked for this format; if not and neither file is there, the list is empty.
 
     Raises:
-        ChatbotError: only one of the two is there, or none that was wanted.
+        ChatbotError: one of the two is missing, or the user asked for this format and both are.
     """
     if len(files) == 1 and not files[0].member and (wanted or b" +++$+++ " in files[0].head()):
         files = [InputFile(str(path), path) for path in sorted(files[0].path.parent.iterdir()) if path.is_file()]
@@ -35,8 +35,8 @@ def both_files(files: list[InputFile], where: str, wanted: bool) -> list[InputFi
 def read(lines: InputFile, conversations: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """`L1 +++$+++ u0 +++$+++ m0 +++$+++ NAME +++$+++ text`, and `u0 +++$+++ u2 +++$+++ m0 +++$+++ ['L1', 'L2']`.
 
-    As in the tutorial a line of nothing but white space is no turn; so it is in ConvoKit's edition. Of an id that
-    comes twice the last line stands. All lines are held in memory, for only the second file puts them in order.
+    All lines are held in memory, because only the second file gives their order. If an id comes twice, the last line
+    counts. A line of white space is no turn, as in the tutorial and in ConvoKit's edition.
     """
     texts: dict[str, str | None] = {}
     for number, line in reading.lines(lines):

@@ -15,7 +15,7 @@ def looks_like(head: Head) -> bool:
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """Its apostrophes stand between spaces (`It ' s`), and are closed up."""
+    """Yield one dialogue a line, with the spaces around apostrophes removed: `It ' s` becomes `It's`."""
     for number, line in reading.lines(file):
         if line == "\0" or not line.strip():
             continue

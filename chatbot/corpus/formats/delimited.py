@@ -41,7 +41,7 @@ def looks_like(head: Head) -> bool:
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """The prompt and the reply of every row, by the names in the header or else by their places.
+    """Yield the prompt and the reply of every row, from the columns that the header names, or else the first two.
 
     Raises:
         ChatbotError: the file does not look like two columns.
@@ -60,9 +60,9 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 
 
 def _table(lines: list[str], sure: bool) -> Table | None:
-    """The layout of a delimited file by its first lines; None if it does not look like one.
+    """Guess the layout of a delimited file from its first lines; None if it does not look like one.
 
-    A comma also stands in prose: without a header it counts only where the file's name says so (`sure`).
+    Prose has commas too: without a header they count only if the file's name or the user says so (`sure`).
     """
     if not lines:
         return None
@@ -80,9 +80,10 @@ def _table(lines: list[str], sure: bool) -> Table | None:
 
 
 def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
-    """Rows and the numbers of their first lines. A quoted field may run over several lines, but not over the file.
+    """Yield rows with the numbers of their first lines. A quoted field may run over up to MAX_ROW lines.
 
-    Between tabs a quote is often just a quote: a line that is a row by itself is not continued by one that is, too.
+    In tab-separated files a quote is often just a quote: if two neighbouring lines both have the right number of
+    tabs, they are two rows, even if a quote is open between them.
     """
     delimiter, tabs = table.delimiter, table.columns - 1
     lines = reading.lines(file)
@@ -102,7 +103,7 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
                     break
                 joined.append(more)
                 quoted = _fields(joined, delimiter)
-            if quoted:  # otherwise it never closes well: so it is no quoting
+            if quoted:  # otherwise the quote is never closed properly, so it is an ordinary character
                 row = quoted
                 for _ in joined[1:]:
                     ahead.popleft()
@@ -110,7 +111,7 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
 
 
 def _fields(lines: list[str], delimiter: str) -> list[str] | None:
-    """One row's fields; None if a quote is still open at the end, none if several lines make no row."""
+    """Split a row into fields; None if a quote is open at its end, an empty list if several lines are no single row."""
     text = [line + "\n" for line in lines]
     try:
         return next(csv.reader(text, delimiter=delimiter, strict=True), [])

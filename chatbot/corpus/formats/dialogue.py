@@ -1,4 +1,4 @@
-"""What all formats share: the dialogue that a reader yields, and the beginning of a file that a format is known by."""
+"""What all formats share: the dialogue that a reader yields, and the head of a file, by which formats are recognised."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -6,16 +6,16 @@ from typing import NamedTuple, Protocol
 from ..inputs import InputFile
 from ..reading import Reading
 
-MAX_TURNS = 256  # a longer dialogue is read as several, the end of one being the context of the next
-OVERLAP = 21  # turns of context that such a piece brings along: one for its first prompt, and CorpusConfig.context
+MAX_TURNS = 256  # a longer dialogue is cut into pieces, each with the end of the one before as its context
+OVERLAP = 21  # turns that a piece repeats: its first prompt, and the most that CorpusConfig.context may ask for
 
 
 class Dialogue(NamedTuple):
-    """Turns of raw text, None for one that is missing: nothing answers it and it answers nothing.
+    """Turns of raw text; a missing turn is None, and makes no pair with its neighbours.
 
-    `film` and `key` name what must not be divided between training and held-out data.
-    film: the film it is from, "" if there are none; key: a name of its own, "" if its text is its name;
-    start: index of the first turn that is a prompt here (earlier ones are only context).
+    film, key: groups that the split keeps on one side: the film, "" if there is none, and the dialogue's own name, ""
+        if its text serves as its name.
+    start: index of the first turn that is a prompt; earlier ones are only context.
     """
 
     film: str
@@ -25,7 +25,7 @@ class Dialogue(NamedTuple):
 
 
 def in_pieces(dialogue: Dialogue) -> Iterator[Dialogue]:
-    """Cut a dialogue of more than MAX_TURNS turns into pieces; each turn and its answer are in exactly one of them."""
+    """Cut a dialogue of more than MAX_TURNS turns into pieces; every prompt and its reply are in exactly one piece."""
     film, key, turns, start = dialogue
     if len(turns) <= MAX_TURNS:
         yield dialogue
@@ -33,11 +33,11 @@ def in_pieces(dialogue: Dialogue) -> Iterator[Dialogue]:
     while start < len(turns) - 1:
         first, end = max(start - OVERLAP + 1, 0), start + MAX_TURNS
         yield Dialogue(film, key, turns[first:end], start - first)
-        start = end - 1  # the last turn was only a reply so far
+        start = end - 1  # the last turn is a reply in this piece, and a prompt in the next
 
 
 class Head(NamedTuple):
-    """The beginning of a file: its first 64 KiB as text, and the first 200 whole lines of it that are not blank."""
+    """The head of a file: its first 64 KiB as text, and the first 200 whole lines that are not blank."""
 
     file: InputFile
     text: str
@@ -51,22 +51,22 @@ class Head(NamedTuple):
         return cls(file, text, [line for line in whole if line.strip()][:200])
 
     def begins_with(self, *marks: str) -> bool:
-        """Whether one of `marks` is what comes first, white space aside."""
+        """Whether the text begins with one of `marks`, after any white space."""
         return self.text.lstrip().startswith(marks)
 
 
 class Format(Protocol):
-    """What the file of a format has (all but Cornell's, which reads two files together)."""
+    """The two functions in each format's module, except for Cornell's, which reads two files together."""
 
     def looks_like(self, head: Head) -> bool:
-        """Whether a file that begins so is of this format; formats that come earlier in the table were asked before.
+        """Whether a file with this head is of this format; formats earlier in the table were asked before.
 
         Raises:
-            ChatbotError: it is of no format, but can be made into one; the message says how.
+            ChatbotError: the file is of no supported format; the message says how to convert it.
         """
 
     def read(self, file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-        """The dialogues of a file. What is damaged is counted in `reading` and left out; a dialogue is cut there.
+        """Yield the dialogues of a file. Damaged records are counted in `reading` and end a dialogue.
 
         Raises:
             ChatbotError: the file cannot be read at all.

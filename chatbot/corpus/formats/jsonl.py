@@ -1,4 +1,4 @@
-"""JSON Lines: an object a line that holds a prompt and a reply, or the turns of a dialogue."""
+"""JSON Lines: each line is an object with a prompt and a reply, or with the turns of a dialogue."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def looks_like(head: Head) -> bool:
 
 
 def keys(head: Head) -> set[str]:
-    """All keys of the objects that the first lines hold.
+    """All keys of the objects on the first lines.
 
     Raises:
         ChatbotError: the file is one JSON array.
@@ -35,7 +35,7 @@ def keys(head: Head) -> set[str]:
 
 
 def objects(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The object of every line that is not blank, with the line's number."""
+    """Yield the number and the object of every line that is not blank."""
     for number, line in reading.lines(file):
         if line == "\0" or not line.strip():
             continue

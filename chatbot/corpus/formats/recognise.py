@@ -1,7 +1,7 @@
-"""Which format raw files are of, and their dialogues. The table READERS names the file that knows each format.
+"""Recognise the format of raw files, and read their dialogues. READERS names the module that reads each format.
 
-To add a format: a file beside this one with `looks_like` and `read` (see `dialogue.Format`), its entry in READERS, and
-its name in `config.settings.FORMATS`, which the command line offers.
+To add a format, write a module beside this one with `looks_like` and `read` (see `dialogue.Format`), enter it in
+READERS, and add its name to `config.settings.FORMATS`, which the command line offers.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from ..reading import Reading
 from . import chat_log, chitchat, convokit, cornell, dailydialog, delimited, jsonl
 from .dialogue import Dialogue, Format, Head, in_pieces
 
-READERS: dict[str, Format] = {  # in the order in which they are asked whether a file looks like theirs
+READERS: dict[str, Format] = {  # in the order in which they are asked whether a file is theirs
     "chitchat": chitchat,
     "convokit": convokit,
     "jsonl": jsonl,
@@ -24,7 +24,7 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "delimited": delimited,
     "log": chat_log,
 }
-# formats of published corpora, which come with files about the corpus, and the one file that holds the dialogues
+# published corpora come with other files about the corpus; only this one holds the dialogues
 PUBLISHED = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
 UNKNOWN = "unknown"  # JSON of another kind
 TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", "")
@@ -32,10 +32,14 @@ NO_CORPUS = re.compile(r"readme|licen[cs]e|copying|change|notice")
 
 
 def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, list[InputFile]]:
-    """The format (`CorpusConfig.format`, never `auto`) and those of `files` that are read, in order.
+    """Find the format (a name in READERS, or `cornell`) and those of `files` that hold dialogues, in order.
+
+    Args:
+        wanted: the format that the user named, or `auto`.
+        where: the path that was given, for messages.
 
     Raises:
-        ChatbotError: nothing there is of a format that is known (or of the one `wanted`), or files disagree.
+        ChatbotError: no file is of a supported format, or they are of several.
     """
     if wanted in ("auto", "cornell") and (pair := cornell.both_files(files, where, wanted == "cornell")):
         return "cornell", pair
@@ -46,7 +50,7 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
             if PurePosixPath(file.base).suffix in TEXT_SUFFIXES and not NO_CORPUS.match(file.base)
         ]
     found: defaultdict[str, list[InputFile]] = defaultdict(list)
-    refused: list[ChatbotError] = []  # they matter only if these are no files about a corpus that is here, too
+    refused: list[ChatbotError] = []  # they matter only if no published corpus is here, whose other files they are
     for file in files:
         head = Head.of(file)
         if head.text.strip(" \t\r\n\ufeff"):
@@ -74,7 +78,9 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
 
 
 def dialogues(format: str, files: list[InputFile], reading: Reading) -> Iterator[Dialogue]:
-    """Read `files` (as `recognise` gave them). Damage is counted in `reading`; a dialogue is cut where it is.
+    """Yield the dialogues of `files`, as `recognise` returned them, none over MAX_TURNS turns long.
+
+    Damaged records are counted in `reading` and end a dialogue.
 
     Raises:
         ChatbotError: a file cannot be read at all.
