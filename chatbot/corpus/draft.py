@@ -1,6 +1,6 @@
-"""Pairs in provisional numbers, between the two passes of a preparation: in temporary files, read in chunks.
+"""Pairs between the two passes of a preparation: temporary files of provisional word numbers, read in chunks.
 
-Words are numbered as they are met; which of them are frequent enough is known only when all is read.
+Words are numbered as they are first seen; which of them are frequent enough is known only after the whole first pass.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from .pairs import Pairs
 from .vocabulary import SEP, UNK
 
 CHUNK_NUMBERS = 1 << 20
-MAX_WORDS = 4_000_000  # different words told apart; those first seen later are unknown, whatever their count
+MAX_WORDS = 4_000_000  # different words that are counted; further ones are unknown, however frequent
 UNK_NUMBER, SEP_NUMBER = 0, 1
 
 
 class Chunk(NamedTuple):
-    """P pairs of a draft, from pair number `first`: numbers (N,) int32; bounds (2P+1,) int64 of prompts and replies."""
+    """P consecutive pairs of a draft, from pair `first`: word numbers (N,) int32, and bounds (2P+1,) int64 in them."""
 
     first: int
     numbers: np.ndarray
@@ -26,22 +26,23 @@ class Chunk(NamedTuple):
 
     @property
     def pairs(self) -> slice:
-        """Their places among all pairs."""
+        """The places of these pairs among all pairs."""
         return slice(self.first, self.first + len(self.bounds) // 2)
 
     def per_number(self, of_pair: np.ndarray) -> np.ndarray:
-        """(P,) values, one for each pair, to (N,)."""
+        """Repeat the value of each pair for each of its words: (P,) to (N,)."""
         return np.repeat(of_pair, np.diff(self.bounds[::2]))
 
     def flagged(self, flags: np.ndarray) -> np.ndarray:
-        """How many of the (N,) flags are set in each prompt and reply: (P, 2)."""
+        """Count the set flags (N,) in each prompt and reply: (P, 2)."""
         return sums(flags, self.bounds, np.int64).reshape(-1, 2)
 
 
 class Draft:
     """All pairs that passed the length filter, in the order read, in two temporary files that the caller opens.
 
-    words: by number; sides (P,) uint8: `Pairs.sides`, both once it is closed; longest: words of the longest side.
+    words: all words by number, and sides (P,) uint8: `Pairs.sides`, both available after `close`;
+    longest: the number of words in the longest prompt or reply.
     """
 
     words: list[str]
@@ -54,7 +55,7 @@ class Draft:
         self._size = self.longest = 0
 
     def add(self, pairs: Pairs) -> None:
-        """Append a batch; its words get the next numbers in the order in which the batch has them."""
+        """Append a batch; new words get the next numbers, in the batch's order."""
         table = self._table
         final = [
             table.setdefault(word, len(table)) if len(table) < MAX_WORDS else table.get(word, UNK_NUMBER)
@@ -68,12 +69,12 @@ class Draft:
         self.longest = max(self.longest, int(pairs.lengths.max(initial=0)))
 
     def close(self) -> None:
-        """End the text pass."""
+        """End the first pass; this frees the table of words."""
         self.words, self._table = list(self._table), {}
         self.sides = np.frombuffer(self._sides, np.uint8)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All pairs, in runs of about CHUNK_NUMBERS numbers."""
+        """Yield all pairs, in chunks of about CHUNK_NUMBERS numbers."""
         pairs = len(self._sides)
         step = max(1, CHUNK_NUMBERS * pairs // max(self._size, 1))
         self._numbers.seek(0)

@@ -1,4 +1,4 @@
-"""What stands in the training replies, and how often: passes over the memory-mapped arrays, a chunk at a time."""
+"""How frequent words, bigrams and whole replies are in the training replies, read from the prepared arrays in chunks."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from .prepared import PairDataset
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Of certain replies, what the training replies say of them.
+    """How frequent in the training replies is what certain other replies consist of.
 
-    probabilities: of each of their words (a tuple of one id) and bigrams that training replies have, its share of all
-    words, or of all bigrams, there. repeated: those of them that are word for word a training reply.
+    probabilities: for each of their words (a tuple of one id) and bigrams that training replies contain, its share of
+        all words or all bigrams there.
+    repeated: those replies that are a training reply word for word.
     """
 
     probabilities: dict[tuple[Hashable, ...], float]
@@ -22,7 +23,7 @@ class Frequencies:
 
     @classmethod
     def of(cls, training: PairDataset, replies: Iterable[Sequence[int]]) -> "Frequencies":
-        """Look for `replies` (ids) in three passes, for the replies, their words and their bigrams."""
+        """Look for `replies` (ids), for their words and for their bigrams, in a pass each."""
         wanted = list(set(map(tuple, replies)))
         ids = np.array([id for reply in wanted for id in reply], np.int64)
         bounds = np.cumsum([0, *map(len, wanted)])
@@ -37,7 +38,7 @@ class Frequencies:
 
 
 def most_frequent_reply(training: PairDataset) -> list[int]:
-    """The ids of the commonest reply; of equally common ones the first. It takes 16 bytes a pair."""
+    """The ids of the commonest reply; of equally common ones the first. It takes 16 bytes of memory a pair."""
     hashes = np.concatenate([run_hashes(ids, bounds) for ids, bounds in training.replies()])
     [(place, _)] = commonest(hashes, True, 1)
     reply: list[int] = training[place][1].tolist()
@@ -45,8 +46,8 @@ def most_frequent_reply(training: PairDataset) -> list[int]:
 
 
 def _shares(wanted: np.ndarray, chunks: Iterable[np.ndarray]) -> dict[int, float]:
-    """Of each number that is `wanted` and comes in the chunks, its share of all numbers there."""
-    wanted = np.append(np.unique(wanted), np.iinfo(np.int64).max)  # the last is never found: ids are below it
+    """For each of the `wanted` numbers that the chunks contain, its share of all their numbers."""
+    wanted = np.append(np.unique(wanted), np.iinfo(np.int64).max)  # searchsorted needs an end; no number is that large
     counts, total = np.zeros(len(wanted), np.int64), 0
     for numbers in chunks:
         total += len(numbers)
@@ -56,6 +57,6 @@ def _shares(wanted: np.ndarray, chunks: Iterable[np.ndarray]) -> dict[int, float
 
 
 def _bigrams(ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Every two neighbours within a run of ids, as one int64: the first of them in its upper half."""
+    """Every two neighbours within a run of ids as one int64, the first of them in its upper half."""
     run = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
     return (ids[:-1] << 32 | ids[1:])[run[:-1] == run[1:]]

@@ -1,6 +1,6 @@
-"""Equal things found by their hashes, eight bytes each: runs of numbers, pairs of runs, which come again and how often.
+"""Hashes of 64 bits for runs of numbers and for pairs: which are equal to an earlier one, and which are commonest.
 
-Of 20 million different values two have the same hash in one corpus of 100,000.
+Among 20 million different values, some two share a hash with probability 1 in 100,000.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ GAMMA = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, made
 
 
 def splitmix64(states: np.ndarray) -> np.ndarray:
-    """uint64 to uint64: what the generator splitmix64 gives next in each state (Steele, Lea and Flood 2014)."""
+    """The next output of the generator splitmix64 for each state, uint64 to uint64 (Steele, Lea and Flood 2014)."""
     return mix64(states + GAMMA)
 
 
@@ -24,30 +24,30 @@ def mix64(values: np.ndarray) -> np.ndarray:
 
 
 def sums(values: np.ndarray, bounds: np.ndarray, dtype: Any) -> np.ndarray:
-    """The sum of each run of `values` between neighbouring bounds, runs of nothing included."""
-    running = np.zeros(len(values) + 1, dtype)  # not np.add.reduceat, which gives an empty run its neighbour's value
+    """Sum each run of `values` between neighbouring bounds; an empty run has the sum 0."""
+    running = np.zeros(len(values) + 1, dtype)  # np.add.reduceat would give an empty run its neighbour's value
     np.cumsum(values, dtype=dtype, out=running[1:])
     return running[bounds[1:]] - running[bounds[:-1]]
 
 
 def run_hashes(numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """(S,) uint64 for S runs of numbers (N,), by their values and order; bounds (S+1,) say where each begins."""
+    """Hash S runs of numbers (N,), by their values and order, to (S,) uint64; bounds (S+1,) say where each begins."""
     place = np.arange(len(numbers)) - np.repeat(bounds[:-1], np.diff(bounds))
-    # a sum over a run does not know the order of its numbers, so each goes in together with its place
+    # a sum does not depend on the order of the numbers, so each is mixed with its place in the run
     mixed = splitmix64((numbers.astype(np.int64) << 20 | place).view(np.uint64))
     return splitmix64(sums(mixed, bounds, np.uint64) + np.diff(bounds).astype(np.uint64))
 
 
 def pair_hashes(numbers: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """(P,) uint64, the same for pairs with the same prompt and reply; bounds (2P+1,) of prompts and replies in turn."""
+    """Hash P pairs by prompt and reply to (P,) uint64; bounds (2P+1,) are those of prompt 0, reply 0, prompt 1, …"""
     sides = run_hashes(numbers, bounds)
     return splitmix64(sides[0::2]) + sides[1::2]
 
 
 def repeats(hashes: np.ndarray, sides: np.ndarray, used: np.ndarray | bool) -> tuple[np.ndarray, np.ndarray]:
-    """Of equal hashes (P,), which come again, and which stand on a later side of the split than the first: (P,) bool.
+    """Find hashes (P,) that equal an earlier one, and those that equal one on an earlier side: two masks (P,).
 
-    Only pairs that are `used` (P,) count. "First" is by side, then by place.
+    Only pairs that are `used` (P,) are compared. "Earlier" means by side of the split, then by place.
     """
     again, leaked = np.zeros(len(hashes), bool), np.zeros(len(hashes), bool)
     for chosen in _buckets(hashes, used):
@@ -63,7 +63,7 @@ def repeats(hashes: np.ndarray, sides: np.ndarray, used: np.ndarray | bool) -> t
 
 
 def commonest(hashes: np.ndarray, used: np.ndarray | bool, most: int) -> list[tuple[int, int]]:
-    """The `most` commonest of the hashes that are `used`: (place of the first, how often); of equals the first."""
+    """The `most` commonest of the `used` hashes, as (place of the first, count); of equally common ones the first."""
     found: list[tuple[int, int]] = []
     for chosen in _buckets(hashes, used):
         _, first, counts = np.unique(hashes[chosen], return_index=True, return_counts=True)
@@ -73,9 +73,9 @@ def commonest(hashes: np.ndarray, used: np.ndarray | bool, most: int) -> list[tu
 
 
 def _buckets(hashes: np.ndarray, used: np.ndarray | bool) -> Iterator[np.ndarray]:
-    """Places of the hashes that are `used`, equal hashes in the same one of sixteen arrays.
+    """Divide the places of the `used` hashes among sixteen arrays, equal hashes into the same one.
 
-    Sorting takes several times the memory of what it sorts, so only a sixteenth is sorted at a time.
+    Sorting needs several times the memory of what it sorts, so only a sixteenth is sorted at a time.
     """
     high = hashes.astype("<u8", copy=False).view(np.uint8)[7::8] >> 4
     return (np.flatnonzero((high == bucket) & used) for bucket in range(16))

@@ -1,6 +1,6 @@
-"""The second pass of a preparation: a draft of pairs to the vocabulary and the prepared arrays of each split.
+"""The second pass of a preparation: make the vocabulary and the prepared arrays of each split from a draft of pairs.
 
-All in numpy, a chunk at a time; in memory are the table of words and some bytes for each pair.
+It works in numpy, a chunk at a time; memory holds the words and about 20 bytes for each pair.
 """
 
 from pathlib import Path
@@ -17,52 +17,52 @@ from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY
 from .vocabulary import Vocabulary
 
 FREQUENT_REPLIES = 20
-SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # of vocabularies whose coverage is told
+SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # of vocabularies whose coverage is reported
 
 
 def number(
     draft: Draft, sides: np.ndarray, config: CorpusConfig, folder: Path, given: Vocabulary | None = None
 ) -> dict[str, Any]:
-    """Choose the vocabulary from the training pairs, drop what the settings drop, and write the arrays of each split.
+    """Choose the vocabulary from the training pairs, drop pairs as the settings say, and write the arrays.
 
     Args:
         sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft.
-        folder: where the arrays and the vocabulary go.
-        given: a vocabulary to take instead of choosing one. If it has no `<unk>`, a pair with an unknown word is
-            dropped whatever the settings say.
+        folder: where the arrays and the vocabulary are written.
+        given: a vocabulary to use instead. If it has no `<unk>`, every pair with an unknown word is dropped.
 
-    Returns the figures of what was kept, dropped and written.
+    Returns:
+        The figures of what was kept, dropped and written.
 
     Raises:
-        ChatbotError: the given vocabulary has no `<sep>` and the settings want context.
+        ChatbotError: the given vocabulary has no `<sep>`, and the settings ask for context.
     """
     if given and config.context and given.sep_id is None:
         raise ChatbotError("the given vocabulary has no <sep>, so there can be no context: leave out --context")
     words = draft.words
-    hashes = np.empty(len(sides), np.uint64)  # 160 MB for 20 million pairs, so there is only one such array
+    hashes = np.empty(len(sides), np.uint64)  # one array for three uses: it is 160 MB for 20 million pairs
     for chunk in draft.chunks():
         hashes[chunk.pairs] = pair_hashes(chunk.numbers, chunk.bounds)
     again, _ = repeats(hashes, sides, True)
     dropped = again & (config.duplicates == "drop")
     reasons = {"pairs_duplicate": int(dropped.sum())}
 
-    counts = np.zeros(len(words), np.int64)  # of each word in the training pairs
+    counts = np.zeros(len(words), np.int64)  # of each word, in the training pairs that are left
     for chunk in draft.chunks():
         used = (sides[chunk.pairs] == TRAIN) & ~dropped[chunk.pairs]
         counts += np.bincount(chunk.numbers[chunk.per_number(used)], minlength=len(words))
     counts[[UNK_NUMBER, SEP_NUMBER]] = 0  # they are no words
     vocabulary = given or _learnt(words, counts, config)
     final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
-    final[UNK_NUMBER] = -1  # here an unknown word is -1: there may be no <unk>
+    final[UNK_NUMBER] = -1  # unknown words are -1 here, since there may be no <unk>
 
-    held_out = np.zeros(2, np.int64)  # words of held-out pairs: all, unknown
+    held_out = np.zeros(2, np.int64)  # words of held-out pairs, and how many of them are unknown
     for chunk in draft.chunks():
         ids, here = final[chunk.numbers], chunk.pairs
         for reason, drop in _unusable(chunk, ids, vocabulary, config).items():
             drop &= ~dropped[here]
             dropped[here] |= drop
             reasons[reason] = reasons.get(reason, 0) + int(drop.sum())
-        # by ids, for two pairs that differ in unknown words only are the same to the model
+        # now by ids: pairs that differ only in unknown words are the same to the model
         hashes[here] = pair_hashes(ids, chunk.bounds)
         outside = chunk.per_number(sides[here] != TRAIN) & (chunk.numbers != SEP_NUMBER)
         held_out += outside.sum(), (outside & (ids < 0)).sum()
@@ -94,7 +94,7 @@ def number(
 
 
 def _learnt(words: list[str], counts: np.ndarray, config: CorpusConfig) -> Vocabulary:
-    """The vocabulary of the words that are frequent enough, the commonest first, of equals the first seen first."""
+    """The vocabulary of all words that are frequent enough, the commonest first, equally common ones as first seen."""
     by_count = np.argsort(-counts, kind="stable")
     known = by_count[: np.count_nonzero(counts >= config.min_count)]
     if config.tutorial_quirks:
@@ -107,7 +107,7 @@ def _learnt(words: list[str], counts: np.ndarray, config: CorpusConfig) -> Vocab
 
 
 def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: CorpusConfig) -> dict[str, np.ndarray]:
-    """(P,) masks of pairs to drop, by reason; a pair may be in several."""
+    """Masks (P,) of the pairs to drop, by reason; a pair may be in several."""
     unknown_prompt, unknown_reply = (chunk.flagged(ids < 0) > 0).T
     unknown_only = unknown_prompt & (chunk.flagged(ids >= vocabulary.num_special)[:, 0] == 0)
     must_know = config.unknown_prompts == "drop" or vocabulary.unk_id is None
@@ -121,7 +121,7 @@ def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: Cor
 def _write(
     draft: Draft, final: np.ndarray, sides: np.ndarray, dropped: np.ndarray, vocabulary: Vocabulary, folder: Path
 ) -> dict[str, Any]:
-    """Write the vocabulary, and ids and offsets of every split. Returns sizes and histograms of lengths in words."""
+    """Write the vocabulary and every split's ids and offsets; return their sizes and histograms of lengths in words."""
     vocabulary.save(folder / VOCABULARY)
     dtype = "uint16" if len(vocabulary) <= 1 << 16 else "int32"
     unknown = 0 if vocabulary.unk_id is None else vocabulary.unk_id
@@ -129,7 +129,7 @@ def _write(
     for side, split in enumerate(SPLITS):
         pairs, tokens = 0, 0
         with (folder / f"{split}.ids").open("wb") as ids_out, (folder / f"{split}.offsets").open("wb") as offsets_out:
-            offsets_out.write(np.zeros(1, OFFSETS_DTYPE).data)  # not ndarray.tofile, whose errors do not say why
+            offsets_out.write(np.zeros(1, OFFSETS_DTYPE).data)  # ndarray.tofile's errors do not say why
             for chunk in draft.chunks():
                 here = (sides[chunk.pairs] == side) & ~dropped[chunk.pairs]
                 ids = final[chunk.numbers[chunk.per_number(here)]]
@@ -145,7 +145,7 @@ def _write(
 
 
 def _frequent_replies(draft: Draft, hashes: np.ndarray, kept: np.ndarray) -> list[dict[str, Any]]:
-    """The commonest replies (by their hashes, (P,)) among the pairs kept, as words joined by spaces, with counts."""
+    """The commonest replies of the pairs kept, by their hashes (P,), as words joined by spaces, with counts."""
     counts, texts = dict(commonest(hashes, kept, FREQUENT_REPLIES)), dict[int, str]()
     for chunk in draft.chunks():
         for pair in counts:

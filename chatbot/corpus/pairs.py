@@ -1,6 +1,6 @@
 """Dialogues to (context + prompt, reply) pairs of words, filtered by length, each with its side of the split.
 
-This is the part that runs in worker processes: batches of dialogues in, arrays of small numbers out.
+This part runs in worker processes: batches of dialogues come in, arrays of small numbers go out.
 """
 
 import functools
@@ -19,19 +19,20 @@ from .vocabulary import SEP
 
 BATCH_TURNS = 8192
 TRAIN, VALID, TEST = range(3)
-LEVELS = ("film", "conversation", "prompt")  # what the split may keep together, the best first: see `Pairs.sides`
-FEWEST_GROUPS = 20  # films, or dialogues, that a split by them needs; with fewer a side of the three is easily empty
+LEVELS = ("film", "conversation", "prompt")  # what the split can keep together, the best first: see `Pairs.sides`
+FEWEST_GROUPS = 20  # films or dialogues that a split by them needs; with fewer, one of its sides may well be empty
 
 
 class Pairs(NamedTuple):
     """The pairs of a batch of dialogues, P of them, with words numbered as they are first seen in the batch.
 
-    words: in the order of their numbers; numbers (N,) int32: prompt 0, reply 0, prompt 1, …;
-    lengths (2P,) int32: of each prompt and reply, in words;
-    sides (P,) uint8: the side of the split (TRAIN, VALID or TEST) if it is made by film (bits 0-1), by dialogue
-    (bits 2-3) or by prompt (bits 4-5; only where the batch has under FEWEST_GROUPS dialogues). Which of them it is
-    depends on how many films and dialogues the whole corpus has;
-    films: those of the batch; counts: of dialogues and pairs, by the names that they have in a preparation's figures.
+    words: in the order of their numbers.
+    numbers (N,) int32: the words of prompt 0, reply 0, prompt 1, and so on.
+    lengths (2P,) int32: of each prompt and reply, in words.
+    sides (P,) uint8: TRAIN, VALID or TEST, for a split by film (bits 0-1), by dialogue (bits 2-3) and by prompt (bits
+        4-5, only in a batch of under FEWEST_GROUPS dialogues). The sizes of the whole corpus decide which one is used.
+    films: those of the batch.
+    counts: of dialogues and pairs, by their names in a preparation's figures.
     """
 
     words: list[str]
@@ -43,7 +44,7 @@ class Pairs(NamedTuple):
 
 
 def batches(dialogues: Iterable[Dialogue], turns: int = BATCH_TURNS) -> Iterator[list[Dialogue]]:
-    """Cut a stream into lists of dialogues with about so many `turns` together."""
+    """Yield lists of dialogues that have about `turns` turns together."""
     batch: list[Dialogue] = []
     size = 0
     for dialogue in dialogues:
@@ -57,24 +58,24 @@ def batches(dialogues: Iterable[Dialogue], turns: int = BATCH_TURNS) -> Iterator
 
 
 def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
-    """Every turn and the one that answers it, both `min_length` to `max_length` words long.
+    """Pair every turn with the one that answers it, if both are `min_length` to `max_length` words long.
 
-    A prompt is preceded by up to `context` earlier turns, each cut to its last `max_length` words and followed by
-    `<sep>`; turns before a missing one are no context.
+    Up to `context` earlier turns precede the prompt, each cut to its last `max_length` words and followed by `<sep>`;
+    turns before a missing one are left out.
     """
     tokenize = TOKENIZERS[config.tokenizer].tokenize
-    # so many characters of a turn mostly show that it is too long; as context its last words count, so all are read
+    # this many characters mostly show that a turn is too long; but context needs its last words, and so all of it
     enough = 8 * config.max_length + 8 if config.context == 0 else 1 << 40
     low, high, context, quirks = config.min_length, config.max_length, config.context, config.tutorial_quirks
     split = config.split if config.split[TRAIN] < 1 else None
     numbering: defaultdict[str, int] = defaultdict()
-    numbering.default_factory = numbering.__len__  # a word that is looked up for the first time gets the next number
+    numbering.default_factory = numbering.__len__  # the first lookup of a word gives it the next number
     number = numbering.__getitem__
     numbers: list[list[int]] = []
     lengths: list[int] = []
     sides: list[int] = []
     too_short = too_long = 0
-    by_prompt = len(dialogues) < FEWEST_GROUPS  # otherwise nobody will ask for it
+    by_prompt = len(dialogues) < FEWEST_GROUPS  # otherwise the corpus is split by dialogue or film
     for dialogue in dialogues:
         turns, start = dialogue.turns, dialogue.start
         words = [
@@ -89,9 +90,9 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
             if quirks:
                 both = [str(turn).strip() for turn in turns[i : i + 2]]
                 if any("\t" in turn for turn in both):
-                    # the tutorial's file of pairs is split on tabs, so a tab within a turn ends the field
+                    # the tutorial splits its file of pairs on tabs, so a tab within a turn begins the next field
                     prompt, reply = map(tokenize, "\t".join(both).split("\t")[:2])
-                prompt, reply = prompt or [""], reply or [""]  # the empty string is a word
+                prompt, reply = prompt or [""], reply or [""]  # there, the empty string is a word
             if len(prompt) > high or len(reply) > high:
                 too_long += 1
                 continue
@@ -105,8 +106,8 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
             lengths += (len(prompt), len(reply))
             if split:
                 if side is None:
-                    side = _side(dialogue.film, split) | _side(_key(dialogue, words), split) << 2
-                sides.append(side | _side(" ".join(spoken), split) << 4 if by_prompt else side)
+                    side = side_of(dialogue.film, split) | side_of(_key(dialogue, words), split) << 2
+                sides.append(side | side_of(" ".join(spoken), split) << 4 if by_prompt else side)
     return Pairs(
         words=list(numbering),
         numbers=np.fromiter(chain.from_iterable(numbers), np.int32, sum(lengths)),
@@ -123,25 +124,23 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
     )
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def side_of(group: str, split: tuple[float, float, float]) -> int:
-    """TRAIN, VALID or TEST for a group of pairs, by its name alone: not by its place, the others or the machine."""
+    """TRAIN, VALID or TEST for a group of pairs. It depends on the group's name only, so a corpus may grow."""
     digest = hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     share = int.from_bytes(digest, "little") / 2**64
     return TRAIN if share < split[TRAIN] else VALID if share < split[TRAIN] + split[VALID] or not split[TEST] else TEST
 
 
-_side = functools.lru_cache(maxsize=1 << 14)(side_of)
-
-
 def _beginning(tokenize: Callable[[str], list[str]], turn: str, enough: int, most: int) -> list[str]:
-    """The words of a long turn, or as many as show that there are over `most`: no word reaches over a space."""
+    """The words of a long turn, or only its first ones if these are over `most`: no word reaches over a space."""
     end = turn.rfind(" ", 0, enough)
     words = tokenize(turn[:end]) if end > 0 else []
     return words if len(words) > most else tokenize(turn)
 
 
 def _earlier(turns: Sequence[list[str] | None], most: int) -> list[str]:
-    """Context: the last `most` words of each turn, and `<sep>` behind it."""
+    """Context: the last `most` words of each turn, followed by `<sep>`."""
     context: list[str] = []
     for turn in turns:
         if turn is None:
@@ -152,7 +151,7 @@ def _earlier(turns: Sequence[list[str] | None], most: int) -> list[str]:
 
 
 def _key(dialogue: Dialogue, words: Sequence[list[str] | None]) -> str:
-    """What names a dialogue; a bare pair is named by its prompt, so that one question stays on one side."""
+    """The name of a dialogue for the split. A bare pair is named by its prompt, so a question stays on one side."""
     if dialogue.key:
         return f"{dialogue.film} {dialogue.key}"
     return " ".join(words[0] or () if len(words) == 2 else (turn or "" for turn in dialogue.turns))

@@ -1,4 +1,4 @@
-"""Bytes of a corpus's files to decoded lines, and the account of what was damaged in them."""
+"""Decode the bytes of a corpus's files to lines, and keep account of what is damaged in them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,13 +18,14 @@ _CP1252 = {code: bytes([code]).decode("cp1252", "replace").replace("\ufffd", chr
 
 @dataclass
 class Reading:
-    """One reading of a corpus: how its bytes become text, and the account of what was damaged.
+    """One reading of a corpus: how its bytes are decoded, and the account of what is damaged.
 
     Attributes:
-        latin: decode all as ISO-8859-1, as the tutorial does; otherwise as UTF-8, or cp1252 where a line is not UTF-8.
-        advance: called with the number of bytes read, as they are read.
-        records: lines read, or whatever else the format counts in.
-        recoded: lines that were not UTF-8. first_recoded: file and line of the first.
+        latin: decode all as ISO-8859-1, as the tutorial does; otherwise as UTF-8, and lines that are not as cp1252.
+        advance: called with the number of bytes that were just read.
+        records: lines read so far, or dialogues where the format has no lines.
+        recoded, first_recoded: how many lines were not UTF-8, and the file and line of the first.
+        reasons, examples: how many records were damaged in each way, and the first MAX_EXAMPLES of them.
     """
 
     latin: bool = False
@@ -41,16 +42,16 @@ class Reading:
         return self.reasons.total()
 
     def damaged(self, file: str, line: int, reason: str, detail: str = "") -> None:
-        """Count one damaged record; the first ones are kept as examples."""
+        """Count a damaged record."""
         self.reasons[reason] += 1
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(BadLine(file, line, reason + detail))
 
     def check(self, most: float) -> None:
-        """Give up if more than the fraction `most` of the records was damaged.
+        """Refuse a corpus that is too damaged.
 
         Raises:
-            ChatbotError: it was; the message names the first damaged line.
+            ChatbotError: more than the fraction `most` of the records is; the message names the first damaged line.
         """
         if self.bad > most * max(self.records, 1):
             first = next((example for example in self.examples if example.line), self.examples[0])
@@ -60,10 +61,10 @@ class Reading:
             )
 
     def lines(self, file: InputFile) -> Iterator[tuple[int, str]]:
-        """Every line that can be read, with its number from 1 and without its end (`\\n` or `\\r\\n`).
+        """Yield every line with its number from 1, without its end (`\\n` or `\\r\\n`).
 
-        A line that cannot be (a NUL byte, more than MAX_LINE bytes) comes as `(number, "\\0")` after it is counted
-        as damaged: what stands before it and what stands behind it are no neighbours.
+        In place of a line that holds a NUL byte or is over MAX_LINE bytes comes "\\0", and it is counted as damaged;
+        readers need to know of it, since the lines around it do not belong together.
         """
         number = 0
         for block in self._blocks(file):
@@ -83,20 +84,20 @@ class Reading:
             number += len(lines)
 
     def _blocks(self, file: InputFile) -> Iterator[bytes | None]:
-        """Runs of whole lines, without the last line's end; None in place of a line that is too long."""
+        """Yield runs of whole lines, without the last line's end; None stands for a line that is too long."""
         rest = b""
         with file.open() as stream:
             while chunk := stream.read(CHUNK):
                 self.advance(len(chunk))
                 block = rest + chunk
                 first, last = block.find(b"\n"), block.rfind(b"\n")
-                if first > MAX_LINE:  # only the first line of a block can be: the others are within the chunk
+                if first > MAX_LINE:  # later lines of a block lie within a chunk and cannot be too long
                     yield None
                     if last > first:
                         yield block[first + 1 : last]
                 elif last >= 0:
                     yield block[:last]
-                rest = block[last + 1 :][: MAX_LINE + 1]  # of a line that is too long, what shows that it is
+                rest = block[last + 1 :][: MAX_LINE + 1]  # enough to see that a line is too long
         if rest:
             yield rest if len(rest) <= MAX_LINE else None
 
@@ -105,7 +106,7 @@ class Reading:
         try:
             return block.decode("latin-1" if self.latin else "utf-8").split("\n")
         except UnicodeDecodeError:
-            if b"\n" in block:  # one line that is not UTF-8 says nothing of the others
+            if b"\n" in block:  # decode line by line: the others may be UTF-8
                 return [self._decoded(line, file, number + i)[0] for i, line in enumerate(block.split(b"\n"))]
             self.recoded += 1
             self.first_recoded = self.first_recoded or f"{file}:{number}"

@@ -1,4 +1,4 @@
-"""What all formats share: the dialogue that a reader yields, and the head of a file, by which formats are recognised."""
+"""What all formats share: the dialogue that a reader yields, and the head of a file, which tells its format."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
