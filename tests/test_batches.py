@@ -15,7 +15,8 @@ from chatbot.corpus.prepared import PairDataset, in_order, load_figures, load_vo
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
-from chatbot.training.steps import BatchSampler, ReplacementSampler, StepData, StepReader, permuted, step_seed
+from chatbot.training.steps import BatchSampler, StepData, StepReader, permuted, step_seed
+from chatbot.training.tutorial import ReplacementSampler
 
 Pairs = list[tuple[list[int], list[int]]]
 IDS = st.lists(st.integers(3, 60_000), max_size=6)
@@ -156,10 +157,10 @@ def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:
 
 
 def test_drawn_anew_a_batch_is_a_sample_of_all_pairs(many: PairDataset) -> None:
-    sampler = ReplacementSampler(many, 500, seed=3)
+    sampler = ReplacementSampler(len(many), 500, seed=3)
     first, second = sampler[0], sampler[1]
     assert len(first) == len(second) == 500
-    assert first.tolist() == ReplacementSampler(many, 500, seed=3)[0].tolist() != second.tolist()
+    assert first.tolist() == ReplacementSampler(len(many), 500, seed=3)[0].tolist() != second.tolist()
     assert 300 < len(set(first.tolist())) < 480  # 394 different ones of 1003 are expected
     assert first.max() > 900 > 100 > first.min()
 

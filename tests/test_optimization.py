@@ -19,8 +19,9 @@ from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
 from chatbot.system.errors import ChatbotError
 from chatbot.training.ngrams import NgramModel
-from chatbot.training.optimization import Optimizer, batch_loss, clip, learning_rate, step_weights
+from chatbot.training.optimization import Optimizer, batch_loss, clip, learning_rate
 from chatbot.training.steps import Part, smoothed
+from chatbot.training.tutorial import step_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 import tutorial_training

@@ -17,6 +17,7 @@ from .distributed import Group
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
 from .steps import StepData, StepReader
+from .tutorial import check_whole_batches
 
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
@@ -43,11 +44,7 @@ class TrainingData:
         counted = (self.pairs, len(vocabulary), vocabulary.num_special)
         ngrams = NgramModel(*counted) if settings.ngram_smoothing else None
         self.ngrams: NgramTable | None = ngrams.table().to(group.device) if ngrams else None
-        if settings.loss == "steps" and (group.size > 1 or settings.accumulate > 1):
-            # the sums of means of a batch's parts are not that of the whole
-            raise ChatbotError(
-                "the tutorial's loss (--loss steps) is of whole batches: one process, and --accumulate 1"
-            )
+        check_whole_batches(settings, group.size)
         if settings.epochs:
             steps = max(1, round(settings.epochs * -(-len(self.pairs) // settings.batch_size)))
             settings = dataclasses.replace(settings, steps=steps)

@@ -4,17 +4,15 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.settings import TrainingConfig
-from ..network.batch import Batch
 from ..network.kernels.cross_entropy import cross_entropy
 from ..network.model import Seq2Seq
-from ..system.devices import sent
 from ..system.errors import ChatbotError, command
 from .ngrams import NgramTable
 from .steps import Part
+from .tutorial import loss_over_steps, two_adams
 
 AVERAGE_EVERY = 8  # steps between two updates of the averaged weights, for each reads and writes all of them
 
@@ -41,28 +39,12 @@ def batch_loss(
     return loss / tokens, cost
 
 
-def loss_over_steps(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The tutorial's loss: sum over time steps of each step's mean over the replies that reach it, from logits (N, V).
-
-    Returns:
-        that, and the sum of the losses in nats, without gradient: two scalars.
-    """
-    losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (N,)
-    return (losses * sent(step_weights(batch.tgt_lengths), losses.device)).sum(), losses.detach().sum()
-
-
-def step_weights(lengths: Tensor) -> Tensor:
-    """One over how many replies reach a token's time step, for the N real tokens row by row, from lengths (B,)."""
-    steps = torch.cat([torch.arange(int(length)) for length in lengths])  # (N,)
-    return 1 / torch.bincount(steps)[steps]
-
-
 class Optimizer:
     """AdamW over every parameter (Loshchilov and Hutter 2019), or the tutorial's two Adams; gradients are clipped."""
 
     def __init__(self, model: Seq2Seq, settings: TrainingConfig) -> None:
         self.settings = settings
-        make = _two_adams if settings.optimizer == "two-adams" else _adamw
+        make = two_adams if settings.optimizer == "two-adams" else _adamw
         self._clipped, self._optimizers = make(model, settings)
 
     def step(self, step: int) -> Tensor:
@@ -128,17 +110,6 @@ def _adamw(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list[to
         for are_biases in (False, True)
     ]
     return [encoder + decoder], [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
-
-
-def _two_adams(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list[torch.optim.Optimizer]]:
-    """The tutorial's: one Adam over the encoder and one over the decoder, and the parameters of each.
-
-    The embedding that both share is in both, so it is clipped twice and moved twice.
-    """
-    sides = [list(model.encoder.parameters()), list(model.decoder.parameters())]
-    ratios = (1.0, settings.decoder_rate_ratio)
-    groups = [[{"params": side, "ratio": ratio}] for side, ratio in zip(sides, ratios, strict=True)]
-    return sides, [torch.optim.Adam(group, fused=True) for group in groups]
 
 
 def clip(parameters: list[nn.Parameter], most: float) -> Tensor:

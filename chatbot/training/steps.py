@@ -13,6 +13,7 @@ from ..corpus.hashing import mix64
 from ..corpus.prepared import PairDataset
 from ..network.batch import Batch, collate
 from .ngrams import NgramModel, SoftTargets
+from .tutorial import ReplacementSampler
 
 
 class Part(NamedTuple):
@@ -73,13 +74,6 @@ class BatchSampler:
         return batches
 
 
-class ReplacementSampler(BatchSampler):
-    """The tutorial's way: each pair of a batch is drawn from all pairs; an epoch has some twice and lacks others."""
-
-    def __getitem__(self, step: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, step]).integers(len(self.dataset), size=self.batch_size)
-
-
 def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """The numbers at some places of a random order of 0 .. count-1, without making the rest of that order.
 
@@ -127,8 +121,11 @@ class StepReader(Dataset[StepData]):
 
     def __post_init__(self) -> None:
         settings = self.settings
-        sampler = ReplacementSampler if settings.draws == "replacement" else BatchSampler
-        self.sampler = sampler(self.pairs, settings.batch_size, settings.seed, settings.bucket_batches)
+        self.sampler: BatchSampler | ReplacementSampler
+        if settings.draws == "replacement":
+            self.sampler = ReplacementSampler(len(self.pairs), settings.batch_size, settings.seed)
+        else:
+            self.sampler = BatchSampler(self.pairs, settings.batch_size, settings.seed, settings.bucket_batches)
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self.sampler[step]
