@@ -1,4 +1,4 @@
-"""How frequent words, bigrams and whole replies are in the training replies, read from the prepared arrays in chunks."""
+"""How frequent words, bigrams and whole replies are in the training replies, read from the arrays in chunks."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
