@@ -51,14 +51,11 @@ def repeats(hashes: np.ndarray, sides: np.ndarray, used: np.ndarray | bool) -> t
     """
     again, leaked = np.zeros(len(hashes), bool), np.zeros(len(hashes), bool)
     for chosen in _buckets(hashes, used):
-        values, of = hashes[chosen], sides[chosen]
-        order = np.lexsort((of, values))
-        values, of, chosen = values[order], of[order], chosen[order]
-        new = np.ones(len(values), bool)
-        np.not_equal(values[1:], values[:-1], out=new[1:])
-        first = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
-        again[chosen] = ~new
-        leaked[chosen] = of > of[first]
+        chosen = chosen[np.argsort(sides[chosen], kind="stable")]
+        _, first, which = np.unique(hashes[chosen], return_index=True, return_inverse=True)
+        earliest = chosen[first[which]]
+        again[chosen] = earliest != chosen
+        leaked[chosen] = sides[earliest] < sides[chosen]
     return again, leaked
 
 

@@ -1,6 +1,6 @@
-"""The files of a corpus: on disk, in a folder, in a zip archive or by gzip, as streams of bytes; formats are not known.
+"""The files of a corpus, single, in a folder, in a zip archive or gzipped, as streams of bytes of whatever format.
 
-An archive and its members have limits; members are read in place and never unpacked to a path that the archive chose.
+Archives are limited in size, and their members are read in place: nothing is unpacked to a path that an archive names.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ from typing import IO, NamedTuple
 
 from ..system.errors import ChatbotError, failing_as
 
-MAX_RATIO = 200  # of an archive member's size to its compressed size; text comes to 3 - 30
-SMALL_MEMBER = 1 << 24  # bytes that any member may have, however well it was compressed
-SMALL_TOTAL = 1 << 28  # bytes that all members of an archive may have together, however well they were compressed
-MAX_TOTAL = 1 << 36  # bytes that they may have at all
+MAX_RATIO = 200  # of an archive member's size to its compressed size; for text it is 3 to 30
+SMALL_MEMBER = 1 << 24  # bytes of a member that is read whatever its ratio
+SMALL_TOTAL = 1 << 28  # bytes of all members of an archive that is read whatever its ratio
+MAX_TOTAL = 1 << 36  # bytes of all members of any archive
 MAX_FILES = 10_000
 MAX_TABLE = 1 << 25  # bytes of an archive's table of contents, which is read as a whole
 MAX_DEPTH = 4
 
 
 class BadLine(NamedTuple):
-    """One thing that could not be read: `line` counts from 1, and is 0 where the whole file is meant."""
+    """Something that could not be read; `line` counts from 1, and is 0 for a whole file."""
 
     file: str
     line: int
@@ -36,7 +36,7 @@ class BadLine(NamedTuple):
 class InputFile:
     """A file of the corpus: on disk, or a member of a zip archive.
 
-    `name` is for people and ends with the file's own name; `path` is what is on disk (the archive, for a member).
+    `name` is shown to people and ends with the file's own name; for a member, `path` is that of the archive.
     """
 
     name: str
@@ -52,7 +52,7 @@ class InputFile:
 
     @property
     def size(self) -> int:
-        """Bytes, for the progress bar (those on disk where the content's are not known)."""
+        """Bytes of the content, or of the file on disk if that is gzipped."""
         if self.archive:
             return self.archive.getinfo(self.member).file_size
         return self.path.stat().st_size
@@ -62,7 +62,7 @@ class InputFile:
         """The content as a stream of bytes.
 
         Raises:
-            ChatbotError: it cannot be read, the archive is damaged, or it unpacks to far more than it should.
+            ChatbotError: it cannot be read, its archive is damaged, or it is an archive bomb.
         """
         try:
             with failing_as(f"cannot read {self.name}"):
@@ -79,7 +79,7 @@ class InputFile:
 
     def _checked(self, member: zipfile.ZipInfo) -> zipfile.ZipInfo:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotImplementedError("compressed in a way that is rare")  # and may ask for memory by itself
+            raise NotImplementedError("compressed in a way that is rare")  # and may need much memory
         if member.file_size > max(SMALL_MEMBER, MAX_RATIO * member.compress_size):
             raise ChatbotError(
                 f"{self.name} would unpack to {member.file_size:,} bytes from {member.compress_size:,}: "
@@ -94,7 +94,7 @@ class InputFile:
 
 
 class _Gunzipped(gzip.GzipFile):
-    """What a gzip file unpacks to; it does not say how much that is, so too much is refused when it comes."""
+    """The content of a gzip file. Its size is not known in advance, so a bomb is refused while it is read."""
 
     def __init__(self, file: IO[bytes], of: InputFile) -> None:
         super().__init__(fileobj=file, mode="rb")
@@ -109,10 +109,10 @@ class _Gunzipped(gzip.GzipFile):
 
 
 def input_files(path: Path) -> tuple[list[InputFile], list[BadLine]]:
-    """The files that `path` (a file, a folder, a zip archive) holds, sorted by name, and what was refused.
+    """The files in `path` (a file, a folder or a zip archive), sorted by name, and archive members that are refused.
 
     Raises:
-        ChatbotError: there is nothing to read, too many files, or the archive is damaged.
+        ChatbotError: `path` cannot be read, holds too many files, or is a damaged archive.
     """
     with failing_as(f"cannot read {path}"):
         mode = path.stat().st_mode
@@ -139,7 +139,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
-    """The members of a zip archive that may be read, and those that have a path outside of it."""
+    """The members of a zip archive, sorted by name, and those refused for a path that points outside of it."""
     files, refused = [], []
     try:
         if _table_size(path) > MAX_TABLE:
@@ -151,7 +151,9 @@ def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
     if len(members) > MAX_FILES:
         raise ChatbotError(f"{path} holds over {MAX_FILES:,} files: give the one that is the corpus")
     total, packed = sum(member.file_size for member in members), path.stat().st_size
-    if total > min(MAX_TOTAL, max(SMALL_TOTAL, MAX_RATIO * packed)):  # of the archive: members may share their bytes
+    if total > min(
+        MAX_TOTAL, max(SMALL_TOTAL, MAX_RATIO * packed)
+    ):  # compared with the archive's size, since members may share bytes
         raise ChatbotError(
             f"{path} would unpack to {total:,} bytes from {packed:,}: refused as an archive bomb; "
             "give the file that is the corpus, unpacked"
@@ -167,7 +169,7 @@ def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
 
 
 def _table_size(path: Path) -> int:
-    """Bytes of a zip archive's table of contents, as its last record says, or the one for large archives if larger."""
+    """Bytes of a zip archive's table of contents, by its last record, or that of a large (zip64) archive."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 17)))
         end = file.read()

@@ -152,6 +152,4 @@ def _frequent_replies(draft: Draft, hashes: np.ndarray, kept: np.ndarray) -> lis
             if chunk.pairs.start <= pair < chunk.pairs.stop:
                 start, end = chunk.bounds[2 * (pair - chunk.first) + 1 :][:2]
                 texts[pair] = " ".join(draft.words[number] for number in chunk.numbers[start:end].tolist())
-        if len(texts) == len(counts):
-            break
     return [{"reply": texts[pair], "count": count} for pair, count in counts.items()]

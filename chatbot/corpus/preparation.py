@@ -1,4 +1,4 @@
-"""A corpus by its name to a folder of prepared arrays, once: the second time the folder is found and used again."""
+"""Prepare a corpus, given by its name, as a folder of arrays; if that folder is there already, use it again."""
 
 import contextlib
 import dataclasses
@@ -37,14 +37,14 @@ from .report import summary
 from .sources import Source, resolve
 from .vocabulary import Vocabulary
 
-VERSION = 1  # of what preparation makes of the same input and settings; raise it when that changes
-SMALL_INPUT = 64 << 20  # bytes; below, one process is faster than starting several, and hashing is not worth avoiding
-MAX_CACHE = 64 << 20  # bytes of the digests of large inputs that are remembered
+VERSION = 1  # raise it when the same input and settings give other data
+SMALL_INPUT = 64 << 20  # bytes; below, a single process is faster, and digests are not worth caching
+MAX_CACHE = 64 << 20  # bytes of the cache of digests
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A prepared corpus: its folder and figures (`prepared.load_figures`), and how it came about."""
+    """A prepared corpus: its folder and figures (docs/data.md), whether it was there already, and its source."""
 
     folder: Path
     figures: dict[str, Any]
@@ -55,20 +55,21 @@ class Preparation:
 def prepare(
     config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bool = False, vocabulary: Vocabulary | None = None
 ) -> Preparation:
-    """Prepare `config.corpus`, or find it prepared from the same input with the same settings.
+    """Prepare `config.corpus`, unless it is prepared already from the same input with the same settings.
 
-    One process at a time prepares in a data folder: the others wait, and then find the work done.
+    One process at a time prepares in a data folder; others wait, and then find the work done.
 
     Args:
-        config: which corpus, and all that decides what is made of it.
-        data_dir: where corpora are looked for and kept; the result goes to `data_dir/prepared/`.
-        workers: processes that normalise text; 0 is one for each core, or a single one for a small corpus.
-        force: prepare again even if it is prepared.
-        vocabulary: the words to number by; without it those of the file `config.vocabulary`, and without that file's
-            name those that the training pairs teach.
+        config: the corpus, and all settings that decide what is made of it.
+        data_dir: the folder of corpora and downloads; the result is written to `data_dir/prepared/`.
+        workers: how many processes tokenize; 0 means one for each core, or a single one for a small corpus.
+        force: prepare it in any case.
+        vocabulary: the vocabulary to use; by default that in the file `config.vocabulary`, or else one is learnt from
+            the training pairs.
 
     Raises:
-        ChatbotError: no such corpus, not a format that is known, too much damage, no usable pair, no space.
+        ChatbotError: there is no such corpus, its format is unknown, it is too damaged, it has no usable pair, or the
+            disk is full.
     """
     if vocabulary is None and config.vocabulary:
         vocabulary = Vocabulary.load(Path(config.vocabulary))
@@ -77,7 +78,7 @@ def prepare(
     format, files = recognise(found, config.format, str(source.path))
     prepared = data_dir / "prepared"
     with contextlib.ExitStack() as stack:
-        # in a folder that cannot be written what is prepared can be used all the same; writing will say what is wrong
+        # if the folder cannot be written, prepared data there can still be used; preparing will fail with a message
         with contextlib.suppress(ChatbotError):
             stack.enter_context(held(prepared / ".lock", "the folder of prepared data", wait=True))
             tidy(prepared)
@@ -120,7 +121,7 @@ def _prepare(
                 "see --max-length, --min-count, --split and --format"
             )
 
-    # in the folder, where there must be room for the result anyway; what is temporary goes with the process
+    # in `folder`, because that disk needs room for the result anyway; the system removes them whatever happens
     with TemporaryFile(dir=folder) as numbers, TemporaryFile(dir=folder) as lengths:
         draft = Draft(numbers, lengths)
         with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
@@ -128,7 +129,7 @@ def _prepare(
             for pairs in _pairs(dialogues(format, files, reading), config, workers):
                 draft.add(pairs)
                 totals.update(pairs.counts)
-                if len(films) < FEWEST_GROUPS:  # more of them decide nothing
+                if len(films) < FEWEST_GROUPS:  # further ones change nothing
                     films |= pairs.films
         reading.check(config.max_bad_fraction)
         draft.close()
@@ -158,12 +159,12 @@ def _prepare(
 
 
 def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Iterator[Pairs]:
-    """`pairs_of` over batches of `found`, in order, by so many processes; only a few batches are under way at once."""
+    """Yield `pairs_of` batches of `found`, in order, from so many processes; only a few batches wait at a time."""
     if workers == 1:
         yield from (pairs_of(batch, config) for batch in batches(found))
         return
     waiting: deque[Future[Pairs]] = deque()
-    # not fork: the parent may run threads (torch's, tqdm's), and macOS forbids it
+    # fork is not safe beside threads (torch's, tqdm's), nor on macOS
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         try:
@@ -181,7 +182,7 @@ def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Ite
 
 
 def _end_with_parent() -> None:
-    """In a worker: leave when the parent is gone, even if it was killed; Ctrl-C is the parent's to answer."""
+    """In a worker: exit when the parent is gone, even if it was killed, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
@@ -194,7 +195,7 @@ def _end_with_parent() -> None:
 
 
 def _key(config: CorpusConfig, format: str, inputs: list[dict[str, Any]], vocabulary: Vocabulary | None) -> str:
-    """A short name for the input's content and the settings that matter."""
+    """A short digest of the input's content and of the settings that matter."""
     given = vocabulary.tokens if vocabulary else None
     settings = dataclasses.asdict(config) | {"corpus": None, "format": format, "vocabulary": given}
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in inputs]]
@@ -204,8 +205,8 @@ def _key(config: CorpusConfig, format: str, inputs: list[dict[str, Any]], vocabu
 def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
     """Each file's name, sha256, size and stat.
 
-    A file of over SMALL_INPUT bytes is hashed once, and again when its size, times or inode change (or changed less
-    than two seconds before it was hashed, when a clock tick could hide a second change).
+    The digest of a file of over SMALL_INPUT bytes is cached until its size, times or inode change. It is not cached
+    if the file changed in the two seconds before, since a second change in the same clock tick would go unseen.
     """
     cache_path = prepared / "inputs.json"
     try:
@@ -228,19 +229,19 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
 
 
 def _stat(file: InputFile) -> list[int]:
-    """Size, times of modification and change, and inode: what they say together changes when the content does."""
+    """Size, times of modification and change, and inode: one of them changes when the content does."""
     with failing_as(f"cannot read {file.path}"):
         stat = file.path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:
-    """The figures of a folder whose files are all there and of the right size; None otherwise."""
+    """The figures of a folder, if all its files are there and of the right size; None otherwise."""
     try:
         figures = load_figures(folder)
         for split in SPLITS:
             PairDataset(folder, split)
-        summary(figures)  # has all that it tells of
+        summary(figures)  # fails if a figure is missing
         return figures if (folder / VOCABULARY).stat().st_size else None
-    except Exception:  # not what was written: it is prepared again
+    except Exception:  # whatever is wrong with the folder, it is prepared again
         return None

@@ -1,7 +1,7 @@
-"""A prepared corpus on disk: its files' names and layout, and reading it memory-mapped. No torch here.
+"""A prepared corpus on disk: the names and layout of its files, and memory-mapped reading. No torch here.
 
-Of each split SPLIT.ids is the flat array of ids (of the figures' dtype): prompt 0, reply 0, prompt 1, reply 1, and so
-on; SPLIT.offsets that of the 2 * pairs + 1 offsets into them, the first being 0, where each prompt and reply begins.
+SPLIT.ids is a flat array of ids, of the dtype that the figures name: prompt 0, reply 0, prompt 1, reply 1, and so on.
+SPLIT.offsets holds 2 * pairs + 1 offsets into it: where each prompt and reply begins, and the end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,16 +49,16 @@ def load_vocabulary(folder: Path) -> Vocabulary:
 
 
 class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
-    """The (prompt, reply) pairs of one split as ids, read from disk as they are asked for and shared by processes.
+    """The (prompt, reply) pairs of one split as ids, memory-mapped, so that processes share them.
 
     Args:
-        folder: what `prepare` wrote.
+        folder: a folder that `preparation.prepare` wrote.
         split: `train`, `valid` or `test`.
-        backward: whether the sides change places: (reply, prompt), for a model that says what was answered.
+        backward: give (reply, prompt) instead, for a model that predicts the prompt.
 
     Raises:
-        ChatbotError: a file is missing, or its size is not what the figures say; and whenever pairs are read, if
-            their offsets do not rise from pair to pair within the ids.
+        ChatbotError: a file is missing, or its size is not what the figures say; later, whenever pairs are read, that
+            their offsets do not ascend.
     """
 
     def __init__(self, folder: Path, split: str, *, backward: bool = False) -> None:
@@ -86,7 +86,7 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         return (reply, prompt) if self.backward else (prompt, reply)
 
     def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lengths in ids of the prompts and of the replies at `indices`, both int64 of the same shape."""
+        """Lengths in ids of the prompts and of the replies at `indices`, both int64 and of the shape of `indices`."""
         start, middle, end = (self._offsets[2 * indices + shift] for shift in range(3))
         if not ((start >= 0) & (start <= middle) & (middle <= end) & (end <= self.num_tokens)).all():
             raise self._damaged()
@@ -94,9 +94,9 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         return (replies, prompts) if self.backward else (prompts, replies)
 
     def replies(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All replies in order, in chunks cut from about CHUNK_IDS ids: ids (N,) and bounds (R+1,) of R replies, int64.
+        """Yield all replies in order, in chunks of ids (N,) and bounds (R+1,), both int64.
 
-        The first bound is 0, the last N; reply r of a chunk is ids[bounds[r] : bounds[r + 1]].
+        Reply r of a chunk is ids[bounds[r] : bounds[r + 1]]; a chunk comes from about CHUNK_IDS ids on disk.
         """
         step = max(1, CHUNK_IDS * self._pairs // max(self.num_tokens, 1))
         for first in range(0, self._pairs, step):
@@ -125,7 +125,7 @@ def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
 
 
 def in_order(dataset: PairDataset, batch_size: int) -> Iterator[list[int]]:
-    """Every index once, shortest pairs together, the same every time: for validation and evaluation."""
+    """Yield all indices in batches, pairs of similar length together, always the same: to validate and evaluate."""
     prompts, replies = dataset.lengths(np.arange(len(dataset)))
     order = np.lexsort((prompts, replies))
     for start in range(0, len(order), batch_size):

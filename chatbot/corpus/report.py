@@ -1,4 +1,4 @@
-"""What a preparation found, for people: a summary for the terminal, and a table there and beside the data."""
+"""The figures of a preparation for people: a summary, and a table for the terminal or a file beside the data."""
 
 import itertools
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def summary(figures: dict[str, Any]) -> str:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Lengths, coverage and frequent replies as text, in two columns with a bar."""
+    """Lengths, coverage and frequent replies as text: two columns and a bar."""
     lines: list[str] = []
     for what, group in itertools.groupby(_rows(figures), key=lambda row: row[0]):
         rows = list(group)
@@ -71,7 +71,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def save_table(folder: Path, figures: dict[str, Any]) -> Path:
-    """Write what `table` shows beside the data, a tab between its columns, and return the file's path."""
+    """Write the same table into `folder`, with tabs between its columns, and return the file's path."""
     path = folder / TABLE
     with atomic_file(path, "w") as file:
         file.write("what\tkey\tcount\n")
@@ -81,7 +81,7 @@ def save_table(folder: Path, figures: dict[str, Any]) -> Path:
 
 
 def _rows(figures: dict[str, Any]) -> Iterator[tuple[str, int | str, int | float]]:
-    """(what is counted, of what, how often or its share)."""
+    """Yield what a row is about, the row's name, and its count or share."""
     for side, counts in figures["lengths"].items():
         yield from ((f"{side} of so many words", length, count) for length, count in enumerate(counts) if count)
     coverage = figures["coverage"]

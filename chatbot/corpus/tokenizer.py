@@ -1,8 +1,8 @@
-"""Text to words and back; the only regular expressions on text.
+"""Text to words and back.
 
-Two tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` is the tutorial's normaliser, letter for letter;
-`english` keeps what English spelling needs (apostrophes, digits, basic punctuation), so that replies read as English.
-Both give lower-case ASCII words without white space, and both are idempotent on their own output joined by spaces.
+There are two tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` does exactly what the tutorial does;
+`english` keeps apostrophes, digits and basic punctuation, so that replies read as English. Both yield lower-case ASCII
+words without white space, and yield the same words again for these words joined by spaces.
 """
 
 import itertools
@@ -11,40 +11,39 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-# what is read of a prompt: so many of its last words, in so many of its last code points
-MAX_CHARACTERS = 10_000
-LONGEST_LINE = 4 * (MAX_CHARACTERS + 2)  # bytes: what is read of a prompt, a character cut in two, and the line break
-MAX_WORDS = 100
+MAX_WORDS = 100  # of a prompt only its last words are read,
+MAX_CHARACTERS = 10_000  # and only those in its last code points
+LONGEST_LINE = 4 * (MAX_CHARACTERS + 2)  # bytes: these code points, one that is cut in two, and the line break
 
 
 class Tokenizer(Protocol):
-    """Text to words and back; `name` says in a checkpoint or a bundle which one it was trained with."""
+    """Text to words and back; checkpoints and exports hold the `name` of the one that they were trained with."""
 
     name: str
 
     def fold(self, text: str) -> str:
-        """The first step of `tokenize`, the one that knows Unicode: text as the lower-case ASCII it is read as.
+        """The first step of `tokenize`: turn Unicode into lower-case ASCII as far as possible.
 
-        Each character is read the same beside any other. What is not ASCII afterwards is in no word and counts as a
-        space, and so do white space and those characters of ASCII that are in no word.
+        Each character is folded by itself, whatever its neighbours are. What is not ASCII afterwards counts as white
+        space, and so do the characters of ASCII that occur in no word.
         """
 
     def tokenize(self, text: str) -> list[str]:
-        """The words of any text whatever, possibly none; never raises."""
+        """The words of any text, possibly none; it never raises."""
 
     def detokenize(self, words: Sequence[str]) -> str:
-        """Words as a person would write them."""
+        """Join words as a person would write them."""
 
 
 class TutorialTokenizer:
-    """The tutorial's normaliser: accents folded, lower case, `.!?` as words, every other character a space."""
+    """The tutorial's `normalizeString`: accents folded, lower case, `.!?` are words, any other character is a space."""
 
     name = "tutorial"
 
     def fold(self, text: str) -> str:
         if not text.isascii():
             text = _TUTORIAL_NOT_KEPT.sub(" ", _without_marks("NFD", text.lower()))
-        # characters of ASCII are looked up: eight times faster than regular expressions
+        # a table for ASCII is eight times as fast as regular expressions
         return text.translate(_TUTORIAL_ASCII).replace(".", " .").replace("!", " !").replace("?", " ?")
 
     def tokenize(self, text: str) -> list[str]:
@@ -56,10 +55,10 @@ class TutorialTokenizer:
 
 
 class EnglishTokenizer:
-    """Contractions in the Penn Treebank's pieces (do n't, i 'm), numbers, `.,!?` and `...`; the rest is space.
+    """English words, contractions cut as in the Penn Treebank (do n't, i 'm), numbers, `.,!?` and `...`.
 
-    Compatibility forms and accents are folded (NFKD), typographic apostrophes become `'`, mark-up such as `<i>` goes,
-    repeated marks collapse (`!!!` is `!`; two or more dots are `...`). A dash or a colon between words is a space.
+    Compatibility forms and accents are folded (NFKD), typographic apostrophes become `'`, mark-up such as `<i>` is
+    removed, a repeated mark counts once, two or more dots are `...`, and any other character is a space.
     """
 
     name = "english"
@@ -76,27 +75,25 @@ class EnglishTokenizer:
         return list(itertools.chain.from_iterable(map(_words_of_run.__getitem__, self.fold(text).split())))
 
     def detokenize(self, words: Sequence[str]) -> str:
-        """Spaced and capitalised as English: `i 'm fine , thanks .` is "I'm fine, thanks."."""
+        """Space and capitalise words as English: `i 'm fine , thanks .` is "I'm fine, thanks."."""
         return english_text(list(words), WRITTEN)
 
 
-# words that are written otherwise than they are read, at the beginning of a sentence or not
-WRITTEN = {"i": "I"}
+WRITTEN = {"i": "I"}  # words that are always written with capitals
 
 
 def english_text(words: list[str], written: dict[str, str]) -> str:
-    """Words as English is written: contractions in one piece, marks after their words, capitals to begin sentences.
+    """Write words as English: contractions joined, marks after their words, a capital at the start of a sentence.
 
-    A dot stands apart from a dot before it, for two are read as three. So `tokenize` finds the words again, except
-    where a mark is repeated (`! !`) or `n't` follows something else than letters. nltk's Treebank detokenizer spaces
-    the same in well-formed sentences; it closes up `can not`, though, and spaces `...` by what follows.
+    A dot after a dot stands apart, since `..` would be read as `...`. So `tokenize` finds the words again, unless a
+    mark is repeated (`! !`) or `n't` follows anything but letters. nltk's Treebank detokenizer puts the same spaces
+    into well-formed sentences, except that it joins `can not`, and spaces `...` by what follows.
 
-    TorchScript compiles this function too, and there `len` and `[]` count bytes: it takes apart ASCII only.
+    TorchScript compiles this function too. Strings are bytes there, so only ASCII may be indexed or counted.
 
     Args:
-        words: as `EnglishTokenizer.tokenize` gives them; any others stand between spaces.
-        written: how a word, or what stands before its first apostrophe, is written inside a sentence, where that is
-            otherwise than it is read.
+        words: as `EnglishTokenizer.tokenize` yields them; any others are put between spaces.
+        written: other spellings for words, or for what stands before a word's first apostrophe.
     """
     pieces: list[str] = []
     previous = "."  # as if a sentence had just ended
@@ -110,7 +107,7 @@ def english_text(words: list[str], written: dict[str, str]) -> str:
                 spelt = written.get(word, word)
             else:
                 spelt = written.get(word[:stem], word[:stem]) + word[stem:]
-            letter = "abcdefghijklmnopqrstuvwxyz".find(spelt[:1])  # upper() would ask the locale
+            letter = "abcdefghijklmnopqrstuvwxyz".find(spelt[:1])  # TorchScript's upper() depends on the locale
             if previous in (".", "!", "?") and letter >= 0 and len(spelt) > 0:
                 spelt = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[letter] + spelt[1:]
             if len(pieces) > 0:
@@ -121,7 +118,7 @@ def english_text(words: list[str], written: dict[str, str]) -> str:
 
 
 def is_contraction(word: str) -> bool:
-    """Whether it is an auxiliary or a possessive after its apostrophe, the end of another word; for TorchScript too."""
+    """Whether a word is the second half of a contraction, or a possessive. TorchScript compiles this too."""
     return word in ("'s", "'m", "'re", "'ve", "'ll", "'d")
 
 
@@ -150,14 +147,14 @@ _ENGLISH_WORD = re.compile(
 
 
 def _without_marks(form: Literal["NFD", "NFKD"], text: str) -> str:
-    """Decompose, by canon (NFD) or by compatibility too (NFKD), and drop the combining marks: é is e."""
+    """Decompose characters (NFD, or NFKD for compatibility forms too) and drop combining marks: é becomes e."""
     return "".join(c for c in unicodedata.normalize(form, text) if unicodedata.category(c) != "Mn")
 
 
 class _Runs(dict[str, tuple[str, ...]]):
-    """The words of a run of lower-case characters without white space (no word reaches beyond one), remembered.
+    """A cache of the words in each run of characters without white space.
 
-    Few runs make up most of a corpus, and looking them up is several times faster than matching each one.
+    Few different runs make up most of a corpus, and a lookup is several times as fast as matching.
     """
 
     def __missing__(self, run: str) -> tuple[str, ...]:

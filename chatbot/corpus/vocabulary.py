@@ -1,4 +1,4 @@
-"""Words to ids and back; on disk one token per line, the line number (from 0) being the id."""
+"""Words to ids and back. On disk a vocabulary is one token a line; the line number, from 0, is the id."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,15 @@ MAX_BYTES = 1 << 28  # of a file: 16 million words
 class Vocabulary:
     """A bijection between tokens and the ids 0 .. len-1.
 
-    The first three are always `<pad>`, `<sos>`, `<eos>`. `<unk>` (an unknown word) and `<sep>` (between turns of
-    context) follow where the preparation learns them; a vocabulary of the tutorial has neither, and its words begin
-    at id 3.
+    The first three tokens are always `<pad>`, `<sos>`, `<eos>`. Some vocabularies have `<unk>` (an unknown word) and
+    `<sep>` (after a turn of context) next; the tutorial's has neither.
 
     Args:
         tokens: every token in order of its id, special tokens first.
 
     Raises:
-        ChatbotError: the first three are not the special tokens, a token occurs twice, or holds a line break or
-            another character that steers a terminal: replies are made of tokens.
+        ChatbotError: the first three are others, a token occurs twice, or one holds a control character: replies are
+            made of tokens, and must not steer a terminal.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
@@ -50,31 +49,31 @@ class Vocabulary:
 
     @property
     def num_special(self) -> int:
-        """How many ids, from 0 up, are not words."""
+        """How many ids are those of special tokens; words begin at this id."""
         return 3 + (self.unk_id is not None) + (self.sep_id is not None)
 
     @property
     def never_replied(self) -> list[int]:
-        """Ids that a reply never holds: every special token but `<eos>`, which ends one."""
+        """Ids that a reply never contains: all special tokens but `<eos>`, which ends it."""
         return [id for id in range(self.num_special) if id != EOS_ID]
 
     @property
     def special_ids(self) -> dict[str, int | None]:
-        """Ids of the special tokens by name, for clients that are told by a file; None where there is no such token."""
+        """Ids of the special tokens by name, None for one that is missing; exports tell them to other programs."""
         return {"pad": PAD_ID, "sos": SOS_ID, "eos": EOS_ID, "unk": self.unk_id, "sep": self.sep_id}
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """Ids of `words`; an unknown word becomes `<unk>`, or is left out where none was learnt."""
+        """Ids of `words`. An unknown word becomes `<unk>`, or is left out if the vocabulary has none."""
         ids = (self.ids.get(word, self.unk_id) for word in words)
         return [id for id in ids if id is not None]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Words of `ids` up to the first `<eos>`; special tokens are left out."""
+        """Words of `ids` up to the first `<eos>`, without special tokens."""
         said = itertools.takewhile(lambda id: id != EOS_ID, ids)
         return [self.tokens[id] for id in said if id >= self.num_special]
 
     def unknown(self, words: Iterable[str]) -> list[str]:
-        """Those of `words` that are not in the vocabulary, each once, in order."""
+        """The words that are not in the vocabulary, each once, in order."""
         return list(dict.fromkeys(word for word in words if word not in self.ids))
 
     def save(self, path: Path) -> None:
@@ -84,7 +83,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             ChatbotError: the file is missing, is not UTF-8, or is not a vocabulary.

@@ -44,11 +44,8 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
     if wanted in ("auto", "cornell") and (pair := cornell.both_files(files, where, wanted == "cornell")):
         return "cornell", pair
     if len(files) > 1:
-        files = [
-            file
-            for file in files
-            if PurePosixPath(file.base).suffix in TEXT_SUFFIXES and not NO_CORPUS.match(file.base)
-        ]
+        files = [file for file in files if PurePosixPath(file.base).suffix in TEXT_SUFFIXES]
+        files = [file for file in files if not NO_CORPUS.match(file.base)]
     found: defaultdict[str, list[InputFile]] = defaultdict(list)
     refused: list[ChatbotError] = []  # they matter only if no published corpus is here, whose other files they are
     for file in files:
