@@ -62,7 +62,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     """chatbot prepare"""
     from .corpus import preparation, report
 
-    corpus = from_flags(arguments).corpus
+    corpus = _settings(arguments).corpus
     prepared = preparation.prepare(corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
     _tell(prepared)
     if arguments.stats:
@@ -99,7 +99,7 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
         run = run if run and run.config.exists() else _found(arguments, find_run)
         config = _resumed(arguments, run)
     else:
-        config = from_flags(arguments)
+        config = _settings(arguments)
         if run and not again:
             _refuse_trained(run)
     if not group.is_writer:  # the first process gets and prepares the corpus, the others find it done
@@ -341,6 +341,13 @@ def _found(arguments: argparse.Namespace, find: Callable[..., Any]) -> Any:
     return found
 
 
+def _settings(arguments: argparse.Namespace) -> Config:
+    config = from_flags(arguments)
+    if arguments.config and (gone := retired_settings(arguments.config, "corpus", "training", "decoding")):
+        _say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
+    return config
+
+
 def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     """The settings of the run, with what the flags may change of them."""
     if run.is_imported:
@@ -348,7 +355,7 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
     if arguments.preset or arguments.config:
         raise ChatbotError("--resume takes the run's own settings: leave out --preset and --config")
     saved = Config.load(run.config)
-    if gone := retired_settings(run.config):
+    if gone := retired_settings(run.config, "corpus", "training"):
         raise ChatbotError(
             f"{run.path} was trained with {', '.join(gone)}, which this version has not: resume it with version 0.1, "
             "or begin another run (--run NAME)"

@@ -29,11 +29,18 @@ def test_an_imported_checkpoint_of_the_tutorial_answers_as_it_did() -> None:
     assert {text: bot.reply(text) for text in SAID["imported"]} == SAID["imported"]
 
 
-def test_settings_that_are_gone_are_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_that_are_gone_are_passed_over_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = OLD / "retired-settings" / "config.json"
     assert Config.load(settings).model.embedding_size == 6
-    assert set(retired_settings(settings)) >= {"teacher_forcing_ratio", "reply_limit", "mmi_length"}
-    assert retired_settings(OLD / "half" / "config.json") == []
+    sections = ("corpus", "training", "decoding")
+    gone = ["max_vocabulary", "mmi_length", "ngram_order", "reply_limit", "teacher_forcing_ratio", "unknown_replies"]
+    assert retired_settings(settings, *sections) == gone
+    assert retired_settings(OLD / "half" / "config.json", *sections) == []
+    monkeypatch.chdir(OLD)
+    assert main(["prepare", "--config", str(settings), "--data-dir", str(tmp_path / "data")]) == 0
+    assert "asks for max_vocabulary" in capsys.readouterr().err
     run = tmp_path / "run"
     shutil.copytree(OLD / "retired-settings", run)
     shutil.copy(run / "best.pt", run / "last.pt")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..system.errors import ChatbotError
+from ..system.errors import ChatbotError, first_line
 from ..system.files import atomic_file
 
 CELL = 24  # pixels of one weight, where there is no matplotlib to draw axes
@@ -41,7 +41,10 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
     from PIL import Image  # here, for few need it
 
     kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
+    if kind not in Image.SAVE:  # some kinds can only be read
         raise ChatbotError(f"no kind of picture ends in {path.suffix!r}; try {path.with_suffix('.png')}")
     with atomic_file(path) as file:
-        Image.fromarray(picture).save(file, kind)
+        try:
+            Image.fromarray(picture).save(file, kind)
+        except ValueError as error:  # a kind for other pictures than these
+            raise ChatbotError(f"cannot write {path}: {first_line(error)}") from error

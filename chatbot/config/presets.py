@@ -58,7 +58,7 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
         field, _, value = change.partition("=")
         try:
             values[field] = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
     return changed_decoding(own if name == "default" else DECODINGS[name], values)
 

@@ -12,7 +12,8 @@ from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
 FORMATS = ("cornell", "convokit", "delimited", "jsonl", "log", "dailydialog", "chitchat")
-# settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open
+# settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.
+# (What histograms asked for changed nothing in a run, so it is not missed.)
 RETIRED: dict[str, dict[str, Any]] = {
     "corpus": {"max_vocabulary": 0, "unknown_replies": "drop"},
     "training": {"teacher_forcing_ratio": 1.0, "reply_limit": 0, "ngram_order": 4, "histograms": False},
@@ -233,15 +234,15 @@ class Config:
             raise ChatbotError(f"{path}: {error}") from error
 
 
-def retired_settings(path: Path) -> list[str]:
-    """The settings of a file of version 0.1 that asked for what this version does not do any more."""
+def retired_settings(path: Path, *sections: str) -> list[str]:
+    """The settings of a file of version 0.1, in these sections, that ask for what this version does not do any more."""
     data = read_json(path, MAX_BYTES)
-    return [
-        name
-        for section, neutral in RETIRED.items()
-        for name, value in neutral.items()
-        if data.get(section, {}).get(name, value) != value
-    ]
+    asked = {
+        name for of in sections for name, value in RETIRED[of].items() if data.get(of, {}).get(name, value) != value
+    }
+    if not data.get("training", {}).get("ngram_smoothing"):
+        asked.discard("ngram_order")  # of no n-grams
+    return sorted(asked - {"histograms"})
 
 
 _Section = TypeVar("_Section")

@@ -180,8 +180,8 @@ def held_out_pairs(
     prepared = prepare(own, data_dir, workers=workers, vocabulary=given)
     if load_vocabulary(prepared.folder).tokens != vocabulary.tokens:
         raise ChatbotError(
-            "the corpus has changed since the run was trained: its vocabulary differs. "
-            "Bring the old corpus back, or name the one to measure it on: --corpus NAME"
+            "the corpus has changed since the run was trained (or was prepared with a setting of version 0.1 that is "
+            "gone): its vocabulary differs. Bring the old corpus back, or name the one to measure it on: --corpus NAME"
         )
     return prepared, PairDataset(prepared.folder, name, backward=backward)
 

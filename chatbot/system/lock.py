@@ -47,14 +47,16 @@ def held(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # a link is refused, for what it points to would be overwritten
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as file:
+    try:
         if take(descriptor, wait=wait) is False:
-            holder = "".join(filter(str.isprintable, file.read(200))) or "another process"
-            raise ChatbotError(f"{what} is in use by {holder}: wait for it to end, or stop it")
-        with failing_as(f"cannot write {path}"):
-            file.truncate()
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-            file.flush()
+            holder = "".join(filter(str.isprintable, os.read(descriptor, 200).decode("utf-8", "replace")))
+            raise ChatbotError(f"{what} is in use by {holder or 'another process'}: wait for it to end, or stop it")
+        name = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+        # unbuffered: what a full disk refuses is refused here, and not once more when the file is closed. Whoever waits
+        # for the lock need not be told by whom it is held
+        with contextlib.suppress(OSError) if wait else failing_as(f"cannot write {path}"):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, name.encode())
         holding = [True]
         # a process that is forked meanwhile (one that reads ahead) would hold it too, and longer
         os.register_at_fork(after_in_child=lambda: _let_go(descriptor) if holding else None)
@@ -62,6 +64,8 @@ def held(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             yield
         finally:
             holding.clear()
+    finally:
+        os.close(descriptor)
 
 
 def _let_go(descriptor: int) -> None:
