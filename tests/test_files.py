@@ -1,5 +1,6 @@
 """Files are whole or not there."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -11,6 +12,7 @@ import pytest
 
 from chatbot.system.errors import ChatbotError
 from chatbot.system.files import atomic_file, atomic_folder, git_blob_id, sha256
+from chatbot.system.lock import held, take
 
 
 def names(folder: Path) -> list[str]:
@@ -95,3 +97,22 @@ def test_digests(tmp_path: Path) -> None:
     assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(b"hello\n")
     assert git_blob_id(path) == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_lock_on_a_full_disk_is_held_by_whoever_waits_and_refused_to_a_writer(
+    wait: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    if wait:
+        with held(tmp_path / "lock", "the folder", wait=True), (tmp_path / "lock").open() as other:
+            assert take(other.fileno()) is False
+    else:
+        with pytest.raises(ChatbotError, match="cannot write .*lock: No space left"), held(tmp_path / "lock", "it"):
+            pass
+    monkeypatch.undo()
+    with (tmp_path / "lock").open() as other:
+        assert take(other.fileno())
