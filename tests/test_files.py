@@ -111,7 +111,7 @@ def test_a_lock_on_a_full_disk_is_held_by_whoever_waits_and_refused_to_a_writer(
         with held(tmp_path / "lock", "the folder", wait=True), (tmp_path / "lock").open() as other:
             assert take(other.fileno()) is False
     else:
-        with pytest.raises(ChatbotError, match="cannot write .*lock: No space left"), held(tmp_path / "lock", "it"):
+        with pytest.raises(ChatbotError, match=r"cannot write .*lock: No space left"), held(tmp_path / "lock", "it"):
             pass
     monkeypatch.undo()
     with (tmp_path / "lock").open() as other:
