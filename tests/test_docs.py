@@ -52,8 +52,10 @@ def test_every_make_target_and_program_that_is_named_is_there(name: str) -> None
     for text in quoted:
         if found := re.match(r"make ([a-z-]+)", text):
             assert found[1] in TARGETS, text
-        for path in re.findall(r"\b(?:bench|docs|tests|cpp|chatbot)/[a-z_]+\.\w+", text):
+        for path in re.findall(r"\b(?:bench|docs|tests|cpp|chatbot)/[a-z_/]+\.\w+", text):
             assert (ROOT / path).exists(), text
+        for file in re.findall(r"\btest_[a-z_]+\.py", text):
+            assert (ROOT / "tests" / file).exists(), text
         if found := re.match(r"(?:\.venv/bin/)?chatbot ([a-z-]+)", text):
             assert found[1] in verbs(), text
 
