@@ -115,7 +115,7 @@ def test_the_wheel_holds_the_program_and_the_sample_and_nothing_else(built: Path
         metadata = archive.read(f"chatbot-{chatbot.__version__}.dist-info/METADATA").decode()
         assert f"chatbot-{chatbot.__version__}.dist-info/licenses/LICENSE" in archive.namelist()
     sample = {f"chatbot/sample/{path.name}" for path in (ROOT / "data" / "sample").iterdir()}
-    assert held == {f"chatbot/{path.name}" for path in (ROOT / "chatbot").glob("*.py")} | sample
+    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "chatbot").rglob("*.py")} | sample
     assert "Requires-Python: <3.14,>=3.10" in metadata
     assert "License-Expression: MIT" in metadata
 
