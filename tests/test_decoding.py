@@ -207,3 +207,12 @@ def test_the_language_model_makes_what_is_said_to_everything_less_likely() -> No
         # 5 is 9 nats likelier with this prompt than without, and 0.7 less likely than 4: counted in full, in part
         assert decode([[4, 5]], dataclasses.replace(way, anti_lm_bound=1.0), 5)[0][0].ids == [5]
         assert decode([[4, 5]], dataclasses.replace(way, anti_lm_bound=0.1), 5)[0][0].ids == [4]
+
+
+def test_every_setting_reaches_the_searches() -> None:
+    """What is a setting only, and no field of what the searches are handed, would do nothing, in silence."""
+    fields = {field.name: field.metadata["method"] for field in dataclasses.fields(DecodingConfig)}
+    of_sampling = {name for name, method in fields.items() if method == "sample"}
+    assert of_sampling - {"samples", "seed"} == set(Sampling._fields)
+    of_all = {name for name, method in fields.items() if method is None}
+    assert of_all - {"method", "mmi_weight"} == set(Limits._fields) - {"max_length"}
