@@ -1,7 +1,7 @@
 """Recognise the format of raw files, and read their dialogues. READERS names the module that reads each format.
 
-To add a format (a WhatsApp export, say), write a module beside this one with `looks_like` and `read` (see `dialogue.Format`), enter it in
-READERS, and add its name to `config.settings.FORMATS`, which the command line offers.
+To add a format (a WhatsApp export, say), write a module beside this one with `looks_like` and `read` (see
+`dialogue.Format`), enter it in READERS, and add its name to `config.settings.FORMATS`, which the command line offers.
 """
 
 import itertools
