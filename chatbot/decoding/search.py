@@ -105,7 +105,7 @@ class SearchDecoder(nn.Module):
 
     Args:
         encoder, decoder: the network's parts, in eval mode, eager or traced.
-        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none for an import), but not EOS.
+        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none with `tutorial_tokens`), but not EOS.
     """
 
     never_replied: Tensor
