@@ -61,8 +61,8 @@ bench: $(VENV)/.developed ## speed and memory of everything beside the tutorial'
 bench-quality: $(VENV)/.developed ## hours: held-out perplexity over time of the tutorial's recipe and ours, and its picture
 	@$(BIN)/python bench/quality.py tutorial --steps 2500 $(if $(CORPUS),--corpus "$(CORPUS)") --out bench/results/quality-tutorial.json
 	@$(BIN)/python bench/quality.py ours $(if $(CORPUS),--corpus "$(CORPUS)") --out bench/results/quality-ours.json --set training.validate_every=100 training.patience=0 training.max_minutes=0 $(ARGS)
-	@$(BIN)/python bench/quality.py compare bench/results/quality-tutorial.json bench/results/quality-ours.json
-	@$(BIN)/python bench/quality.py draw bench/results/quality-tutorial.json bench/results/quality-ours.json --out docs/pictures/quality.png
+	@$(BIN)/python bench/quality.py compare bench/results/quality-tutorial.json bench/results/quality-ours.json --step-cost 0.365
+	@$(BIN)/python bench/quality.py draw bench/results/quality-tutorial.json bench/results/quality-ours.json --out docs/pictures/quality.png --step-cost 0.365
 
 clean: ## remove environment, builds, caches and prepared data; never a run or a downloaded corpus
 	rm -rf $(VENV) build cpp/build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """The second pass of a preparation: make the vocabulary and the prepared arrays of each split from a draft of pairs.
 
-It works in numpy, a chunk at a time; memory holds the words and about 20 bytes for each pair.
+It works in numpy, a chunk at a time; memory holds the words and some bytes for each pair.
 """
 
 from pathlib import Path

@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-MAX_WORDS = 100  # of a prompt only its last words are read,
-MAX_CHARACTERS = 10_000  # and only those in its last code points
+MAX_WORDS = 100  # of a prompt its last words are read, no more
+MAX_CHARACTERS = 10_000  # and only those that stand in its last code points
 LONGEST_LINE = 4 * (MAX_CHARACTERS + 2)  # bytes: these code points, one that is cut in two, and the line break
 
 
@@ -22,7 +22,7 @@ class Tokenizer(Protocol):
     name: str
 
     def fold(self, text: str) -> str:
-        """The first step of `tokenize`: turn Unicode into lower-case ASCII as far as possible.
+        """Turn Unicode into lower-case ASCII as far as possible, before text is cut (mark-up is gone by then).
 
         Each character is folded by itself, whatever its neighbours are. What is not ASCII afterwards counts as white
         space, and so do the characters of ASCII that occur in no word.

@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     """B pairs, rows ordered by prompt length, longest first (as the packed encoder wants them). All int64.
 
     src (B, S) prompts padded with PAD; src_lengths (B,) on the CPU, each at least 1, the first being S;
-    tgt (B, T) replies behind SOS, padded with PAD; tgt_lengths (B,) on the CPU;
+    tgt (B, T) what the decoder reads: replies behind SOS, padded with PAD; tgt_lengths (B,) on the CPU;
     targets (N,) what the decoder should say at each of the N real positions of `tgt`, row by row: the replies and
     their EOS. N = tgt_lengths.sum().
     """

@@ -93,12 +93,14 @@ BRIDGES: dict[str, type[nn.Module]] = {"linear": LinearBridge, "tutorial": tutor
 
 
 class Decoder(nn.Module):
-    """Words so far to logits of the next, for T >= 1 words in one call: without input feeding nothing needs a loop.
+    """Words so far to logits of the next, for T >= 1 words in one call.
+
+    No step reads the attentional state of the one before (Luong's input feeding), so no loop is needed.
 
     Whatever the cell, its state is one tensor `hidden` (L, B, H) with the batch in the middle: the bridge makes it, the
-    searches pick rows of it, and exported files name it. An LSTM fits in if its (h, c) are stacked, (2L, B, H), by the
-    bridge and by a class beside `GRU` that takes PackedWords or (B, T, E); only deployment/onnx_network.py, which
-    writes out the cell, has to learn it too.
+    searches pick rows of it, and exported files name it. An LSTM fits in if its (h, c) are stacked, (2L, B, H), by two
+    bridges and by a class beside `GRU` that takes PackedWords or (B, T, E), made in `_gru`; deployment/onnx_network.py,
+    which writes out the cell, has to learn it or refuse it.
     """
 
     def __init__(self, embedding: Embedding, config: ModelConfig) -> None:

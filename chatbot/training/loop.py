@@ -3,10 +3,11 @@
 One step takes a batch of pairs, reads each prompt and its true reply through encoder and decoder in one call (teacher
 forcing), and moves the weights against the gradient of the mean negative log-likelihood per reply token, over all
 processes. With `ngram_smoothing` the targets are softer; what is reported is the likelihood all the same. The gradient
-is clipped, and AdamW moves the weights (Loshchilov and Hutter 2019).
+is clipped before AdamW takes it (Loshchilov and Hutter 2019), or the tutorial's two Adams.
 
-A step number is all the random state there is: dropout is drawn from a generator seeded by (seed, step, rank), the
-order of an epoch by (seed, epoch). So a training that was stopped goes on to the same weights, bit for bit.
+A step number is all the random state there is: what a step draws (dropout, dropped words and prompts) is seeded by
+(seed, step, rank), the order of an epoch by (seed, epoch). So a training that was stopped goes on to the same weights,
+bit for bit.
 """
 
 import contextlib
@@ -91,7 +92,8 @@ class Trainer:
         progress, settings = self.progress, self.settings
         torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
         self.model.train()
-        self.model.scale_dropout(settings.dropout_share(progress.step / len(self.data.reader.sampler)))
+        batches_an_epoch = len(self.data.reader.sampler)
+        self.model.scale_dropout(settings.dropout_share(progress.step / batches_an_epoch))
         self.optimizer.zero_grad()
         with self._determined():
             for part in data.parts:
@@ -107,6 +109,7 @@ class Trainer:
         progress.token_count += sum(len(part.batch.targets) for part in data.parts)
         progress.pair_count += data.pairs
 
+    # how a training is set up: here, so that the page begins with what it does
     def __init__(self, config: Config, prepared: Path, run: RunDirectory, group: Group, resume: bool) -> None:
         self.config, self.run, self.group, self.device = config, run, group, group.device
         if config.training.deterministic:  # cuBLAS reads this when it first multiplies

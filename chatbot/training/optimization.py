@@ -28,7 +28,8 @@ def batch_loss(
 
     Returns:
         two scalars: the loss to differentiate, a mean over `tokens`, so that those of the parts add up to that of the
-        batch; and the negative log-likelihood of the replies in nats, a sum, without gradient.
+        batch (with `--loss steps` the tutorial's, of a whole batch); and the negative log-likelihood of the replies in
+        nats, a sum, without gradient.
     """
     batch = part.batch
     with torch.autocast(batch.src.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):

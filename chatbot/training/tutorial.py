@@ -1,6 +1,7 @@
 """How the PyTorch chatbot tutorial trains, where that differs: its loss, its two optimisers, its way to draw batches.
 
-Each has its setting (`loss`, `optimizer`, `draws`); the preset `tutorial` asks for all of them.
+Each has its setting (`loss`, `optimizer`, `draws`). The rest (a constant rate, clipping at 50, no averaged weights, no
+dropped prompts) are values of the preset `tutorial`, in config/presets.py, which asks for all of it.
 """
 
 from typing import Any
