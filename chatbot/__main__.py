@@ -409,4 +409,10 @@ VERBS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        # a thread of torch's process group may outlive the interpreter, which then aborts: all is saved, so do not wait
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
