@@ -108,14 +108,14 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     if group.is_writer:
         group.wait()
         _tell(prepared)
-    run = run or RunDirectory(arguments.checkpoints_dir / prepared.source.name)
+    run = run or RunDirectory(arguments.checkpoints_dir / prepared.mixture.name)
     resume = (arguments.resume or again) and run.is_resumable
     if arguments.resume and not resume:
         _say(f"{run.path} was stopped before its state was first saved: training from the beginning")
     if not arguments.resume:
         if not again:
             _refuse_trained(run)
-        config = Config.load(run.config) if resume else _settled(config, prepared.source.name, group.device)
+        config = Config.load(run.config) if resume else _settled(config, prepared.mixture.spec, group.device)
     outcome = train(config, prepared.folder, run, group, resume=resume)
     if group.is_writer:
         _report(outcome, config, run)
@@ -154,12 +154,10 @@ def _settled(config: Config, corpus: str, device: Any) -> Config:
     from .system.devices import pick_precision
 
     training = dataclasses.replace(config.training, precision=pick_precision(config.training.precision, device))
-    decoding, named = config.decoding, config.corpus
+    decoding = config.decoding
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
         decoding = dataclasses.replace(decoding, anti_lm=0.0)
-    if named.corpus == "auto":
-        named = dataclasses.replace(named, corpus=corpus)
-    return Config(named, config.model, training, decoding)
+    return Config(dataclasses.replace(config.corpus, corpus=corpus), config.model, training, decoding)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -377,8 +375,8 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 def _tell(prepared: Any) -> None:
     from .corpus.report import summary
 
-    if prepared.source.notice:
-        _say(prepared.source.notice)
+    for notice in prepared.mixture.notices:
+        _say(notice)
     _say(summary(prepared.figures))
 
 

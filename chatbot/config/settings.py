@@ -11,7 +11,7 @@ from ..system.errors import ChatbotError, shown
 from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
-FORMATS = ("cornell", "convokit", "delimited", "jsonl", "log", "dailydialog", "chitchat")
+FORMATS = ("cornell", "convokit", "delimited", "jsonl", "transcript", "log", "dailydialog", "chitchat")
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.
 # (What histograms asked for changed nothing in a run, so it is not missed.)
 RETIRED: dict[str, dict[str, Any]] = {

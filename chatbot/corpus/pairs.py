@@ -85,7 +85,7 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
         side = None
         for i in range(start, len(turns) - 1):
             prompt, reply = words[i], words[i + 1]
-            if prompt is None or reply is None:
+            if prompt is None or reply is None or (dialogue.answers and not dialogue.answers[i + 1]):
                 continue
             if quirks:
                 both = [str(turn).strip() for turn in turns[i : i + 2]]

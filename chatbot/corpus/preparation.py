@@ -10,13 +10,13 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -28,13 +28,13 @@ from ..system.lock import held
 from .draft import Draft
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
-from .inputs import InputFile, input_files
+from .inputs import BadLine, InputFile, input_files
+from .mixture import Mixture, Part, resolve_mixture
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
 from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
 from .reading import Reading
 from .report import summary
-from .sources import Source, resolve
 from .vocabulary import Vocabulary
 
 VERSION = 1  # raise it when the same input and settings give other data
@@ -44,12 +44,21 @@ MAX_CACHE = 64 << 20  # bytes of the cache of digests
 
 @dataclass(frozen=True)
 class Preparation:
-    """A prepared corpus: its folder and figures (docs/data.md), whether it was there already, and its source."""
+    """A prepared corpus: its folder and figures (docs/data.md), whether it was there already, and its mixture."""
 
     folder: Path
     figures: dict[str, Any]
     reused: bool
-    source: Source
+    mixture: Mixture
+
+
+class _Input(NamedTuple):
+    """One corpus of the mixture: its format, the files that hold its dialogues, and those that could not be read."""
+
+    part: Part
+    format: str
+    files: list[InputFile]
+    refused: list[BadLine]
 
 
 def prepare(
@@ -60,7 +69,7 @@ def prepare(
     One process at a time prepares in a data folder; others wait, and then find the work done.
 
     Args:
-        config: the corpus, and all settings that decide what is made of it.
+        config: the corpus or mixture, and all settings that decide what is made of it.
         data_dir: the folder of corpora and downloads; the result is written to `data_dir/prepared/`.
         workers: how many processes tokenize; 0 means one for each core, or a single one for a small corpus.
         force: prepare it in any case.
@@ -73,79 +82,90 @@ def prepare(
     """
     if vocabulary is None and config.vocabulary:
         vocabulary = Vocabulary.load(Path(config.vocabulary))
-    source = resolve(config.corpus, data_dir)
-    found, refused = input_files(source.path)
-    format, files = recognise(found, config.format, str(source.path))
+    mixture = resolve_mixture(config.corpus, data_dir)
+    if len(mixture.parts) > 1 and config.format != "auto":
+        raise ChatbotError(f"--format {config.format} is of one corpus; of a mixture each is recognised by its content")
+    inputs = [_input(part, config.format) for part in mixture.parts]
     prepared = data_dir / "prepared"
     with contextlib.ExitStack() as stack:
         # if the folder cannot be written, prepared data there can still be used; preparing will fail with a message
         with contextlib.suppress(ChatbotError):
             stack.enter_context(held(prepared / ".lock", "the folder of prepared data", wait=True))
             tidy(prepared)
-        inputs = _identify(files, prepared)
-        folder = prepared / f"{source.name}-{_key(config, format, inputs, vocabulary)}"
+        entries = _identify([file for one in inputs for file in one.files], prepared)
+        folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary)}"
         if not force and (figures := _intact(folder)):
-            return Preparation(folder, figures, True, source)
-        with atomic_folder(folder) as part:
-            reading = Reading(latin=config.tutorial_quirks, examples=refused)
-            figures = _prepare(config, format, files, reading, part, workers, vocabulary)
-            if [_stat(file) for file in files] != [entry["stat"] for entry in inputs]:
-                raise ChatbotError(f"{source.path} changed while it was read: run it again")
-            figures |= {"source": source.name, "format_read": format, "inputs": inputs}
-            (part / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return Preparation(folder, figures, False, source)
+            return Preparation(folder, figures, True, mixture)
+        with atomic_folder(folder) as made:
+            figures = _prepare(config, inputs, made, workers, vocabulary)
+            for file, entry in zip((file for one in inputs for file in one.files), entries, strict=True):
+                if _stat(file) != entry["stat"]:
+                    raise ChatbotError(f"{file.name} changed while it was read: run it again")
+            figures |= {"source": mixture.name, "inputs": entries}
+            (made / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return Preparation(folder, figures, False, mixture)
+
+
+def _input(part: Part, format: str) -> _Input:
+    found, refused = input_files(part.source.path)
+    return _Input(part, *recognise(found, format, str(part.source.path)), refused)
 
 
 def _prepare(
-    config: CorpusConfig,
-    format: str,
-    files: list[InputFile],
-    reading: Reading,
-    folder: Path,
-    workers: int,
-    given: Vocabulary | None,
+    config: CorpusConfig, inputs: list[_Input], folder: Path, workers: int, given: Vocabulary | None
 ) -> dict[str, Any]:
-    """Read `files`, write the arrays and the vocabulary into `folder`, return the figures."""
+    """Read all files, write the arrays and the vocabulary into `folder`, return the figures."""
     began = time.monotonic()
-    size = sum(file.size for file in files)
+    size = sum(file.size for one in inputs for file in one.files)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = workers or (1 if size < SMALL_INPUT else cores)
-    totals: Counter[str] = Counter()
-    films: set[str] = set()
-
-    def require(pairs: int, what: str) -> None:
-        if not pairs:
-            raise ChatbotError(
-                f"{files[0].name}: {what} (of {totals['pairs_read']:,} pairs read, {totals['pairs_too_long']:,} are "
-                f"over {config.max_length} words, {totals['pairs_too_short']:,} under {config.min_length}); "
-                "see --max-length, --min-count, --split and --format"
-            )
-
     # in `folder`, because that disk needs room for the result anyway; the system removes them whatever happens
     with TemporaryFile(dir=folder) as numbers, TemporaryFile(dir=folder) as lengths:
         draft = Draft(numbers, lengths)
         with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
-            reading.advance = bar.update
-            for pairs in _pairs(dialogues(format, files, reading), config, workers):
-                draft.add(pairs)
-                totals.update(pairs.counts)
-                if len(films) < FEWEST_GROUPS:  # further ones change nothing
-                    films |= pairs.films
-        reading.check(config.max_bad_fraction)
+            sources = [_read(one, draft, config, workers, bar.update) for one in inputs]
         draft.close()
-        require(len(draft.sides), "no usable pair")
-        level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
-        sides = draft.sides >> np.uint8(2 * level) & np.uint8(3)
-        require(int((sides == TRAIN).sum()), "no pair for training")
-        numbered = number(draft, sides, config, folder, given)
-    require(numbered["splits"]["train"]["pairs"], "no pair for training without a rare word")
+        parts = np.repeat(np.arange(len(inputs), dtype=np.uint8), [source["pairs_short"] for source in sources])
+        # each corpus is split by its own films, or else by its conversations or prompts
+        levels = np.array([LEVELS.index(source["split_by"]) for source in sources], np.uint8)
+        sides = draft.sides >> 2 * levels[parts] & np.uint8(3)
+        if not (sides == TRAIN).any():
+            raise _nothing("no pair for training", inputs[0], sources, config)
+        numbered = number(draft, sides, config, folder, given, parts, [one.part.weight for one in inputs])
+    if not numbered["splits"]["train"]["pairs"]:
+        raise _nothing("no pair for training without a rare word", inputs[0], sources, config)
+    counted = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")
     return {
         "format": PREPARED_FORMAT,
         "version": VERSION,
-        **totals,
+        **{key: sum(source[key] for source in sources) for key in counted},
         **numbered,
-        "split_by": LEVELS[level],
         "settings": dataclasses.asdict(config),
+        "sources": sources,
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _read(
+    one: _Input, draft: Draft, config: CorpusConfig, workers: int, advance: Callable[[int], Any]
+) -> dict[str, Any]:
+    """Add the pairs of one corpus to the draft; returns the figures of the corpus."""
+    reading = Reading(latin=config.tutorial_quirks, examples=list(one.refused), advance=advance)
+    totals: Counter[str] = Counter()
+    films: set[str] = set()
+    for pairs in _pairs(dialogues(one.format, one.files, reading), config, workers):
+        draft.add(pairs)
+        totals.update(pairs.counts)
+        if len(films) < FEWEST_GROUPS:  # further ones change nothing
+            films |= pairs.films
+    reading.check(config.max_bad_fraction)
+    level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
+    figures = {
+        "name": one.part.source.name,
+        "format_read": one.format,
+        "weight": one.part.weight,
+        **totals,
+        "split_by": LEVELS[level],
         "bad_lines": {
             "count": reading.bad,
             "read": reading.records,
@@ -154,8 +174,20 @@ def _prepare(
             "reasons": dict(reading.reasons),
             "examples": [bad._asdict() for bad in reading.examples],
         },
-        "seconds": round(time.monotonic() - began, 2),
     }
+    if not totals["pairs_short"]:
+        raise _nothing("no usable pair", one, [figures], config)
+    return figures
+
+
+def _nothing(what: str, one: _Input, sources: list[dict[str, Any]], config: CorpusConfig) -> ChatbotError:
+    read, too_long, too_short = (
+        sum(source.get(key, 0) for source in sources) for key in ("pairs_read", "pairs_too_long", "pairs_too_short")
+    )
+    return ChatbotError(
+        f"{one.files[0].name}: {what} (of {read:,} pairs read, {too_long:,} are over {config.max_length} words, "
+        f"{too_short:,} under {config.min_length}); see --max-length, --min-count, --split and --format"
+    )
 
 
 def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Iterator[Pairs]:
@@ -194,11 +226,14 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _key(config: CorpusConfig, format: str, inputs: list[dict[str, Any]], vocabulary: Vocabulary | None) -> str:
+def _key(
+    config: CorpusConfig, inputs: list[_Input], entries: list[dict[str, Any]], vocabulary: Vocabulary | None
+) -> str:
     """A short digest of the input's content and of the settings that matter."""
     given = vocabulary.tokens if vocabulary else None
-    settings = dataclasses.asdict(config) | {"corpus": None, "format": format, "vocabulary": given}
-    content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in inputs]]
+    parts = [(one.format, one.part.weight, len(one.files)) for one in inputs]
+    settings = dataclasses.asdict(config) | {"corpus": None, "format": parts, "vocabulary": given}
+    content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in entries]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

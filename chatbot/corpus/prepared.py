@@ -1,12 +1,14 @@
 """A prepared corpus on disk: the names and layout of its files, and memory-mapped reading. No torch here.
 
 SPLIT.ids is a flat array of ids, of the dtype that the figures name: prompt 0, reply 0, prompt 1, reply 1, and so on.
-SPLIT.offsets holds 2 * pairs + 1 offsets into it: where each prompt and reply begins, and the end.
+SPLIT.offsets holds 2 * pairs + 1 offsets into it: where each prompt and reply begins, and the end. The pairs of the
+corpora of a mixture follow each other in the mixture's order.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from ..system.errors import ChatbotError, command, failing_as, shown
 from ..system.files import read_json
 from .vocabulary import Vocabulary
 
-PREPARED_FORMAT = 1
+PREPARED_FORMAT = 2
 SPLITS = ("train", "valid", "test")
 FIGURES = "prepared.json"
 VOCABULARY = "vocabulary.txt"
@@ -48,6 +50,14 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     return Vocabulary.load(folder / VOCABULARY)
 
 
+class PartOfSplit(NamedTuple):
+    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices."""
+
+    name: str
+    weight: float
+    indices: range
+
+
 class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
     """The (prompt, reply) pairs of one split as ids, memory-mapped, so that processes share them.
 
@@ -55,6 +65,9 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         folder: a folder that `preparation.prepare` wrote.
         split: `train`, `valid` or `test`.
         backward: give (reply, prompt) instead, for a model that predicts the prompt.
+
+    Attributes:
+        parts: the corpora of a mixture, or the only one, in order.
 
     Raises:
         ChatbotError: a file is missing, or its size is not what the figures say; later, whenever pairs are read, that
@@ -67,7 +80,14 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         try:
             pairs, tokens = (int(figures["splits"][split][key]) for key in ("pairs", "tokens"))
             dtype = DTYPES[figures["dtype"]]
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            ends = list(itertools.accumulate(map(int, figures["splits"][split]["by_part"])))
+            self.parts = [
+                PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end))
+                for source, start, end in zip(figures["sources"], [0, *ends], ends, strict=False)
+            ]
+            if ends[-1] != pairs or len(self.parts) != len(ends):
+                raise ValueError("its parts do not add up")
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise ChatbotError(f"{folder / FIGURES} is damaged ({error!r}): prepare the corpus again") from error
         self.folder, self.num_tokens, self._pairs = folder, tokens, pairs
         self._ids = _mapped(folder / f"{split}.ids", dtype, tokens)
@@ -124,9 +144,10 @@ def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
     return np.memmap(path, dtype, "r", shape=(count,))
 
 
-def in_order(dataset: PairDataset, batch_size: int) -> Iterator[list[int]]:
-    """Yield all indices in batches, pairs of similar length together, always the same: to validate and evaluate."""
-    prompts, replies = dataset.lengths(np.arange(len(dataset)))
-    order = np.lexsort((prompts, replies))
+def in_order(dataset: PairDataset, batch_size: int, indices: range | None = None) -> Iterator[list[int]]:
+    """Yield all indices, or these, in batches of pairs of similar length, always the same: to validate and evaluate."""
+    chosen = np.arange(len(dataset)) if indices is None else np.arange(indices.start, indices.stop)
+    prompts, replies = dataset.lengths(chosen)
+    order = chosen[np.lexsort((prompts, replies))]
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size].tolist()

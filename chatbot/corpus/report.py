@@ -19,13 +19,12 @@ DROPPED = {
 
 def summary(figures: dict[str, Any]) -> str:
     """The figures of a preparation in a dozen lines."""
-    settings, bad, splits = figures["settings"], figures["bad_lines"], figures["splits"]
+    settings, sources, splits = figures["settings"], figures["sources"], figures["splits"]
     kept, total = figures["words_kept"], figures["words_total"]
     dropped = [f"{count:,} {DROPPED[name]}" for name, count in figures["dropped"].items() if count]
     coverage, given = figures["coverage"], figures["vocabulary_given"]
     lines = [
-        f"corpus        {figures['source']} ({figures['format_read']}), "
-        f"{figures['conversations']:,} conversations, split by {figures['split_by']}",
+        *_sources(figures),
         f"pairs read    {figures['pairs_read']:,}",
         f"pairs short   {figures['pairs_short']:,} with {settings['min_length']} to {settings['max_length']} words "
         f"on both sides ({figures['duplicates']:,} of them repeat another)",
@@ -43,6 +42,28 @@ def summary(figures: dict[str, Any]) -> str:
     for index, name in enumerate(splits):
         if settings["split"][index] and not splits[name]["pairs"]:
             lines.append(f"note          nothing is held out for {name}: the corpus is too small for its share")
+    for source in sources:
+        lines += _damage(source["bad_lines"])
+    return "\n".join(lines)
+
+
+def _sources(figures: dict[str, Any]) -> Iterator[str]:
+    """A line about each corpus."""
+    for number, source in enumerate(figures["sources"]):
+        line = (
+            f"{'' if number else 'corpus':<13} {source['name']} ({source['format_read']}), "
+            f"{source['conversations']:,} conversations, split by {source['split_by']}"
+        )
+        if len(figures["sources"]) > 1:
+            sizes = [splits["by_part"][number] for splits in figures["splits"].values()]
+            line += f": {sizes[0]:,} + {sizes[1]:,} + {sizes[2]:,} pairs"
+            if source["weight"] != 1:
+                line += f", shown {source['weight']:g} times an epoch"
+        yield line
+
+
+def _damage(bad: dict[str, Any]) -> list[str]:
+    lines = []
     if bad["not_utf8"]:
         lines.append(
             f"encoding      {bad['not_utf8']:,} lines are not UTF-8 and were read as cp1252 "
@@ -54,7 +75,7 @@ def summary(figures: dict[str, Any]) -> str:
     for example in bad["examples"][:3]:
         place = f"{example['file']}:{example['line']}" if example["line"] else example["file"]
         lines.append(f"              {place}: {example['reason']}")
-    return "\n".join(lines)
+    return lines
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Find the files of a corpus by its name: those on disk, else a download, else a corpus that stands in for it.
+"""Find the files of a corpus by its name: those on disk, else a download; `auto` is all that can be had.
 
 Downloads are verified and never run: the Cornell files must have the git blob ids of the originals, the wheel of the
 chitchat corpus must have the digest of the one version named here, and only its JSON is extracted.
@@ -54,11 +54,10 @@ class Offers:
 
 
 class Source(NamedTuple):
-    """A corpus on disk: the name of its prepared folder; its file, folder or archive; a line to tell the user."""
+    """A corpus on disk: what it is called; its file, folder or archive."""
 
     name: str
     path: Path
-    notice: str | None = None
 
 
 class _NotHadError(Exception):
@@ -66,14 +65,12 @@ class _NotHadError(Exception):
 
 
 def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
-    """Find the corpus `name` (one of NAMES, or a path), downloading it into `data_dir` where that is what it takes.
+    """Find one corpus by its name (`cornell`, `chitchat`, `sample`) or its path, downloading it if need be.
 
     Raises:
         ChatbotError: there is no such corpus, or it cannot be downloaded; the message says what to do.
     """
     offers = offers or Offers()
-    if name == "auto":
-        return _auto(data_dir, offers)
     if name == "cornell":
         try:
             return Source("cornell", _cornell_here(data_dir) or _download_cornell(data_dir, offers))
@@ -87,7 +84,7 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     try:
         path = SAMPLE if name == "sample" else Path(name).expanduser()
         there = name != "" and path.exists()
-    except (RuntimeError, OSError) as error:  # `~nobody`, or longer than a name can be
+    except (RuntimeError, OSError, ValueError) as error:  # `~nobody`, longer than a name can be, or a NUL
         raise ChatbotError(f"no corpus {name!r}: {error}") from error
     if not there and name == "sample":
         raise ChatbotError(f"the sample corpus is not at {path}, where it came with the program: install that again")
@@ -97,28 +94,40 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     return Source(re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus", path)
 
 
-def _auto(data_dir: Path, offers: Offers) -> Source:
-    if found := _cornell_here(data_dir):
-        return Source("cornell", found)
-    chats, reason = data_dir / CHITCHAT_FILE, "not here"
-    if not chats.is_file():  # once it is here, the web is not asked again
+def resolve_auto(data_dir: Path, offers: Offers | None = None) -> tuple[list[Source], str | None]:
+    """What is at hand of Cornell and chitchat, or can be downloaded, and the sample; and a line about what is missing.
+
+    Once the chats are here and Cornell is not, the web is not asked again.
+
+    Raises:
+        ChatbotError: neither of the two can be had.
+    """
+    offers = offers or Offers()
+    cornell, chats = _cornell_here(data_dir), data_dir / CHITCHAT_FILE
+    reasons: dict[str, str] = {}
+    if not cornell and not chats.is_file():
         try:
-            return Source("cornell", _download_cornell(data_dir, offers))
+            cornell = _download_cornell(data_dir, offers)
         except _NotHadError as error:
-            reason = str(error)
+            reasons["Cornell"] = str(error)
+    elif not cornell:
+        reasons["Cornell"] = "not here"
+    if not chats.is_file():
         try:
             _download_chitchat(chats, offers)
         except ChatbotError as error:
-            raise ChatbotError(
-                f"no corpus can be had: Cornell: {reason}; {error}; {_how_to_get(data_dir)}, "
-                f"or take the one that comes with the program: {command('train', corpus='sample')}"
-            ) from error
-    return Source(
-        "chitchat",
-        chats,
-        f"using chitchat-dataset 0.9.0 (7,168 chats, MIT) in place of the Cornell Movie-Dialogs Corpus ({reason}); "
-        + _how_to_get(data_dir),
-    )
+            reasons["chitchat"] = str(error)
+    if len(reasons) == 2:
+        raise ChatbotError(
+            f"no corpus can be had: Cornell: {reasons['Cornell']}; {reasons['chitchat']}; {_how_to_get(data_dir)}, "
+            f"or take the one that comes with the program: {command('train', corpus='sample')}"
+        )
+    found = [] if cornell is None else [Source("cornell", cornell)]
+    found += [] if "chitchat" in reasons else [Source("chitchat", chats)]
+    found.append(resolve("sample", data_dir, offers))
+    if "Cornell" in reasons:
+        return found, f"without the Cornell Movie-Dialogs Corpus ({reasons['Cornell']}); {_how_to_get(data_dir)}"
+    return found, f"without chitchat-dataset ({reasons['chitchat']})" if reasons else None
 
 
 def _how_to_get(data_dir: Path) -> str:

@@ -31,10 +31,25 @@ def evaluate(
     if not len(dataset):
         raise ChatbotError(f"the split {split!r} holds no pair; it was prepared with shares that leave nothing for it")
     started = time.perf_counter()
-    sums = held_out_sums(model, dataset, in_order(dataset, batch_size), device)
-    figures = {name: value if math.isfinite(value) else None for name, value in sums.figures().items()}
+    sums = {
+        part.name: held_out_sums(model, dataset, in_order(dataset, batch_size, part.indices), device)
+        for part in dataset.parts
+        if len(part.indices)
+    }
     speed = len(dataset) / (time.perf_counter() - started)
-    return {"split": split, "pairs": len(dataset), "tokens": int(sums.tokens), **figures, "pairs_per_second": speed}
+    whole = _finite(TokenSums(*map(sum, zip(*sums.values(), strict=True))))
+    return {
+        "split": split,
+        "pairs": len(dataset),
+        **whole,
+        "pairs_per_second": speed,
+        "sources": {name: _finite(of_part) for name, of_part in sums.items()},
+    }
+
+
+def _finite(sums: "TokenSums") -> dict[str, Any]:
+    figures = {name: value if math.isfinite(value) else None for name, value in sums.figures().items()}
+    return {"tokens": int(sums.tokens), **figures}
 
 
 class TokenSums(NamedTuple):

@@ -16,7 +16,7 @@ from ..system.errors import ChatbotError, command
 from .distributed import Group
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
-from .steps import StepData, StepReader
+from .steps import Epoch, StepData, StepReader
 from .tutorial import check_whole_batches
 
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
@@ -46,7 +46,7 @@ class TrainingData:
         self.ngrams: NgramTable | None = ngrams.table().to(group.device) if ngrams else None
         check_whole_batches(settings, group.size)
         if settings.epochs:
-            steps = max(1, round(settings.epochs * -(-len(self.pairs) // settings.batch_size)))
+            steps = max(1, round(settings.epochs * -(-len(Epoch(self.pairs)) // settings.batch_size)))
             settings = dataclasses.replace(settings, steps=steps)
         self.settings = settings
         unk_id, specials = vocabulary.unk_id, vocabulary.num_special

@@ -236,9 +236,8 @@ class Trainer:
         if not len(held_out):
             return
         with self._determined():
-            batches = list(in_order(held_out, EVALUATION_BATCH))[self.group.rank :: self.group.size]
-            sums = TokenSums(*self.group.sum(held_out_sums(self.judged, held_out, batches, self.device)))
-        figures = sums.figures()
+            sums = {part.name: self._held_out(part.indices) for part in held_out.parts if len(part.indices)}
+        figures = TokenSums(*map(sum, zip(*sums.values(), strict=True))).figures()
         better = figures["perplexity"] < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
         progress.best_perplexity = min(progress.best_perplexity, figures["perplexity"])
@@ -255,8 +254,18 @@ class Trainer:
         )
         if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
             self.journal.show(progress.step, self._bot(), self.data.shown)
+        each = ""
+        if len(sums) > 1:
+            for name, of_part in sums.items():
+                self.journal.write(progress.step, f"valid/{name}", **of_part.figures())
+            each = "".join(f"; {name} {of_part.figures()['perplexity']:.2f}" for name, of_part in sums.items())
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
-        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark})", file=sys.stderr)
+        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark}{each})", file=sys.stderr)
+
+    def _held_out(self, indices: range) -> TokenSums:
+        """What these held-out pairs cost, over all processes."""
+        batches = list(in_order(self.data.held_out, EVALUATION_BATCH, indices))[self.group.rank :: self.group.size]
+        return TokenSums(*self.group.sum(held_out_sums(self.judged, self.data.held_out, batches, self.device)))
 
     def _bot(self) -> Chatbot:
         """The bot of the weights that are judged, as they are."""

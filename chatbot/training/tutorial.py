@@ -4,7 +4,7 @@ Each has its setting (`loss`, `optimizer`, `draws`). The rest (a constant rate, 
 dropped prompts) are values of the preset `tutorial`, in config/presets.py, which asks for all of it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from ..network.batch import Batch
 from ..network.model import Seq2Seq
 from ..system.devices import sent
 from ..system.errors import ChatbotError
+
+if TYPE_CHECKING:  # which pairs those are, steps.py says, and imports this file
+    from .steps import Epoch
 
 
 def loss_over_steps(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -48,15 +51,16 @@ def two_adams(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list
 class ReplacementSampler:
     """The indices of each step's batch, every one drawn from all pairs: (batch_size,) int64."""
 
-    def __init__(self, pairs: int, batch_size: int, seed: int) -> None:
-        self.pairs, self.batch_size, self.seed = pairs, batch_size, seed
+    def __init__(self, epoch: "Epoch", batch_size: int, seed: int) -> None:
+        self.epoch, self.batch_size, self.seed = epoch, batch_size, seed
 
     def __len__(self) -> int:
         """Batches in what would be an epoch."""
-        return -(-self.pairs // self.batch_size)
+        return -(-len(self.epoch) // self.batch_size)
 
     def __getitem__(self, step: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, step]).integers(self.pairs, size=self.batch_size)
+        places = np.random.default_rng([self.seed, step]).integers(len(self.epoch), size=self.batch_size)
+        return self.epoch.pairs(places, step // len(self))
 
 
 def check_whole_batches(settings: TrainingConfig, processes: int) -> None:

@@ -23,15 +23,26 @@ def looks_like(head: Head) -> bool:
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """`{id: {"messages": [[{"text": …}, …], …], …}, …}`: a turn is a list of messages, joined by a space."""
+    """`{id: {"messages": [[{"text": …}, …], …], …}, …}`: a turn is a list of messages, joined by a space.
+
+    People who chat leave out the mark at a message's end. It gets a full stop, or two messages would read as one
+    sentence, and a bot would learn that a sentence may end anywhere.
+    """
     for number, (key, value) in enumerate(_members(file, reading), 1):
         reading.records += 1
         try:
-            turns: list[str | None] = [" ".join(message["text"] for message in turn) for turn in value["messages"]]
+            turns: list[str | None] = [
+                " ".join(_ended(message["text"]) for message in turn) for turn in value["messages"]
+            ]
         except (TypeError, KeyError):
             reading.damaged(file.name, 0, "a conversation that is no list of turns of messages", f": {key[:40]}")
         else:
             yield Dialogue("", key or str(number), turns)
+
+
+def _ended(message: str) -> str:
+    message = message.rstrip()
+    return message + "." if message[-1:].isalnum() else message
 
 
 def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:

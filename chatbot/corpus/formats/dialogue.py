@@ -1,6 +1,6 @@
 """What all formats share: the dialogue that a reader yields, and the head of a file, which tells its format."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from ..inputs import InputFile
@@ -16,23 +16,25 @@ class Dialogue(NamedTuple):
     film, key: groups that the split keeps on one side: the film, "" if there is none, and the dialogue's own name, ""
         if its text serves as its name.
     start: index of the first turn that is a prompt; earlier ones are only context.
+    answers: of each turn, whether it is learnt as a reply to the one before; None: all are.
     """
 
     film: str
     key: str
     turns: list[str | None]
     start: int = 0
+    answers: Sequence[bool] | None = None
 
 
 def in_pieces(dialogue: Dialogue) -> Iterator[Dialogue]:
     """Cut a dialogue of more than MAX_TURNS turns into pieces; every prompt and its reply are in exactly one piece."""
-    film, key, turns, start = dialogue
+    film, key, turns, start, answers = dialogue
     if len(turns) <= MAX_TURNS:
         yield dialogue
         return
     while start < len(turns) - 1:
         first, end = max(start - OVERLAP + 1, 0), start + MAX_TURNS
-        yield Dialogue(film, key, turns[first:end], start - first)
+        yield Dialogue(film, key, turns[first:end], start - first, answers and answers[first:end])
         start = end - 1  # the last turn is a reply in this piece, and a prompt in the next
 
 

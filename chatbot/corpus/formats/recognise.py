@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
-from . import chat_log, chitchat, convokit, cornell, dailydialog, delimited, jsonl
+from . import chat_log, chitchat, convokit, cornell, dailydialog, delimited, jsonl, transcript
 from .dialogue import Dialogue, Format, Head, in_pieces
 
 READERS: dict[str, Format] = {  # in the order in which they are asked whether a file is theirs
@@ -22,6 +22,7 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "jsonl": jsonl,
     "dailydialog": dailydialog,
     "delimited": delimited,
+    "transcript": transcript,
     "log": chat_log,
 }
 # published corpora come with other files about the corpus; only this one holds the dialogues

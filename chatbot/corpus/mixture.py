@@ -1,0 +1,109 @@
+"""Several corpora in one training: `cornell+chitchat+sample*10`, names and paths joined by `+`.
+
+Each is read in its own format and split by its own films or conversations. A weight behind `*` says how often an epoch
+shows each of its pairs: 10 is ten times, 0.5 every second epoch.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ..system.errors import ChatbotError, shown
+from .sources import NAMES, Offers, Source, resolve, resolve_auto
+
+MAX_PARTS = 64
+MAX_WEIGHT = 1000.0
+SAMPLE_WEIGHT = 5.0  # of the sample corpus in `auto`: docs/training.md says how it was chosen
+_WEIGHTED = re.compile(r"(.*)\*(\d{1,4}(?:\.\d{1,6})?)", re.DOTALL)
+
+
+class Part(NamedTuple):
+    """One corpus of a mixture, and how often an epoch shows each of its pairs."""
+
+    source: Source
+    weight: float = 1.0
+
+
+class Mixture(NamedTuple):
+    """The corpora of a training, one or more.
+
+    name: of its prepared folder, and of a run that is given no other. spec: what asks for it again: `auto` written out.
+    notices: lines to tell the user.
+    """
+
+    name: str
+    spec: str
+    parts: list[Part]
+    notices: list[str]
+
+
+def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None) -> Mixture:
+    """Find all corpora that `spec` names, downloading into `data_dir` what that takes.
+
+    What exists as a path is that path, whatever marks it holds.
+
+    Raises:
+        ChatbotError: a corpus is not there and cannot be had, a weight is no weight, or a part has no name.
+    """
+    parts: list[Part] = []
+    named: list[str] = []
+    notices: list[str] = []
+    for text in [spec] if spec in NAMES or _exists(spec) else spec.split("+"):
+        name, weight = _weighted(text, spec)
+        if name == "auto":
+            sources, notice = resolve_auto(data_dir, offers)
+            notices += [notice] if notice else []
+            found = [(source, SAMPLE_WEIGHT if source.name == "sample" else 1.0) for source in sources]
+            named += [_spelt(source.name, weight * own) for source, own in found]
+        else:
+            found = [(resolve(name, data_dir, offers), 1.0)]
+            named.append(_spelt(name, weight))
+        parts += [Part(source, weight * own) for source, own in found]
+    if len(parts) > MAX_PARTS:
+        raise ChatbotError(f"{len(parts)} corpora in one mixture: at most {MAX_PARTS}")
+    twice = {part.source.path.resolve() for part in parts}
+    if len(twice) < len(parts):
+        raise ChatbotError(f"{shown(spec)} names a corpus twice: give it a weight instead, such as sample*2")
+    parts = _told_apart(parts)
+    name = "-".join(part.source.name for part in parts)[:80]
+    return Mixture(name, "+".join(named), parts, notices)
+
+
+def is_mixture(spec: str) -> bool:
+    """Whether `spec` asks for more than one corpus, or may."""
+    return spec == "auto" or ("+" in spec and not _exists(spec))
+
+
+def _weighted(text: str, spec: str) -> tuple[str, float]:
+    if _exists(text) or not (match := _WEIGHTED.fullmatch(text)):
+        if not text:
+            raise ChatbotError(f"{shown(spec)} has a part without a name: join names and paths by one +")
+        return text, 1.0
+    weight = float(match[2])
+    if not 0 < weight <= MAX_WEIGHT:
+        raise ChatbotError(f"the weight of {shown(match[1])} must be above 0, at most {MAX_WEIGHT:g}, not {match[2]}")
+    return match[1], weight
+
+
+def _spelt(name: str, weight: float) -> str:
+    return name if weight == 1 else f"{name}*{weight:g}"
+
+
+def _exists(text: str) -> bool:
+    try:
+        return text != "" and Path(text).expanduser().exists()
+    except (RuntimeError, OSError, ValueError):  # `~nobody`, longer than a name can be, or a NUL
+        return False
+
+
+def _told_apart(parts: list[Part]) -> list[Part]:
+    """The parts with names of their own: a/chat.tsv and b/chat.tsv become chat and chat-2."""
+    taken: set[str] = set()
+    made = []
+    for source, weight in parts:
+        name, number = source.name, 2
+        while name in taken:
+            name, number = f"{source.name}-{number}", number + 1
+        taken.add(name)
+        made.append(Part(source._replace(name=name), weight))
+    return made
