@@ -254,13 +254,12 @@ class Trainer:
         )
         if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
             self.journal.show(progress.step, self._bot(), self.data.shown)
-        each = ""
-        if len(sums) > 1:
-            for name, of_part in sums.items():
-                self.journal.write(progress.step, f"valid/{name}", **of_part.figures())
-            each = "".join(f"; {name} {of_part.figures()['perplexity']:.2f}" for name, of_part in sums.items())
+        each = {name: of_part.figures() for name, of_part in sums.items()} if len(sums) > 1 else {}
+        for name, of_part in each.items():
+            self.journal.write(progress.step, f"valid/{name}", **of_part)
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
-        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark}{each})", file=sys.stderr)
+        said = "; ".join([mark, *(f"{name} {of_part['perplexity']:.2f}" for name, of_part in each.items())])
+        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({said})", file=sys.stderr)
 
     def _held_out(self, indices: range) -> TokenSums:
         """What these held-out pairs cost, over all processes."""

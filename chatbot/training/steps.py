@@ -66,9 +66,10 @@ class Epoch:
 class BatchSampler:
     """The indices of the pairs of each step's batch: a pure function of (seed, step), so resuming needs the step alone.
 
-    Every pair comes once an epoch, or as its weight says (`Epoch`). Each epoch takes all pairs in a random order of its own, sorts `bucket_batches`
-    batches of them at a time by length (which saves padding), cuts the batches, and shuffles those of a bucket. The
-    order is computed bucket by bucket and never held whole. In buckets of one batch, pairs of all lengths are together.
+    Every pair comes once an epoch, or as its weight says (`Epoch`). Each epoch takes all pairs in a random order of its
+    own, sorts `bucket_batches` batches of them at a time by length (which saves padding), cuts the batches, and
+    shuffles those of a bucket. The order is computed bucket by bucket and never held whole. In buckets of one batch,
+    pairs of all lengths are together.
     """
 
     def __init__(self, dataset: PairDataset, batch_size: int, seed: int, bucket_batches: int = 1) -> None:
