@@ -127,6 +127,7 @@ class TrainingConfig:
     prompts_as_replies: float = _number(0.0, "share of the pairs whose prompt is learnt as a reply to nothing", 0, 0.9)
     ngram_smoothing: float = _number(0.0, "share of the target that n-grams of the texts give; it fades to 0", 0, 0.99)
     word_dropout: float = _number(0.0, "share of the prompts' words that training replaces by <unk>", 0, 0.9)
+    mark_dropout: float = _number(0.0, "share of the prompts that training shows without their marks", 0, 0.9)
     dropout_warmup_epochs: float = _number(0.0, "dropout grows from nothing for so many epochs", 0, 1e6)
     word_frequencies: bool = _setting(True, "the output layer's biases begin at how often each word is said")
     weight_averaging: float = _number(0.995, "decay a step of the averaged weights that are kept; 0 is off", 0, 0.99999)

@@ -49,10 +49,9 @@ class TrainingData:
             steps = max(1, round(settings.epochs * -(-len(Epoch(self.pairs)) // settings.batch_size)))
             settings = dataclasses.replace(settings, steps=steps)
         self.settings = settings
-        unk_id, specials = vocabulary.unk_id, vocabulary.num_special
-        self.reader = StepReader(self.pairs, self.settings, unk_id, specials, group.rank, group.size, ngrams)
+        self.reader = StepReader(self.pairs, self.settings, vocabulary, group.rank, group.size, ngrams)
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
-        readable = [prompt for prompt in self.prompts if unk_id not in prompt] or self.prompts
+        readable = [prompt for prompt in self.prompts if vocabulary.unk_id not in prompt] or self.prompts
         self.shown = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
 
     def steps(self, first: int, end: int, device: torch.device) -> Iterable[StepData]:

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from ..config.settings import TrainingConfig
 from ..corpus.hashing import mix64
 from ..corpus.prepared import PairDataset
+from ..corpus.vocabulary import Vocabulary
 from ..network.batch import Batch, collate
 from .ngrams import NgramModel, SoftTargets
 from .tutorial import ReplacementSampler
@@ -132,16 +133,14 @@ class StepReader(Dataset[StepData]):
 
     Args:
         pairs: the training pairs.
-        unk_id: what word dropout puts in a word's place; None is no word dropout.
-        num_special: how many ids, from 0 up, are not words.
+        vocabulary: its `<unk>` is what word dropout puts in a word's place; without one there is no word dropout.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
         ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
     """
 
     pairs: PairDataset
     settings: TrainingConfig
-    unk_id: int | None
-    num_special: int
+    vocabulary: Vocabulary
     rank: int = 0
     size: int = 1
     ngrams: NgramModel | None = None
@@ -185,7 +184,7 @@ class StepReader(Dataset[StepData]):
         alone = drawn < self.settings.prompts_as_replies
         for place in np.flatnonzero(alone):
             prompt, _ = self.pairs[indices[place]]
-            alone[place] = len(prompt) > 0 and (prompt >= self.num_special).all()
+            alone[place] = len(prompt) > 0 and (prompt >= self.vocabulary.num_special).all()
         return alone
 
     def _as_shown(
@@ -193,17 +192,23 @@ class StepReader(Dataset[StepData]):
     ) -> tuple[np.ndarray, np.ndarray]:
         """A pair as training sees it: whole, or its prompt `alone` as a reply to nothing, for that is dialogue too.
 
-        A whole pair now and then has an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), and
-        `<unk>` for some words of its prompt (word dropout; Iyyer et al. 2015; its rate is multiplied by `share`).
+        A whole pair now and then has an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), a prompt
+        without punctuation marks (as many people type), and `<unk>` for some words of its prompt (word dropout; Iyyer
+        et al. 2015; its rate is multiplied by `share`).
         """
         prompt, reply = pair
+        unk_id = self.vocabulary.unk_id
         if alone:
             return prompt[:0], prompt
         if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
             return prompt[:0], reply
-        if self.settings.word_dropout and self.unk_id is not None:
-            forgotten = (rng.random(len(prompt)) < share * self.settings.word_dropout) & (prompt >= self.num_special)
-            prompt = np.where(forgotten, self.unk_id, prompt)
+        if self.settings.mark_dropout and rng.random() < self.settings.mark_dropout:
+            spoken = np.flatnonzero(prompt == self.vocabulary.sep_id)[-1:].max(initial=-1) + 1  # behind the context
+            bare = prompt[spoken:][~np.isin(prompt[spoken:], self.vocabulary.marks)]
+            prompt = np.concatenate((prompt[:spoken], bare)) if len(bare) else prompt
+        if self.settings.word_dropout and unk_id is not None:
+            forgotten = rng.random(len(prompt)) < share * self.settings.word_dropout
+            prompt = np.where(forgotten & (prompt >= self.vocabulary.num_special), unk_id, prompt)
         return prompt, reply
 
 
