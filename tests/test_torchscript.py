@@ -20,6 +20,7 @@ import torch
 import chatbot.deployment.torchscript as exporting
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig, ModelConfig
+from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
@@ -31,6 +32,13 @@ from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint, is_bundle
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
+
+ANTI_LM: Any = {"anti_lm": 0.3, "anti_lm_tokens": 4, "anti_lm_bound": 1.5}
+OWN = [
+    DecodingConfig(method="beam", beam_width=4, length_penalty=1.0, no_repeat_ngram=2, tidy_marks=True, **ANTI_LM),
+    DecodingConfig(method="sample", samples=3, temperature=0.8, top_p=0.9, seed=5, min_length=1),
+    DecodingConfig(min_length=2),
+]
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +238,7 @@ def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Check
             torch.testing.assert_close(expected.scores, found.scores, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("way", OWN, ids=str)
+@pytest.mark.parametrize("way", OWN, ids=lambda way: way.method)
 def test_it_answers_by_the_runs_own_decoding(checkpoint: Checkpoint, way: DecodingConfig, tmp_path: Path) -> None:
     corpus = dataclasses.replace(checkpoint.config.corpus, context=2)
     words = Vocabulary([*checkpoint.vocabulary.tokens[:4], "<sep>", *checkpoint.vocabulary.tokens[5:]])
