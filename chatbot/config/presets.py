@@ -80,9 +80,10 @@ PRESETS: dict[str, Config] = {
         ),
         decoding=CHOSEN,
     ),
-    # the tutorial's preparation and sizes
+    # the tutorial's corpus, preparation and sizes
     "tutorial": Config(
         corpus=CorpusConfig(
+            corpus="cornell",
             tokenizer="tutorial",
             min_length=0,
             max_length=9,  # "fewer than 10 words"

@@ -53,7 +53,7 @@ def _check(section: Any) -> None:
 class CorpusConfig:
     """From raw files to numbered pairs. Lengths are in words (punctuation marks are words), without `<eos>`."""
 
-    corpus: str = _setting("auto", "auto, cornell, chitchat, sample, or a path to a file, a folder or an archive")
+    corpus: str = _setting("auto", "auto, cornell, chitchat, sample, a path, or several: cornell+my.tsv+sample*5")
     format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
     tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)

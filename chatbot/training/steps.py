@@ -13,6 +13,7 @@ from ..corpus.hashing import mix64
 from ..corpus.prepared import PairDataset
 from ..corpus.vocabulary import Vocabulary
 from ..network.batch import Batch, collate
+from .epoch import Epoch
 from .ngrams import NgramModel, SoftTargets
 from .tutorial import ReplacementSampler
 
@@ -40,43 +41,19 @@ class StepData(NamedTuple):
     tokens: int
 
 
-class Epoch:
-    """Which pair stands at each place of an epoch: every pair as often as its corpus's weight says.
-
-    Of a weight that is no whole number, an epoch shows a part of the pairs once more often than the others, and the
-    next epoch goes on behind that part.
-    """
-
-    def __init__(self, dataset: PairDataset) -> None:
-        parts = [part for part in dataset.parts if len(part.indices)]
-        self._first = np.array([part.indices.start for part in parts], np.int64)
-        self._pairs = np.array([len(part.indices) for part in parts], np.int64)
-        self._places = np.maximum(1, np.rint([part.weight * len(part.indices) for part in parts])).astype(np.int64)
-        self._ends = np.cumsum(self._places)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
-
-    def pairs(self, places: np.ndarray, epoch: int) -> np.ndarray:
-        """The indices of the pairs at `places`, from 0 to len(self) - 1, in this epoch."""
-        part = np.searchsorted(self._ends, places, side="right")
-        within = places - (self._ends - self._places)[part] + epoch * self._places[part]
-        return self._first[part] + within % self._pairs[part]
-
-
 class BatchSampler:
     """The indices of the pairs of each step's batch: a pure function of (seed, step), so resuming needs the step alone.
 
-    Every pair comes once an epoch, or as its weight says (`Epoch`). Each epoch takes all pairs in a random order of its
-    own, sorts `bucket_batches` batches of them at a time by length (which saves padding), cuts the batches, and
-    shuffles those of a bucket. The order is computed bucket by bucket and never held whole. In buckets of one batch,
-    pairs of all lengths are together.
+    Each epoch takes its pairs (each once, or as often as `Epoch` says) in a random order of its own, sorts
+    `bucket_batches` batches of them at a time by length (which saves padding), cuts the batches, and shuffles those of
+    a bucket. The order is computed bucket by bucket and never held whole. In buckets of one batch, pairs of all lengths
+    are together.
     """
 
     def __init__(self, dataset: PairDataset, batch_size: int, seed: int, bucket_batches: int = 1) -> None:
         self.dataset, self.batch_size, self.seed, self.bucket_batches = dataset, batch_size, seed, bucket_batches
-        self._newest, self._batches = (-1, -1), list[np.ndarray]()
         self._epoch = Epoch(dataset)
+        self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
