@@ -1,6 +1,6 @@
 """Replies judged by readers who do not know which system said what: sheets to read, and the marks as a table.
 
-    python bench/readers.py sheet FOLDER --system box=checkpoints/pretrained --system greedy=checkpoints/pretrained@greedy
+    python bench/readers.py sheet FOLDER --system box=checkpoints/pretrained --system tutorial=checkpoints/t@greedy
     python bench/readers.py score FOLDER
 
 `sheet` answers prompts with every system and writes FOLDER/sheet-1.txt, ...: to each prompt the replies in a random

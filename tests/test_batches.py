@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chatbot.config.settings import TrainingConfig
 from chatbot.corpus.prepared import PairDataset, in_order, load_figures, load_vocabulary
-from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
 from chatbot.training.epoch import Epoch
@@ -276,9 +276,12 @@ def epoch_of(sampler: BatchSampler, epoch: int = 0) -> list[np.ndarray]:
     return [sampler[step] for step in range(epoch * len(sampler), (epoch + 1) * len(sampler))]
 
 
+WORDS = Vocabulary.from_words([*".,", *(f"w{id}" for id in range(7, 50))], unknown=True, separator=True)
+
+
 def reader(pairs: PairDataset, rank: int = 0, size: int = 1, **changes: object) -> StepReader:
     settings = TrainingConfig(**{"batch_size": 16, "prompt_dropout": 0.0, **changes})  # type: ignore[arg-type]
-    return StepReader(pairs, settings, 3, 5, rank, size)
+    return StepReader(pairs, settings, WORDS, rank, size)
 
 
 def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
@@ -315,6 +318,18 @@ def test_word_dropout_touches_words_of_prompts_only(many: PairDataset) -> None:
     assert torch.equal(dropped.tgt, plain.tgt)
     assert torch.equal(dropped.targets, plain.targets)
     assert torch.equal(dropped.src, reader(many, word_dropout=0.5)[7].parts[0].batch.src)
+
+
+def test_mark_dropout_shows_some_prompts_without_their_marks(tmp_path: Path) -> None:
+    dot, comma, sep = 5, 6, 4
+    pairs = [([20, dot, sep, 10 + n % 7, comma, 9, dot], [30, dot]) for n in range(320)] + [([dot], [30])] * 16
+    shown = reader(PairDataset(write(tmp_path, pairs), "train"), mark_dropout=0.25)
+    found = [row for step in range(21) for row in rows(shown[step])]
+    bare = [prompt for prompt, _ in found if len(prompt) == 5]
+    assert 0.18 < len(bare) / 320 < 0.32
+    assert all(prompt[:3] == [20, dot, sep] and not {dot, comma} & {*prompt[3:]} for prompt in bare)  # context stays
+    assert sum(prompt == [dot] for prompt, _ in found) == 16  # what would be left is no prompt
+    assert {tuple(reply) for _, reply in found} == {(30, dot), (30,)}
 
 
 def test_prompt_dropout_shows_some_prompts_empty(many: PairDataset) -> None:
