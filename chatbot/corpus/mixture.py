@@ -12,7 +12,7 @@ from .prepared import MAX_WEIGHT, MIN_WEIGHT
 from .sources import Offers, Source, resolve, resolve_auto
 
 MAX_PARTS = 64
-SAMPLE_WEIGHT = 5.0  # of the sample corpus in `auto`
+SAMPLE_WEIGHT = 7.0  # of the sample corpus in `auto`
 AUTO = f"auto is cornell+chitchat+sample*{SAMPLE_WEIGHT:g}"
 
 
