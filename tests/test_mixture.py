@@ -110,7 +110,7 @@ def test_corpora_of_one_name_are_told_apart(tmp_path: Path) -> None:
         ("sample+sample*2", r"names a corpus twice: .*such as sample\*2"),
         (f"sample+{SAMPLE}", "names a corpus twice"),
         (f"sample+{SAMPLE}/../sample/", "names a corpus twice"),
-        ("auto*2", r"auto is a mixture and takes no weight: .*cornell\+chitchat\+sample\*5"),
+        ("auto*2", r"auto is a mixture and takes no weight: .*cornell\+chitchat\+sample\*7"),
         ("sample+auto*0.5", "auto is a mixture and takes no weight"),
         ("+".join(["sample"] * (MAX_PARTS + 1)), "65 corpora in one mixture: at most 64"),
         ("+" * 100_000, "corpora in one mixture: at most 64"),
@@ -564,13 +564,13 @@ def test_auto_is_written_out_in_the_settings_of_the_run(
     said = trained("--config", str(tmp_path / "settings.json"), "--steps", "4")
     assert "without the Cornell Movie-Dialogs Corpus (not here)" in said
     config = Config.load(tmp_path / "runs" / "chitchat-sample" / "config.json")
-    assert config.corpus == dataclasses.replace(settings.corpus, corpus="chitchat+sample*5")
+    assert config.corpus == dataclasses.replace(settings.corpus, corpus="chitchat+sample*7")
     # now there is more to be had; this run goes on with what it began with
     corpora["films"].rename(data / "films")
     assert "Cornell" not in trained("--resume", "--run", "chitchat-sample", "--steps", "8")
     assert Config.load(tmp_path / "runs" / "chitchat-sample" / "config.json").corpus == config.corpus
     assert "without" not in trained("--config", str(tmp_path / "settings.json"), "--steps", "4")
     config = Config.load(tmp_path / "runs" / "cornell-chitchat-sample" / "config.json")
-    assert config.corpus.corpus == "cornell+chitchat+sample*5"
+    assert config.corpus.corpus == "cornell+chitchat+sample*7"
     assert main(["train", "--resume", "--run", "chitchat-sample", "--corpus", "auto", *where]) == 2
-    assert "its corpus is chitchat+sample*5" in capsys.readouterr().err
+    assert "its corpus is chitchat+sample*7" in capsys.readouterr().err
