@@ -223,7 +223,7 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
                 options |= {"type": kind, "metavar": None if field.metadata["choices"] else kind.__name__.upper()}
                 options["choices"] = field.metadata["choices"]
             group.add_argument(
-                "--" + field.name.replace("_", "-"),
+                "--" + (field.metadata["flag"] or field.name.replace("_", "-")),
                 dest=f"{section_name(section)}.{field.name}",
                 default=argparse.SUPPRESS,
                 **options,

@@ -5,11 +5,12 @@ shows each of its pairs: 10 is ten times, 0.5 every second epoch.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..system.errors import ChatbotError, shown
-from .sources import NAMES, Offers, Source, resolve, resolve_auto
+from .sources import NAMES, Offers, Source, on_disk, resolve, resolve_auto
 
 MAX_PARTS = 64
 MAX_WEIGHT = 1000.0
@@ -18,10 +19,14 @@ _WEIGHTED = re.compile(r"(.*)\*(\d{1,4}(?:\.\d{1,6})?)", re.DOTALL)
 
 
 class Part(NamedTuple):
-    """One corpus of a mixture, and how often an epoch shows each of its pairs."""
+    """One corpus of a mixture, and how often an epoch shows each of its pairs.
+
+    is_old: it is rehearsed only: it gives no words, and nothing of it is held out to judge by.
+    """
 
     source: Source
     weight: float = 1.0
+    is_old: bool = False
 
 
 class Mixture(NamedTuple):
@@ -37,10 +42,11 @@ class Mixture(NamedTuple):
     notices: list[str]
 
 
-def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None) -> Mixture:
+def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None, *, old: str = "") -> Mixture:
     """Find all corpora that `spec` names, downloading into `data_dir` what that takes.
 
-    What exists as a path is that path, whatever marks it holds.
+    What exists as a path is that path, whatever marks it holds. The corpora that `old` names likewise are the last
+    parts, and have none in the mixture's name and spec.
 
     Raises:
         ChatbotError: a corpus is not there and cannot be had, a weight is no weight, or a part has no name.
@@ -48,7 +54,7 @@ def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None) -> 
     parts: list[Part] = []
     named: list[str] = []
     notices: list[str] = []
-    for text in [spec] if spec in NAMES or _exists(spec) else spec.split("+"):
+    for text in _split(spec):
         name, weight = _weighted(text, spec)
         if name == "auto":
             sources, notice = resolve_auto(data_dir, offers)
@@ -59,14 +65,38 @@ def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None) -> 
             found = [(resolve(name, data_dir, offers), 1.0)]
             named.append(_spelt(name, weight))
         parts += [Part(source, weight * own) for source, own in found]
+    if old:
+        parts += [part._replace(is_old=True) for part in resolve_mixture(old, data_dir, offers).parts]
     if len(parts) > MAX_PARTS:
         raise ChatbotError(f"{len(parts)} corpora in one mixture: at most {MAX_PARTS}")
     twice = {part.source.path.resolve() for part in parts}
     if len(twice) < len(parts):
         raise ChatbotError(f"{shown(spec)} names a corpus twice: give it a weight instead, such as sample*2")
     parts = _told_apart(parts)
-    name = "-".join(part.source.name for part in parts)[:80]
+    name = "-".join(part.source.name for part in parts if not part.is_old)[:80]
     return Mixture(name, "+".join(named), parts, notices)
+
+
+def at_hand(spec: str, data_dir: Path, besides: str = "") -> str:
+    """What `spec` names of corpora that are on disk already and are none of `besides`, as a spec; "" if there is none.
+
+    Nothing is downloaded.
+    """
+    taken = {path.resolve() for _, _, path in _found(besides, data_dir)}
+    return "+".join(_spelt(name, weight) for name, weight, path in _found(spec, data_dir) if path.resolve() not in taken)
+
+
+def _found(spec: str, data_dir: Path) -> Iterator[tuple[str, float, Path]]:
+    """Name, weight and place of those corpora of `spec` that are on disk."""
+    for text in _split(spec):
+        name, weight = _weighted(text, spec) if text else ("", 1.0)
+        for one in ("cornell", "chitchat", "sample") if name == "auto" else (name,):
+            if path := on_disk(one, data_dir):
+                yield one, weight * (SAMPLE_WEIGHT if (name, one) == ("auto", "sample") else 1.0), path
+
+
+def _split(spec: str) -> list[str]:
+    return [spec] if spec in NAMES or _exists(spec) else spec.split("+")
 
 
 def is_mixture(spec: str) -> bool:
@@ -100,10 +130,10 @@ def _told_apart(parts: list[Part]) -> list[Part]:
     """The parts with names of their own: a/chat.tsv and b/chat.tsv become chat and chat-2."""
     taken: set[str] = set()
     made = []
-    for source, weight in parts:
-        name, number = source.name, 2
+    for part in parts:
+        name, number = part.source.name, 2
         while name in taken:
-            name, number = f"{source.name}-{number}", number + 1
+            name, number = f"{part.source.name}-{number}", number + 1
         taken.add(name)
-        made.append(Part(source._replace(name=name), weight))
+        made.append(part._replace(source=part.source._replace(name=name)))
     return made

@@ -51,11 +51,15 @@ def load_vocabulary(folder: Path) -> Vocabulary:
 
 
 class PartOfSplit(NamedTuple):
-    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices."""
+    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices.
+
+    is_old: the corpus is rehearsed only (`mixture.Part`).
+    """
 
     name: str
     weight: float
     indices: range
+    is_old: bool = False
 
 
 class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
@@ -82,7 +86,7 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
             dtype = DTYPES[figures["dtype"]]
             ends = list(itertools.accumulate(map(int, figures["splits"][split]["by_part"])))
             self.parts = [
-                PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end))
+                PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end), source["is_old"] is True)
                 for source, start, end in zip(figures["sources"], [0, *ends], ends, strict=False)
             ]
             if ends[-1] != pairs or len(self.parts) != len(ends):

@@ -10,6 +10,7 @@ from ..system.files import atomic_file
 TABLE = "stats.tsv"
 DROPPED = {
     "pairs_duplicate": "seen before",
+    "pairs_held_back": "held out of old corpora",
     "pairs_unknown_reply": "rare word in reply",
     "pairs_unknown_prompt": "rare word in prompt",
     "pairs_only_unknown": "nothing but rare words",
@@ -57,7 +58,9 @@ def _sources(figures: dict[str, Any]) -> Iterator[str]:
         if len(figures["sources"]) > 1:
             sizes = [splits["by_part"][number] for splits in figures["splits"].values()]
             line += f": {sizes[0]:,} + {sizes[1]:,} + {sizes[2]:,} pairs"
-            if source["weight"] != 1:
+            if source["is_old"]:
+                line += ", rehearsed"
+            elif source["weight"] != 1:
                 line += f", shown {source['weight']:g} times an epoch"
         yield line
 

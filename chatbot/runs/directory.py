@@ -24,10 +24,11 @@ from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
 from ..system.errors import ChatbotError, command, failing_as
 from ..system.files import atomic_file, tidy
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, is_bundle
 
-BUNDLE = "chatbot.pt"  # of an export
+BUNDLE, ONNX = "chatbot.pt", "chatbot.onnx"  # of an export
 PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
+BOX = Path(__file__).resolve().parents[2] / "checkpoints" / PRETRAINED  # where a checkout has it
 
 
 class RunDirectory:
@@ -157,6 +158,31 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
             return RunDirectory(path)
     known = f"there are {', '.join(path.name for path in runs)}" if runs else f"train one: {command('train')}"
     raise ChatbotError(f"there is no trained run {name!r} in {folder}; {known}")
+
+
+def load_base(name: str, folder: Path) -> tuple[str, Checkpoint]:
+    """What a training goes on from: the run that `find_run` finds, the bot that came with the program, or a file.
+
+    Returns:
+        what to call it, without the folders of this machine, and the checkpoint.
+
+    Raises:
+        ChatbotError: there is none, it is damaged, or it is an exported file, which cannot be trained.
+    """
+    path = Path(name)
+    run = RunDirectory(folder / name)
+    if name == PRETRAINED and not run.is_trained and RunDirectory(BOX).is_trained:
+        run = RunDirectory(BOX)
+    if not run.is_trained:
+        if path.suffix == ".onnx" or is_bundle(path) or any((path / file).is_file() for file in (BUNDLE, ONNX)):
+            raise ChatbotError(f"{name} is an exported bot, which cannot be trained: name its run, or the run's best.pt")
+        if path.suffix == ".tar":
+            how = "chatbot import-checkpoint FILE RUN"
+            raise ChatbotError(f"{name} is not a checkpoint of this program; if it is the tutorial's, first {how}")
+        if path.suffix == ".pt" or path.is_file():
+            return "/".join(path.absolute().parts[-2:]), Checkpoint.load(path)
+        run = find_run(name, folder)
+    return run.path.name, run.load_chosen()
 
 
 def find_model(name: str | None, folder: Path) -> Path:

@@ -16,7 +16,7 @@ from ..system.errors import ChatbotError, command
 from .distributed import Group
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
-from .steps import Epoch, StepData, StepReader
+from .steps import Epoch, StepData, StepReader, rehearsed
 from .tutorial import check_whole_batches
 
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
@@ -39,6 +39,7 @@ class TrainingData:
         self.vocabulary = vocabulary = load_vocabulary(prepared)
         self.pairs = PairDataset(prepared, "train", backward=backward)
         self.held_out = PairDataset(prepared, "valid", backward=backward)
+        self.pairs.parts = rehearsed(self.pairs.parts, settings.rehearse)
         if not len(self.pairs):
             raise ChatbotError(f"the corpus gave no training pair; see its summary: {command('prepare', corpus='...')}")
         counted = (self.pairs, len(vocabulary), vocabulary.num_special)

@@ -1,5 +1,6 @@
 """Which pairs make the batch of a step, and what a process reads at that step; the step's number decides it all."""
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 
 from ..config.settings import TrainingConfig
 from ..corpus.hashing import mix64
-from ..corpus.prepared import PairDataset
+from ..corpus.prepared import PairDataset, PartOfSplit
 from ..network.batch import Batch, collate
 from .ngrams import NgramModel, SoftTargets
 from .tutorial import ReplacementSampler
@@ -39,6 +40,13 @@ class StepData(NamedTuple):
     tokens: int
 
 
+def rehearsed(parts: list[PartOfSplit], share: float) -> list[PartOfSplit]:
+    """Weigh the old corpora among `parts` so that this share of the places of an epoch is theirs together."""
+    own, old = (sum(part.weight * len(part.indices) for part in parts if part.is_old == side) for side in (False, True))
+    factor = share / (1 - share) * own / old if old else 1.0
+    return [part._replace(weight=factor * part.weight) if part.is_old else part for part in parts]
+
+
 class Epoch:
     """Which pair stands at each place of an epoch: every pair as often as its corpus's weight says.
 
@@ -52,6 +60,10 @@ class Epoch:
         self._pairs = np.array([len(part.indices) for part in parts], np.int64)
         self._places = np.maximum(1, np.rint([part.weight * len(part.indices) for part in parts])).astype(np.int64)
         self._ends = np.cumsum(self._places)
+        # of a corpus that an epoch shows a part of, pairs from everywhere: neighbours are of one film
+        self._strides = np.array(
+            [_stride(pairs) if few < pairs else 1 for few, pairs in zip(self._places.tolist(), self._pairs.tolist(), strict=True)], np.int64
+        )
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -60,7 +72,15 @@ class Epoch:
         """The indices of the pairs at `places`, from 0 to len(self) - 1, in this epoch."""
         part = np.searchsorted(self._ends, places, side="right")
         within = places - (self._ends - self._places)[part] + epoch * self._places[part]
-        return self._first[part] + within % self._pairs[part]
+        return self._first[part] + within % self._pairs[part] * self._strides[part] % self._pairs[part]
+
+
+def _stride(count: int) -> int:
+    """A step with which one comes to each of `count` places in a circle before the first comes again, in long leaps."""
+    stride = max(1, round(0.618 * count))
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    return stride
 
 
 class BatchSampler:
