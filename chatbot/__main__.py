@@ -375,8 +375,8 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 def _tell(prepared: Any) -> None:
     from .corpus.report import summary
 
-    for notice in prepared.mixture.notices:
-        _say(notice)
+    if prepared.mixture.notice:
+        _say(prepared.mixture.notice)
     _say(summary(prepared.figures))
 
 

@@ -202,7 +202,7 @@ def test_replies_show_no_control_characters(client: Path, bundle: Path, tmp_path
             return text
 
         def metadata(self) -> str:
-            return '{"bundle_format": 2}'
+            return '{"bundle_format": 3}'
 
     for method in (Sly.reply, Sly.metadata):
         torch.jit.export(method)

@@ -338,7 +338,7 @@ def test_a_manifest(damage: list, spot: float, other: Any, how: bool, place: Pat
     folder = place / "export"
     folder.mkdir(exist_ok=True)
     (folder / "chatbot.pt").write_bytes(b"abc")
-    golden = {"text": "a", "ids": [4], "tokens": [2], "scores": [-1.5], "reply": ""}
+    golden = {"text": "a", "ids": [4], "tokens": [2], "scores": [-1.5], "reply": "", "greedy": ""}
     plain = {"format": 1, "files": {"chatbot.pt": {"bytes": 3, "sha256": "0" * 64}}, "golden": [golden]}
     whole = json.dumps(one_changed(plain, spot, other) if how else plain).encode()
     (folder / "manifest.json").write_bytes(whole if how else damaged(whole, damage))

@@ -53,10 +53,10 @@ def test_every_form_gives_the_golden_replies() -> None:
     golden = [Golden(**row) for row in read_manifest(BOX.export)["golden"]]
     assert len(golden) >= 20
     module = load_bundle(BOX.export / "chatbot.pt").module
-    run = Chatbot.load(BOX.path, decoding=DECODINGS["greedy"])
+    run = Chatbot.load(BOX.path)
     for row in golden:
-        assert module.reply(row.text) == row.reply
-        assert run.reply(row.text) == row.reply
+        assert module.reply(row.text) == run.reply(row.text) == row.reply
+        assert module.reply_greedy(row.text) == run.reply(row.text, decoding=DECODINGS["greedy"]) == row.greedy
 
 
 def test_its_own_decoding_is_that_of_its_settings_in_every_form() -> None:

@@ -92,7 +92,7 @@ class _Verb:
         self.number("--threads", default, "CPU threads; 0 is torch's choice")
 
     def settings(self, *sections: type) -> None:
-        self.add("--preset", choices=tuple(PRESETS), help="named settings (default: default, or sample)")
+        self.add("--preset", choices=tuple(PRESETS), help="named settings (default: by the corpus)")
         self.path("--config", "FILE", Rare("settings from a saved config.json"))
         add_flags(self.parser, *sections)
 
@@ -237,12 +237,12 @@ def _shown(value: Any) -> str:
 def from_flags(arguments: argparse.Namespace) -> Config:
     """Preset, then `--config FILE`, then the flags given: each overrules the one before.
 
-    Without `--preset`, the corpus `sample` takes the preset `sample`, every other the preset `default`.
+    Without `--preset`, `auto` and other mixtures take the preset `everyday`, the corpus `sample` takes `sample`, every
+    other corpus `default`.
     """
-    preset = arguments.preset
-    if preset is None:
-        preset = "sample" if getattr(arguments, "corpus.corpus", None) == "sample" else "default"
-    config = PRESETS[preset]
+    corpus = getattr(arguments, "corpus.corpus", "auto")
+    mixed = corpus == "auto" or ("+" in corpus and not Path(corpus).exists())
+    config = PRESETS[arguments.preset or ("everyday" if mixed else "sample" if corpus == "sample" else "default")]
     if arguments.config is not None:
         # what a run's file does not name is what it was before there was such a setting
         config = Config.load(arguments.config, over=config if arguments.preset else Config())

@@ -29,14 +29,16 @@ DECODINGS: dict[str, DecodingConfig] = {
     "beam": DecodingConfig(method="beam", length_penalty=1.0),
     "sample": DecodingConfig(method="sample"),
 }
-# chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
+# chosen by readers: docs/decoding.md. Its anti-LM needs a model that was trained with `prompt_dropout`
 CHOSEN = DecodingConfig(
-    method="sample",
-    temperature=0.3,
-    min_length=4,
+    method="beam",
+    beam_width=10,
+    length_penalty=1.0,
+    min_length=1,
     no_repeat_ngram=2,
-    anti_lm=0.4,
-    anti_lm_tokens=20,
+    tidy_marks=True,
+    anti_lm=0.3,
+    anti_lm_tokens=4,
     anti_lm_bound=1.5,
 )
 
@@ -64,7 +66,31 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
 
 
 PRESETS: dict[str, Config] = {
-    # what one would choose today
+    # how people talk: film, chats and small talk together, with the turns before; an hour on two cores
+    "everyday": Config(
+        corpus=CorpusConfig(max_length=14, min_count=5, context=2),
+        model=ModelConfig(
+            hidden_size=352,
+            encoder_layers=1,
+            dropout=0.25,
+            recurrent_dropout=0.15,
+            scale_embeddings=True,
+            copy_mechanism=True,
+        ),
+        training=TrainingConfig(
+            steps=6000,
+            weight_decay=0.1,
+            bucket_batches=1,
+            word_dropout=0.03,
+            mark_dropout=0.3,
+            dropout_warmup_epochs=1.0,
+            weight_averaging=0.998,
+            validate_every=500,
+            max_minutes=60.0,
+        ),
+        decoding=CHOSEN,
+    ),
+    # one corpus of dialogue, of some thousand pairs or more
     "default": Config(
         model=ModelConfig(
             encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True, copy_mechanism=True
@@ -80,9 +106,10 @@ PRESETS: dict[str, Config] = {
         ),
         decoding=CHOSEN,
     ),
-    # the tutorial's preparation and sizes
+    # the tutorial's corpus, preparation and sizes
     "tutorial": Config(
         corpus=CorpusConfig(
+            corpus="cornell",
             tokenizer="tutorial",
             min_length=0,
             max_length=9,  # "fewer than 10 words"

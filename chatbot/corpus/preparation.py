@@ -22,14 +22,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config.settings import CorpusConfig
-from ..system.errors import ChatbotError, failing_as
+from ..system.errors import ChatbotError, failing_as, shown
 from ..system.files import atomic_file, atomic_folder, read_json, sha256, tidy
 from ..system.lock import held
 from .draft import Draft
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
 from .inputs import BadLine, InputFile, input_files
-from .mixture import Mixture, Part, resolve_mixture
+from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
 from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
@@ -81,7 +81,7 @@ def prepare(
         force: prepare it in any case.
         vocabulary: the vocabulary to use; by default that in the file `config.vocabulary`, or else one is learnt from
             the training pairs.
-        grow: add to that vocabulary those words of the training pairs that it lacks and a learnt one would have.
+        grow: behind the words of that vocabulary come those that would be learnt and that it lacks.
 
     Raises:
         ChatbotError: there is no such corpus, its format is unknown, it is too damaged, it has no usable pair, or the
@@ -89,23 +89,27 @@ def prepare(
     """
     if vocabulary is None and config.vocabulary:
         vocabulary = Vocabulary.load(Path(config.vocabulary))
+    if config.format != "auto" and is_mixture(config.corpus):
+        raise ChatbotError(
+            f"--format {config.format} is of one corpus, and {shown(config.corpus)} is a mixture, of which each is "
+            "recognised by its content: name one corpus (--corpus)"
+        )
     mixture = resolve_mixture(config.corpus, data_dir, old=config.old_corpus)
-    if sum(not part.is_old for part in mixture.parts) > 1 and config.format != "auto":
-        raise ChatbotError(f"--format {config.format} is of one corpus; of a mixture each is recognised by its content")
     inputs = [_input(part, "auto" if part.is_old else config.format) for part in mixture.parts]
+    files = [file for one in inputs for file in one.files]
     prepared = data_dir / "prepared"
     with contextlib.ExitStack() as stack:
         # if the folder cannot be written, prepared data there can still be used; preparing will fail with a message
         with contextlib.suppress(ChatbotError):
             stack.enter_context(held(prepared / ".lock", "the folder of prepared data", wait=True))
             tidy(prepared)
-        entries = _identify([file for one in inputs for file in one.files], prepared)
+        entries = _identify(files, prepared)
         folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary, grow)}"
         if not force and (figures := _intact(folder)):
             return Preparation(folder, figures, True, mixture)
         with atomic_folder(folder) as made:
             figures = _prepare(config, inputs, made, workers, vocabulary, grow)
-            for file, entry in zip((file for one in inputs for file in one.files), entries, strict=True):
+            for file, entry in zip(files, entries, strict=True):
                 if _stat(file) != entry["stat"]:
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
             figures |= {"source": mixture.name, "inputs": entries}
@@ -141,7 +145,7 @@ def _prepare(
         if not (sides == TRAIN).any():
             raise _nothing("no pair for training", inputs[0], sources, config)
         weights = [0.0 if one.part.is_old else one.part.weight for one in inputs]
-        numbered = number(draft, sides, config, folder, given, parts, weights, grow=grow)
+        numbered = number(draft, sides, parts, weights, config, folder, given, grow=grow)
     if not numbered["splits"]["train"]["pairs"]:
         raise _nothing("no pair for training without a rare word", inputs[0], sources, config)
     counted = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")

@@ -92,6 +92,7 @@ class Examination:
     def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:
         """Write the figures into the run's folder. Returns where."""
         path = run.evaluation(figures["split"])
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, "w") as file:
             file.write(json.dumps(figures, indent=1, allow_nan=False) + "\n")
         return path

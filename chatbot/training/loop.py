@@ -254,7 +254,7 @@ class Trainer:
             return
         with self._determined():
             sums = {part.name: self._held_out(part.indices) for part in held_out.parts if len(part.indices)}
-        figures = TokenSums(*map(sum, zip(*sums.values(), strict=True))).figures()
+        figures = TokenSums.total(sums.values()).figures()
         better = figures["perplexity"] < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
         progress.best_perplexity = min(progress.best_perplexity, figures["perplexity"])
@@ -269,15 +269,16 @@ class Trainer:
             seconds=progress.seconds,
             peak_memory_mb=peak_memory(self.device) / 1e6,
         )
+        each = {name: of_corpus.figures() for name, of_corpus in sums.items()} if len(sums) > 1 else {}
+        for name, values in each.items():
+            self.journal.write(progress.step, f"valid/{name}", **values)
         if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
             self.journal.show(progress.step, self._bot(), self.data.shown)
-        each = ""
-        if len(sums) > 1:
-            for name, of_part in sums.items():
-                self.journal.write(progress.step, f"valid/{name}", **of_part.figures())
-            each = "".join(f"; {name} {of_part.figures()['perplexity']:.2f}" for name, of_part in sums.items())
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
-        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark}{each})", file=sys.stderr)
+        said = "".join(f", {name} {values['perplexity']:.2f}" for name, values in each.items())
+        bar.write(
+            f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark}){said}", file=sys.stderr
+        )
 
     def _held_out(self, indices: range) -> TokenSums:
         """What these held-out pairs cost, over all processes."""
