@@ -185,7 +185,9 @@ def load_base(name: str, folder: Path) -> tuple[str, Checkpoint]:
     path = Path(name)
     if not RunDirectory(folder / name).is_trained:
         if path.suffix == ".onnx" or is_bundle(path) or any((path / file).is_file() for file in (BUNDLE, ONNX)):
-            raise ChatbotError(f"{name} is an exported bot, which cannot be trained: name its run, or the run's best.pt")
+            raise ChatbotError(
+                f"{name} is an exported bot, which cannot be trained: name its run, or the run's best.pt"
+            )
         if path.suffix == ".tar":
             first = "if it is the tutorial's, import it first (chatbot import-checkpoint)"
             raise ChatbotError(f"{name} is no checkpoint of this program; {first}")

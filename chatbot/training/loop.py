@@ -122,6 +122,8 @@ class Trainer:
         start: Checkpoint | None = None,
     ) -> None:
         self.config, self.run, self.group, self.device = config, run, group, group.device
+        if config.training.base and not (start or resume):
+            raise ChatbotError(f"these settings train on from {config.training.base}: its weights are needed (--from)")
         if config.training.deterministic:  # cuBLAS reads this when it first multiplies
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.data = TrainingData(config, prepared, group)
