@@ -115,7 +115,7 @@ def _asked(spec: str) -> list[tuple[str, float]]:
 
 def _cut(text: str) -> tuple[str, str]:
     name, star, weight = text.rpartition("*")
-    return (name, weight) if star and not _exists(text) else (text, "1")
+    return (name, weight) if star and "+" not in weight and not _exists(text) else (text, "1")
 
 
 def _number(weight: str, of: str) -> float:
