@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..system.errors import printable
+from ..system.files import exists
 from .presets import DECODINGS, PRESETS, changed_decoding
 from .settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig, section_name
 
@@ -241,7 +242,7 @@ def from_flags(arguments: argparse.Namespace) -> Config:
     other corpus `default`.
     """
     corpus = getattr(arguments, "corpus.corpus", "auto")
-    mixed = corpus == "auto" or ("+" in corpus and not Path(corpus).exists())
+    mixed = corpus == "auto" or ("+" in corpus and not exists(corpus))
     config = PRESETS[arguments.preset or ("everyday" if mixed else "sample" if corpus == "sample" else "default")]
     if arguments.config is not None:
         # what a run's file does not name is what it was before there was such a setting
