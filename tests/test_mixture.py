@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import small_run
 import test_sources
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_preparation import decoded, everything
@@ -271,6 +271,8 @@ CORPUS = st.tuples(
 
 
 @given(st.lists(CORPUS, min_size=1, max_size=4), st.integers(1, 4), st.integers(3, 90))
+@example([(0.1, ["a"] * 30)], 4, 90)
+@example([(0.1, ["a"] * 30)], 3, 3)
 @settings(deadline=None, max_examples=40)
 def test_a_word_of_the_one_vocabulary_counts_as_often_as_it_is_shown(
     tmp_path_factory: pytest.TempPathFactory, corpora: list[tuple[float, list[str]]], min_count: int, chunk: int
