@@ -20,6 +20,7 @@ def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: 
     return {
         **{"run": run, "step": 1500, "split": "test", "data": data, "pairs": 40_000, "tokens": 300_000},
         **{"perplexity": 31.416, "loss": 3.447, "token_accuracy": 0.3816, "pairs_per_second": 2345.6},
+        "sources": {"sample": {"pairs": 40_000, "perplexity": 31.416, "token_accuracy": 0.3816}},
         "rows": rows,
         **changes,
     }
@@ -46,6 +47,18 @@ def test_the_table_has_a_column_for_each_row_and_fits() -> None:
     assert figures["distinct-1"][4] == "4.7e-04"
     assert figures["pairs/s"][2] == "-"
     assert any(line == "beam most often says: no (2), i am fine (1), (nothing) (1)" for line in lines)
+
+
+def test_the_corpora_of_a_mixture_have_a_column_each() -> None:
+    names = [f"a-corpus-of-a-long-name-{number}" for number in range(6)]
+    sources = {name: {"pairs": 1000 + i, "perplexity": 9.5 + i, "token_accuracy": None} for i, name in enumerate(names)}
+    lines = table(evaluation(sources=sources)).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    heads = [line.split()[3:] for line in lines if line.startswith("of each corpus:")]
+    assert [name for head in heads for name in head] == names
+    scored = [line.split()[2:] for line in lines if line.strip().startswith("pairs scored")]
+    assert [cell for cells in scored for cell in cells] == [f"1,00{i}" for i in range(6)]
+    assert "of each corpus:" not in table(evaluation())
 
 
 def test_all_pairs_answered_is_said() -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..system.errors import ChatbotError, printable
+from ..system.files import exists
 from .presets import DECODINGS, PRESETS, changed_decoding
 from .settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig, section_name
 
@@ -247,7 +248,7 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None) -> Co
         ChatbotError: a value is out of bounds, or flags do not go together.
     """
     corpus = getattr(arguments, "corpus.corpus", "auto")
-    mixed = corpus == "auto" or ("+" in corpus and not Path(corpus).exists())
+    mixed = corpus == "auto" or ("+" in corpus and not exists(corpus))
     config = PRESETS[arguments.preset or ("everyday" if mixed else "sample" if corpus == "sample" else "default")]
     if begun:
         config = begun

@@ -38,7 +38,7 @@ CHOSEN = DecodingConfig(
     no_repeat_ngram=2,
     tidy_marks=True,
     anti_lm=0.3,
-    anti_lm_tokens=4,
+    anti_lm_tokens=20,
     anti_lm_bound=1.5,
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..system.errors import ChatbotError, shown
+from ..system.files import exists
 from .prepared import MAX_WEIGHT, MIN_WEIGHT
 from .sources import Offers, Source, on_disk, resolve, resolve_auto
 
@@ -102,7 +103,7 @@ def _asked(spec: str) -> list[tuple[str, float]]:
         raise ChatbotError(f"{len(pieces)} corpora in one mixture: at most {MAX_PARTS}")
     while pieces:
         # as many pieces as are one path together, or else the next
-        count = next((n for n in range(len(pieces), 1, -1) if _exists(_cut("+".join(pieces[:n]))[0])), 1)
+        count = next((n for n in range(len(pieces), 1, -1) if exists(_cut("+".join(pieces[:n]))[0])), 1)
         text, pieces = "+".join(pieces[:count]), pieces[count:]
         name, weight = _cut(text)
         if not name and spec:
@@ -115,7 +116,7 @@ def _asked(spec: str) -> list[tuple[str, float]]:
 
 def _cut(text: str) -> tuple[str, str]:
     name, star, weight = text.rpartition("*")
-    return (name, weight) if star and "+" not in weight and not _exists(text) else (text, "1")
+    return (name, weight) if star and "+" not in weight and not exists(text) else (text, "1")
 
 
 def _number(weight: str, of: str) -> float:
@@ -130,13 +131,6 @@ def _number(weight: str, of: str) -> float:
 
 def _spelt(name: str, weight: float) -> str:
     return name if weight == 1 else f"{name}*{str(weight).removesuffix('.0')}"
-
-
-def _exists(text: str) -> bool:
-    try:
-        return text != "" and Path(text).expanduser().exists()
-    except (RuntimeError, OSError, ValueError):  # `~nobody`, longer than a name can be, or a NUL
-        return False
 
 
 def _told_apart(parts: list[Part]) -> list[Part]:

@@ -62,6 +62,6 @@ def _turn(lines: Iterable[tuple[int, str]], file: str, reading: Reading) -> str 
 
 
 def _dialogue(turns: list[str | None], start: int, answers: list[bool]) -> Dialogue:
-    """Named by the visitor's first turn, so that the split keeps on one side what begins with the same question."""
-    asked = (turn for turn, is_answer in zip(turns[start:], answers[start:], strict=True) if turn and not is_answer)
+    """Named by the first turn of the visitor's, so that what begins with the same question is held out together."""
+    asked = (turn for turn, is_answer in zip(turns, answers, strict=True) if turn and not is_answer)
     return Dialogue("", " ".join(next(asked, "").lower().split()), turns, start, answers)
