@@ -38,6 +38,7 @@ from deployed import Client, build_client, first_replies
 from torch import nn
 from tutorial_inference import tutorial_search
 
+from chatbot.config.settings import DecodingConfig
 from chatbot.corpus.prepared import PairDataset
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.search import GreedySearchDecoder
@@ -83,6 +84,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     checkpoint = RunDirectory(arguments.run).load_chosen()
+    # greedy search in every form, whatever the run's own decoding is
+    checkpoint.config = dataclasses.replace(checkpoint.config, decoding=DecodingConfig())
     pairs, split = held_out(checkpoint, arguments.corpus, arguments.data_dir)
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()
     order = order[: arguments.prompts] if arguments.prompts else order

@@ -1,5 +1,6 @@
 """The C++ client answers as Python does, bears any input, and opens no file that its manifest does not describe."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -9,9 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pexpect
 import pytest
 import torch
 
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import DecodingConfig
+from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory
@@ -150,6 +155,33 @@ def test_the_last_line_needs_no_end_and_quit_ends(client: Path, bundle: Path) ->
         assert run(client, bundle, text=b"hello\n" + word + b"\nhello\n").stdout == reply
     assert run(client, bundle).stdout == b""
     assert len(answers(client, bundle, b"quit it", b"qq")) == 2
+
+
+def test_in_a_terminal_the_lines_are_a_conversation(client: Path, trained: RunDirectory, tmp_path: Path) -> None:
+    checkpoint = trained.load_chosen()
+    words = Vocabulary([*checkpoint.vocabulary.tokens[:4], "<sep>", *checkpoint.vocabulary.tokens[5:]])
+    way = DecodingConfig(method="sample", temperature=3.0, seed=5, min_length=4)  # so hot that turns and seeds show
+    corpus = dataclasses.replace(checkpoint.config.corpus, context=2)
+    config = dataclasses.replace(checkpoint.config, corpus=corpus, decoding=way)
+    checkpoint = dataclasses.replace(checkpoint, config=config, vocabulary=words)
+    export(checkpoint, tmp_path / "export")
+    talk = Chatbot.from_model(checkpoint.build_model(), config, words).conversation()
+    typed = ["hello", "hello", "how are you?", "", "hello", "/reset", "hello"]
+    expected = list[str]()
+    for line in typed:
+        expected += [talk.say(line)] if line != "/reset" else [talk.reset() or ""]
+    assert len({expected[place] for place in (0, 1, 4)}) == 3
+    assert expected[-1] == expected[0]
+    terminal = pexpect.spawn(str(client), [str(tmp_path / "export")], encoding="utf-8", timeout=120, echo=False)
+    for line, reply in zip(typed, expected, strict=True):
+        terminal.expect_exact("> ")
+        terminal.sendline(line)
+        if line != "/reset":
+            terminal.expect_exact(reply + "\r\n")
+    terminal.expect_exact("> ")
+    terminal.sendline("quit")
+    terminal.expect(pexpect.EOF)
+    assert terminal.wait() == 0
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

@@ -22,6 +22,7 @@ from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig, ModelConfig
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.decoding.beam import BeamSearchDecoder
+from chatbot.decoding.plan import plan_of
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
 from chatbot.deployment.manifest import Golden, read_manifest
@@ -261,6 +262,14 @@ def test_it_answers_by_the_runs_own_decoding(checkpoint: Checkpoint, way: Decodi
         said = talk.say(text)
         assert module.reply_to(text, earlier, turn) == said
         earlier += [text, said] if said else []
+    last = dataclasses.replace(way, seed=(1 << 63) - 1)  # the seeds of the turns go round
+    module.plan = plan_of(last, checkpoint.config.corpus.max_length + 1)
+    bot, earlier = dataclasses.replace(bot, decoding=last), []
+    talk = bot.conversation()
+    for turn in range(3):
+        said = talk.say("hello")
+        assert module.reply_to("hello", earlier, turn) == said
+        earlier += ["hello", said]
 
 
 def test_it_is_called_as_the_tutorials_searcher_is(checkpoint: Checkpoint, bundle: Path) -> None:

@@ -91,6 +91,8 @@ class BundleModule(nn.Module):
         `--context N` reads the last N of them. With sampling each `turn` of a conversation has a seed of its own."""
         own = self.plan
         seed = own.seed + turn
+        if seed < 0:  # an int64 that ran over: on from 0, as in Python
+            seed = seed + 9223372036854775807 + 1
         plan = Plan(own.method, own.limits, own.width, own.length_penalty, own.samples, seed, own.sampling)
         return self.tokenizer.text(self._replies([self.prompt_ids(text, earlier)], plan)[0])
 

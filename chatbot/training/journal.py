@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..chat.bot import Chatbot
 from ..chat.pictures import attention_picture
+from ..evaluation.examination import readable
 from ..runs.directory import RunDirectory
 from ..system.errors import failing_as
 from ..system.files import atomic_file
@@ -84,7 +85,8 @@ class Journal:
 
 def samples(bot: Chatbot, prompts: list[list[int]]) -> list[tuple[str, str]]:
     """Prompts and the bot's replies, as text."""
-    return [(bot.text(prompt), reply) for prompt, reply in zip(prompts, bot.reply_batch(prompts), strict=True)]
+    texts = [readable(bot.vocabulary, bot.tokenizer, prompt) for prompt in prompts]
+    return list(zip(texts, bot.reply_batch(prompts), strict=True))
 
 
 def _writing(path: Path) -> contextlib.AbstractContextManager[None]:
