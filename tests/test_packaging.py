@@ -12,6 +12,7 @@ import pytest
 
 import chatbot
 from chatbot import __main__ as door
+from chatbot.runs import directory
 from chatbot.system import errors
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
@@ -76,6 +77,7 @@ def test_messages_tell_what_can_be_typed_where_the_program_is(
 ) -> None:
     assert errors.command(**asked) == in_a_checkout
     monkeypatch.setattr(errors, "MAKEFILE", tmp_path / "Makefile")
+    monkeypatch.setattr(directory, "BOX", tmp_path / "nowhere")
     assert errors.command(**asked) == installed
     assert door.main(["chat", "--checkpoints-dir", str(tmp_path)]) == 2
     assert "chatbot train --corpus sample" in capsys.readouterr().err

@@ -224,7 +224,11 @@ def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Check
     module, model = load_bundle(bundle).module, checkpoint.build_model()
     parts = (model.encoder, model.decoder, checkpoint.never_replied)
     searches = [(way(*parts).eval()) for way in (GreedySearchDecoder, BeamSearchDecoder, SamplingDecoder)]
-    limits, drawn, some = Limits(13, 1, 3, 1.1), Sampling(0.8, 0, 0.9), prompts(len(checkpoint.vocabulary), 1000, 12)
+    limits, drawn, some = (
+        Limits(13, min_length=1, no_repeat_ngram=3, repetition_penalty=1.1),
+        Sampling(0.8, 0, 0.9),
+        prompts(len(checkpoint.vocabulary), 1000, 12),
+    )
     for first in range(0, 1000, 250):
         batch = pad_prompts(some[first : first + 250])
         with torch.inference_mode():

@@ -38,7 +38,7 @@ CHOSEN = DecodingConfig(
     no_repeat_ngram=2,
     tidy_marks=True,
     anti_lm=0.3,
-    anti_lm_tokens=4,
+    anti_lm_tokens=20,
     anti_lm_bound=1.5,
 )
 
@@ -163,3 +163,16 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }
+# of a training on from a bot, whatever trained that; what is counted in steps follows from the corpus
+TRAINED_ON = Config(
+    corpus=CorpusConfig(min_count=2, split=(0.8, 0.1, 0.1)),
+    training=TrainingConfig(
+        learning_rate=5e-4,
+        batch_size=32,
+        bucket_batches=1,
+        rehearse=0.3,
+        weight_decay=0.05,
+        weight_averaging=0.98,
+        max_minutes=60.0,
+    ),
+)

@@ -22,8 +22,8 @@ RETIRED: dict[str, dict[str, Any]] = {
 
 
 def _setting(default: Any, help: str, **more: Any) -> Any:
-    """A field with the help text of its flag; a setting of one decoding `method` only says of which."""
-    empty = {"low": None, "high": None, "choices": None, "method": None}
+    """A field with the help text of its flag; `flag` if that has another name; `method` if only one decoding has it."""
+    empty = {"low": None, "high": None, "choices": None, "method": None, "flag": None}
     return dataclasses.field(default=default, metadata={"help": help, **empty, **more})
 
 
@@ -54,6 +54,7 @@ class CorpusConfig:
     """From raw files to numbered pairs. Lengths are in words (punctuation marks are words), without `<eos>`."""
 
     corpus: str = _setting("auto", "auto, cornell, chitchat, sample, a path, or several: cornell+my.tsv+sample*5")
+    old_corpus: str = _setting("", "with --from: what --rehearse shows again; empty is what the bot learnt, or sample")
     format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
     tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
@@ -109,6 +110,8 @@ class ModelConfig:
 class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
+    base: str = _setting("", "train on from this bot: a run, pretrained, or a checkpoint's file", flag="from")
+    rehearse: float = _number(0.0, "with --from: the share of an epoch's pairs that are of old_corpus", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
     batch_size: int = _number(64, "pairs in a batch, over all processes together", 1, 1 << 20)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..system.errors import ChatbotError, shown
 from ..system.files import exists
 from .prepared import MAX_WEIGHT, MIN_WEIGHT
-from .sources import Offers, Source, resolve, resolve_auto
+from .sources import Offers, Source, on_disk, resolve, resolve_auto
 
 MAX_PARTS = 64
 SAMPLE_WEIGHT = 7.0  # of the sample corpus in `auto`
@@ -18,10 +18,14 @@ AUTO = f"auto is cornell+chitchat+sample*{SAMPLE_WEIGHT:g}"
 
 
 class Part(NamedTuple):
-    """One corpus of a mixture, and how often an epoch shows each of its pairs."""
+    """One corpus of a mixture, and how often an epoch shows each of its pairs.
+
+    is_old: it is only rehearsed: it gives no words, and nothing of it is held out to judge by.
+    """
 
     source: Source
     weight: float = 1.0
+    is_old: bool = False
 
 
 class Mixture(NamedTuple):
@@ -37,8 +41,10 @@ class Mixture(NamedTuple):
     notice: str | None = None
 
 
-def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None) -> Mixture:
+def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None, *, old: str = "") -> Mixture:
     """Find all corpora that `spec` names, downloading into `data_dir` what that takes.
+
+    Those that `old` names likewise come behind them, and are no part of the mixture's name and spec.
 
     Raises:
         ChatbotError: a corpus is not there and cannot be had, or comes twice, a weight is none, a part has no name.
@@ -53,11 +59,30 @@ def resolve_mixture(spec: str, data_dir: Path, offers: Offers | None = None) -> 
             ]
         else:
             found.append((name, Part(resolve(name, data_dir, offers), weight)))
+    if old:
+        found += [("", part._replace(is_old=True)) for part in resolve_mixture(old, data_dir, offers).parts]
     if len({part.source.path.resolve() for _, part in found}) < len(found):
         raise ChatbotError(f"{shown(spec)} names a corpus twice: give it a weight instead, such as sample*2 ({AUTO})")
     parts = _told_apart([part for _, part in found])
-    name = "-".join(part.source.name for part in parts)[:80]
-    return Mixture(name, "+".join(_spelt(name, part.weight) for name, part in found), parts, notice)
+    name = "-".join(part.source.name for part in parts if not part.is_old)[:80]
+    named = [_spelt(name, part.weight) for name, part in found if not part.is_old]
+    return Mixture(name, "+".join(named), parts, notice)
+
+
+def at_hand(spec: str, data_dir: Path, besides: str = "") -> str:
+    """Those corpora of `spec` that are on disk already, but for those of `besides`, as a spec: "" if there are none.
+
+    Nothing is downloaded.
+    """
+    taken = {path.resolve() for _, _, path in _here(besides, data_dir)}
+    return "+".join(_spelt(name, weight) for name, weight, path in _here(spec, data_dir) if path.resolve() not in taken)
+
+
+def _here(spec: str, data_dir: Path) -> list[tuple[str, float, Path]]:
+    """The corpora of `spec` that are on disk: name, weight, place."""
+    auto = [("cornell", 1.0), ("chitchat", 1.0), ("sample", SAMPLE_WEIGHT)]
+    asked = [one for name, weight in _asked(spec) for one in (auto if name == "auto" else [(name, weight)])]
+    return [(name, weight, path) for name, weight in asked if (path := on_disk(name, data_dir))]
 
 
 def is_mixture(spec: str) -> bool:
@@ -112,10 +137,10 @@ def _told_apart(parts: list[Part]) -> list[Part]:
     """The parts with names of their own: a/chat.tsv and b/chat.tsv become chat and chat-2."""
     taken: set[str] = set()
     made = []
-    for source, weight in parts:
-        name, number = source.name, 2
+    for part in parts:
+        name, number = part.source.name, 2
         while name in taken:
-            name, number = f"{source.name}-{number}", number + 1
+            name, number = f"{part.source.name}-{number}", number + 1
         taken.add(name)
-        made.append(Part(source._replace(name=name), weight))
+        made.append(part._replace(source=part.source._replace(name=name)))
     return made

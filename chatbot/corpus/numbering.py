@@ -13,7 +13,7 @@ from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError
 from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft
 from .hashing import commonest, pair_hashes, repeats, run_hashes
-from .pairs import TRAIN
+from .pairs import NO_SIDE, TEST, TRAIN, VALID
 from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY
 from .vocabulary import Vocabulary
 
@@ -29,15 +29,18 @@ def number(
     config: CorpusConfig,
     folder: Path,
     given: Vocabulary | None = None,
+    *,
+    grow: bool = False,
 ) -> dict[str, Any]:
     """Choose the vocabulary from the training pairs, drop pairs as the settings say, and write the arrays.
 
     Args:
-        sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft.
+        sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft, or NO_SIDE for one that is dropped.
         parts: (P,) uint8, the number of the corpus that each pair is of.
         weights: how often an epoch shows the pairs of each corpus, and so how often their words count.
         folder: where the arrays and the vocabulary are written.
         given: a vocabulary to use instead. If it has no `<unk>`, every pair with an unknown word is dropped.
+        grow: the given vocabulary is followed by those words of the chosen one that it lacks.
 
     Returns:
         The figures of what was kept, dropped and written.
@@ -53,7 +56,8 @@ def number(
         hashes[chunk.pairs] = pair_hashes(chunk.numbers, chunk.bounds)
     again, _ = repeats(hashes, sides, True)
     dropped = again & (config.duplicates == "drop")
-    reasons = {"pairs_duplicate": int(dropped.sum())}
+    reasons = {"pairs_duplicate": int(dropped.sum()), "pairs_held_back": int(((sides == NO_SIDE) & ~dropped).sum())}
+    dropped |= sides == NO_SIDE
 
     counts = np.zeros(len(words))  # of each word, in the training pairs that are left
     for chunk in draft.chunks():
@@ -62,6 +66,8 @@ def number(
     counts = np.ceil(counts.round(6)).astype(np.int64)  # rounded, for 0.1 added up 30 times may be a little over 3
     counts[[UNK_NUMBER, SEP_NUMBER]] = 0  # they are no words
     vocabulary = given or _learnt(words, counts, config)
+    if grow:
+        vocabulary = vocabulary.grown(_learnt(words, counts, config))
     final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
     final[UNK_NUMBER] = -1  # unknown words are -1 here, since there may be no <unk>
 
@@ -74,7 +80,8 @@ def number(
             reasons[reason] = reasons.get(reason, 0) + int(drop.sum())
         # now by ids: pairs that differ only in unknown words are the same to the model
         hashes[here] = pair_hashes(ids, chunk.bounds)
-        outside = chunk.per_number(sides[here] != TRAIN) & (chunk.numbers != SEP_NUMBER)
+        is_held_out = (sides[here] == VALID) | (sides[here] == TEST)
+        outside = chunk.per_number(is_held_out) & (chunk.numbers != SEP_NUMBER)
         held_out += outside.sum(), (outside & (ids < 0)).sum()
     _, leaked = repeats(hashes, sides, ~dropped)
     dropped |= leaked

@@ -52,11 +52,15 @@ def load_vocabulary(folder: Path) -> Vocabulary:
 
 
 class PartOfSplit(NamedTuple):
-    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices."""
+    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices.
+
+    is_old: it is only rehearsed (`mixture.Part`).
+    """
 
     name: str
     weight: float
     indices: range
+    is_old: bool = False
 
 
 class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
@@ -132,7 +136,7 @@ def _parts(sources: list[dict[str, Any]], sizes: list[Any], pairs: int) -> list[
     """The parts of a split, or any error that plain data of another shape raises."""
     ends = list(itertools.accumulate(map(int, sizes)))
     parts = [
-        PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end))
+        PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end), source["is_old"] is True)
         for source, start, end in zip(sources, [0, *ends[:-1]], ends, strict=True)
     ]
     if ends[-1] != pairs or ends != sorted(ends) or len({part.name for part in parts}) < len(parts):

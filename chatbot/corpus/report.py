@@ -10,6 +10,7 @@ from ..system.files import atomic_file
 TABLE = "stats.tsv"
 DROPPED = {
     "pairs_duplicate": "seen before",
+    "pairs_held_back": "held out of old corpora",
     "pairs_unknown_reply": "rare word in reply",
     "pairs_unknown_prompt": "rare word in prompt",
     "pairs_only_unknown": "nothing but rare words",
@@ -59,7 +60,9 @@ def _sources(figures: dict[str, Any]) -> Iterator[str]:
         if len(figures["sources"]) > 1:
             train, valid, test = (split["by_part"][number] for split in figures["splits"].values())
             line += f": {train:,} pairs for training, {valid:,} and {test:,} held out"
-        if source["weight"] != 1:
+        if source["is_old"]:
+            line += "; rehearsed"
+        elif source["weight"] != 1:
             line += f"; shown {source['weight']:g} times an epoch"
         yield line
 

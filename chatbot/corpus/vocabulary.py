@@ -45,6 +45,10 @@ class Vocabulary:
         """Number `words` in the order given, after the special tokens."""
         return cls([PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else []), *words])
 
+    def grown(self, other: "Vocabulary") -> "Vocabulary":
+        """This vocabulary, every id as it is, and behind it the words of `other` that it lacks."""
+        return Vocabulary([*self.tokens, *(word for word in other.tokens[other.num_special :] if word not in self.ids)])
+
     def __len__(self) -> int:
         return len(self.tokens)
 

@@ -40,6 +40,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "max_length": checkpoint.config.corpus.max_length,
         "step": checkpoint.step,
         "perplexity": checkpoint.perplexity,
+        "parent": checkpoint.parent,
         "config": checkpoint.config.to_dict(),
     }
 

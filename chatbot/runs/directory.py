@@ -24,9 +24,9 @@ from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
 from ..system.errors import ChatbotError, command, failing_as
 from ..system.files import atomic_file, tidy
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, is_bundle
 
-BUNDLE = "chatbot.pt"  # of an export
+BUNDLE, ONNX = "chatbot.pt", "chatbot.onnx"  # of an export
 PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
 _HERE = Path(__file__).resolve().parent.parent  # the package
 _INSTALLED = _HERE / PRETRAINED  # a wheel has it beside the code, a checkout in checkpoints/
@@ -171,6 +171,30 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
         return RunDirectory(BOX, home=folder / PRETRAINED)
     known = f"there are {', '.join(path.name for path in runs)}" if runs else f"train one: {command('train')}"
     raise ChatbotError(f"there is no trained run {name!r} in {folder}; {known}")
+
+
+def load_base(name: str, folder: Path) -> tuple[str, Checkpoint]:
+    """What a training goes on from: the run that `find_run` finds, or a checkpoint's file.
+
+    Returns:
+        what to call it, without the folders of this machine, and the checkpoint.
+
+    Raises:
+        ChatbotError: there is none, it is damaged, or it is an exported file, which cannot be trained.
+    """
+    path = Path(name)
+    if not RunDirectory(folder / name).is_trained:
+        if path.suffix == ".onnx" or is_bundle(path) or any((path / file).is_file() for file in (BUNDLE, ONNX)):
+            raise ChatbotError(
+                f"{name} is an exported bot, which cannot be trained: name its run, or the run's best.pt"
+            )
+        if path.suffix == ".tar":
+            first = "if it is the tutorial's, import it first (chatbot import-checkpoint)"
+            raise ChatbotError(f"{name} is no checkpoint of this program; {first}")
+        if path.suffix == ".pt" or path.is_file():
+            return "/".join(path.absolute().parts[-2:]), Checkpoint.load(path)
+    run = find_run(name, folder)
+    return run.path.name, run.load_chosen()
 
 
 def find_model(name: str | None, folder: Path) -> Path:

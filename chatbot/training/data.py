@@ -14,7 +14,7 @@ from ..corpus.vocabulary import EOS_ID
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, command
 from .distributed import Group
-from .epoch import Epoch
+from .epoch import Epoch, rehearsed
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
 from .steps import StepData, StepReader
@@ -40,6 +40,7 @@ class TrainingData:
         self.vocabulary = vocabulary = load_vocabulary(prepared)
         self.pairs = PairDataset(prepared, "train", backward=backward)
         self.held_out = PairDataset(prepared, "valid", backward=backward)
+        self.pairs.parts = rehearsed(self.pairs.parts, settings.rehearse)
         if not len(self.pairs):
             raise ChatbotError(f"the corpus gave no training pair; see its summary: {command('prepare', corpus='...')}")
         counted = (self.pairs, len(vocabulary), vocabulary.num_special)
