@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"make", "chatbot", "python", "pip", "torchrun", "cmake", "echo", "git", "cd", "cat"}
 NOTE = re.compile(r"<!-- (not run|first|file): (.*) -->")
 OF_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"}
-OF_MAKE |= {"CORPUS", "RUN", "NPROC", "ARGS", "PYTHON"}  # of ours
+OF_MAKE |= {"CORPUS", "RUN", "FROM", "NPROC", "ARGS", "PYTHON"}  # of ours
 SECONDS = 1800  # that one command may take
 SMALL = """
 for _name in ("everyday", "default", "tutorial"):

@@ -26,17 +26,6 @@ def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: 
     }
 
 
-def test_of_a_mixture_each_corpus_has_its_own_perplexity() -> None:
-    assert "of each corpus" not in table(evaluation())
-    sources = {
-        name: {"loss": 3.0, "perplexity": value, "token_accuracy": 0.4} for name, value in (("a", 20.5), ("b", 7))
-    }
-    lines = table(evaluation(sources=sources)).splitlines()
-    start = next(number for number, line in enumerate(lines) if "of each corpus" in line)
-    assert lines[start].split()[-2:] == ["a", "b"]
-    assert ["perplexity", "20.50", "7.00"] in [line.split() for line in lines[start:]]
-
-
 def test_the_table_has_a_column_for_each_row_and_fits() -> None:
     lines = table(evaluation()).splitlines()
     assert max(map(len, lines)) <= WIDTH

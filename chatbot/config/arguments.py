@@ -22,7 +22,7 @@ class Rare(str):
 EVERYDAY = {
     *("corpus", "format", "max_length", "min_count", "context"),
     *("hidden_size", "encoder_layers", "decoder_layers", "attention", "dropout"),
-    *("steps", "batch_size", "learning_rate", "max_minutes", "patience", "seed"),
+    *("base", "rehearse", "steps", "batch_size", "learning_rate", "max_minutes", "patience", "seed"),
     *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "anti_lm"),
 }
 
