@@ -111,9 +111,7 @@ class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
     base: str = _setting("", "train on from this bot: a run, pretrained, or a checkpoint's file", flag="from")
-    rehearse: float = _number(
-        0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95
-    )
+    rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
     batch_size: int = _number(64, "pairs in a batch, over all processes together", 1, 1 << 20)
