@@ -151,7 +151,7 @@ PRESETS: dict[str, Config] = {
         corpus=CorpusConfig(corpus="sample", min_count=1),
         model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
-            steps=1500,
+            steps=1000,
             learning_rate=3e-3,
             warmup_steps=50,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
