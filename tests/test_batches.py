@@ -41,7 +41,7 @@ def write(folder: Path, pairs: Pairs, dtype: str = "uint16", parts: dict[str, tu
         np.cumsum([0, *map(len, sides)]).astype("<i8").tofile(folder / f"{split}.offsets")
         by_part = [size if chosen else 0 for _, size in parts.values()]
         sizes[split] = {"pairs": len(chosen), "tokens": len(flat), "by_part": by_part}
-    sources = [{"name": name, "weight": weight} for name, (weight, _) in parts.items()]
+    sources = [{"name": name, "weight": weight, "is_old": False} for name, (weight, _) in parts.items()]
     figures = {"format": 2, "dtype": dtype, "splits": sizes, "sources": sources}
     (folder / "prepared.json").write_text(json.dumps(figures))
     (folder / "vocabulary.txt").write_text("<pad>\n<sos>\n<eos>\nhello\n")
@@ -117,7 +117,10 @@ def test_the_pairs_of_each_corpus_are_known(tmp_path: Path) -> None:
         (lambda folder: change(folder, '"by_part": [4]', '"by_part": [3]'), "is damaged"),
         (lambda folder: change(folder, '"by_part": [4]', '"by_part": [5, -1]'), "is damaged"),
         (lambda folder: change(folder, '"by_part": [4]', '"by_part": []'), "is damaged"),
-        (lambda folder: change(folder, '"sources": [', '"sources": [{"name": "other", "weight": 1}, '), "is damaged"),
+        (
+            lambda folder: change(folder, '"sources": [', '"sources": [{"name": "x", "weight": 1, "is_old": false}, '),
+            "is damaged",
+        ),
         (lambda folder: (folder / "train.ids").write_bytes(b"123"), "has 3 bytes and should have 24"),
         (lambda folder: (folder / "train.offsets").unlink(), "cannot read .*train.offsets"),
     ],
