@@ -45,6 +45,7 @@ class BundleModule(nn.Module):
 
     vocabulary: list[str]
     word_ids: dict[str, int]
+    written: dict[str, str]
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, weights: nn.Module, checkpoint: Checkpoint, description: str
@@ -56,6 +57,7 @@ class BundleModule(nn.Module):
         self.sampling = SamplingDecoder(encoder, decoder, checkpoint.never_replied)
         self.tokenizer = TorchScriptTokenizer(checkpoint.tokenizer.name)
         self.vocabulary, self.word_ids = checkpoint.vocabulary.tokens, checkpoint.vocabulary.ids
+        self.written = checkpoint.vocabulary.written
         self.unk_id = -1 if checkpoint.vocabulary.unk_id is None else checkpoint.vocabulary.unk_id
         self.num_special = checkpoint.vocabulary.num_special
         self.pad_id, self.eos_id = PAD_ID, EOS_ID
@@ -84,7 +86,7 @@ class BundleModule(nn.Module):
     def reply_batch(self, texts: list[str]) -> list[str]:
         """The greedy replies to many texts at once, in their order."""
         prompts = [self.ids(self.tokenizer.last_words(text)) for text in texts]
-        return [self.tokenizer.text(words) for words in self._replies(prompts)]
+        return [self.tokenizer.text(words, self.written) for words in self._replies(prompts)]
 
     def reply_words(self, words: list[str]) -> list[str]:
         """The words of the greedy reply to a prompt's words (lower case, as the tokenizer cuts them)."""
@@ -104,7 +106,7 @@ class BundleModule(nn.Module):
         totals: list[float] = found.totals[0].tolist()
         seen: dict[str, bool] = {}
         for n in range(len(tokens)):
-            reply = self.tokenizer.text(self.words(tokens[n]))
+            reply = self.tokenizer.text(self.words(tokens[n]), self.written)
             if totals[n] > float("-inf") and reply not in seen:
                 seen[reply] = True
                 replies.append((reply, scores[n]))
@@ -119,7 +121,7 @@ class BundleModule(nn.Module):
         limits = Limits(self.max_length + 1)
         found = self.sampling(src, src_lengths, limits, 1, seed, Sampling(temperature, top_k, top_p))
         tokens: list[int] = found.tokens[0, 0].tolist()
-        return self.tokenizer.text(self.words(tokens))
+        return self.tokenizer.text(self.words(tokens), self.written)
 
     def unpack(self) -> None:
         """Restore 8-bit weights to floats; the first reply does it otherwise. A program of several threads calls this

@@ -136,11 +136,12 @@ def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     own = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
     search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
     golden = []
-    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in own)]:
+    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids), vocabulary.written) for ids in own)]:
         ids = vocabulary.encode(last_words(tokenizer, text))
         longest = checkpoint.config.corpus.max_length + 1
         tokens, scores = replies(search(*pad_prompts([ids]), longest))[0] if ids else ([], [])
-        golden.append(Golden(text, ids, tokens, scores, tokenizer.detokenize(vocabulary.decode(tokens))))
+        reply = tokenizer.detokenize(vocabulary.decode(tokens), vocabulary.written)
+        golden.append(Golden(text, ids, tokens, scores, reply))
     return golden
 
 
