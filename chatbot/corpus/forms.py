@@ -44,9 +44,9 @@ def majority_forms(runs: Mapping[str, float], counts: Mapping[str, float]) -> di
         counts: the words that are asked about, with how often each of them occurs in all.
 
     Returns:
-        the forms, in the order of `counts`. Each is that of over half of what counts for its word. What counts is at
-        least LEAST_SHARE of the word's occurrences; and one occurrence is enough for a first capital, for other forms
-        (a name that was shouted once) two are needed.
+        the forms, in the order of `counts`. Each was counted for over half of what counts of its word, for at least
+        LEAST_SHARE of all occurrences of the word, and once at least; twice where more than the first letter is in
+        capitals, for a name may have been shouted once.
     """
     found: dict[str, dict[str, float]] = {word: {} for word in counts}
     for run, count in runs.items():
