@@ -125,7 +125,7 @@ def assert_equal(one: Any, other: Any) -> None:
     elif isinstance(one, torch.Tensor):
         assert torch.equal(one, other)
     elif hasattr(one, "tokens"):
-        assert one.tokens == other.tokens
+        assert (one.tokens, one.written) == (other.tokens, other.written)
     else:
         assert one == other
 

@@ -78,7 +78,9 @@ def test_attention_is_of_the_reply_that_is_given(trained: RunDirectory, decoding
     read, said, weights = bot.attend(prompt)
     assert read == ["how", "are", "you", "?"]
     assert weights.shape == (len(said), 4)
-    assert bot.tokenizer.detokenize([word for word in said if word != "<eos>"]) == bot.reply("How are you?")
+    assert bot.tokenizer.detokenize([word for word in said if word != "<eos>"], bot.vocabulary.written) == bot.reply(
+        "How are you?"
+    )
 
 
 @pytest.fixture(scope="module")

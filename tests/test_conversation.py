@@ -115,7 +115,7 @@ def test_nbest_and_attention_are_of_the_last_sentence(bot: Chatbot, tmp_path: Pa
     assert table[0].split() == ["how", "are", "you", "?"]
     words = [row.split()[0] for row in table[1:]]
     assert "<eos>" not in words[:-1]  # it ends a reply that was not cut
-    assert bot.tokenizer.detokenize([word for word in words if word != "<eos>"]) == reply
+    assert bot.tokenizer.detokenize([word for word in words if word != "<eos>"], bot.vocabulary.written) == reply
     for row in table[1:]:
         assert abs(sum(map(int, row.split()[1:])) - 100) <= 3
     command(talk, f"/attention {tmp_path / 'look.png'}")

@@ -342,7 +342,7 @@ def test_corpora_of_json(records: list, format: str, spot: float, place: Path) -
 @given(damage=DAMAGE)
 def test_a_vocabulary(damage: list, place: Path) -> None:
     path = place / "vocabulary.txt"
-    path.write_bytes(damaged("<pad>\n<sos>\n<eos>\n<unk>\nhello\n\u00e9t\u00e9\n.\n".encode(), damage))
+    path.write_bytes(damaged("<pad>\n<sos>\n<eos>\n<unk>\nhello\tHELLO\n\u00e9t\u00e9\n.\n".encode(), damage))
     survives("vocabulary", lambda: Vocabulary.load(path).save(place / "again.txt"))
 
 
@@ -418,7 +418,7 @@ def checkpoint() -> Checkpoint:
         {"model": {"hidden_size": 4, "encoder_layers": 1, "decoder_layers": 1}, "decoding": {"method": "greedy"}}
     )
     spoken = ["hello", "how", "are", "you", "i", "'m", "fine", ".", "?"]
-    words = Vocabulary.from_words(spoken, unknown=True, separator=False)
+    words = Vocabulary.from_words(spoken, unknown=True, separator=False, written={"i": "I", "you": "You"})
     model = Seq2Seq(config.model, len(words)).state_dict()
     return Checkpoint(config, words, model, 7, 2.5, [[4], [5, 6, 7, 12]], {"weights": model})
 
@@ -557,7 +557,11 @@ def test_an_onnx_file(damage: list, which: str, place: Path, onnx_files: Path) -
 
 
 @FUZZ
-@given(spot=SPOTS, other=JSON, key=st.sampled_from(["vocabulary", "never_replied", "config", "max_length", "format"]))
+@given(
+    spot=SPOTS,
+    other=JSON,
+    key=st.sampled_from(["vocabulary", "written", "never_replied", "config", "max_length", "format"]),
+)
 def test_the_metadata_of_an_onnx_file(spot: float, other: Any, key: str, place: Path, onnx_files: Path) -> None:
     onnx = pytest.importorskip("onnx")
     model = onnx.load(onnx_files / "encoder.onnx")

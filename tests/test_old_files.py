@@ -29,6 +29,11 @@ def test_an_imported_checkpoint_of_the_tutorial_answers_as_it_did() -> None:
     assert {text: bot.reply(text) for text in SAID["imported"]} == SAID["imported"]
 
 
+def test_a_checkpoint_that_writes_all_words_in_lower_case_keeps_its_digest() -> None:
+    exported = json.loads((OLD / "export-files" / "manifest.json").read_text())["checkpoint"]
+    assert Checkpoint.load(OLD / "half" / "best.pt").digest() == exported
+
+
 def test_settings_that_are_gone_are_passed_over_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,7 +93,7 @@ print(metadata["tokenizer"], metadata["format"], metadata["kind"], metadata["wei
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     words, about = done.stdout.splitlines()
     bot = Chatbot.load(trained.path)
-    assert bot.tokenizer.detokenize(words.split()) == bot.reply("How are you? zzzz")
+    assert bot.tokenizer.detokenize(words.split(), bot.vocabulary.written) == bot.reply("How are you? zzzz")
     assert about == "english 1 greedy fp32"
 
 
@@ -120,6 +120,7 @@ def test_the_metadata_tells_all_that_text_needs(folder: Path, checkpoint: Checkp
             assert metadata["kind"] == kind
             assert metadata["weights"] == ("int8" if quantized else "fp32")
             assert json.loads(metadata["vocabulary"]) == checkpoint.vocabulary.tokens
+            assert json.loads(metadata["written"]) == checkpoint.vocabulary.written
             assert json.loads(metadata["never_replied"]) == checkpoint.never_replied
             assert json.loads(metadata["special"]) == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None}
             assert json.loads(metadata["config"]) == json.loads(json.dumps(checkpoint.config.to_dict()))

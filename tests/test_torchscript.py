@@ -106,7 +106,7 @@ print(bot.metadata())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     reply, words, empty, metadata = done.stdout.splitlines()
     bot = Chatbot.load(trained.path)
-    assert bot.tokenizer.detokenize(words.split()) == reply == bot.reply("How are you? zzzz")
+    assert bot.tokenizer.detokenize(words.split(), bot.vocabulary.written) == reply == bot.reply("How are you? zzzz")
     assert empty == "0"
     assert json.loads(metadata)["config"] == json.loads(json.dumps(checkpoint.config.to_dict()))
 

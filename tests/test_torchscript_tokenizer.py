@@ -4,6 +4,7 @@ import itertools
 import random
 import sys
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chatbot.corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, english_text
+from chatbot.corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS
 from chatbot.deployment import torchscript_tokenizer
 from chatbot.deployment.torchscript_tokenizer import (
     TorchScriptTokenizer,
@@ -91,8 +92,8 @@ class Client(nn.Module):
         return self.tokenizer.last_words("".join([chr(byte) for byte in data]))
 
     @torch.jit.export
-    def text(self, words: list[str]) -> str:
-        return self.tokenizer.text(words)
+    def text(self, words: list[str], written: dict[str, str]) -> str:
+        return self.tokenizer.text(words, written)
 
 
 @pytest.fixture(scope="module")
@@ -226,20 +227,17 @@ def test_a_lone_surrogate_never_gets_in(name: str, clients: dict[str, torch.jit.
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None, max_examples=400)
-@given(words=WORDS)
+@given(words=WORDS, form=st.sampled_from([str.upper, str.title, str.swapcase]), every=st.integers(1, 3))
 def test_any_words_give_the_text_that_python_writes(
-    name: str, words: list[str], clients: dict[str, torch.jit.ScriptModule]
+    name: str,
+    words: list[str],
+    form: Callable[[str], str],
+    every: int,
+    clients: dict[str, torch.jit.ScriptModule],
 ) -> None:
-    assert clients[name].text(words) == TOKENIZERS[name].detokenize(words)
-
-
-def test_words_are_written_as_the_mapping_says() -> None:
-    words = ["my", "name", "is", "robin", ",", "and", "i", "'m", "robin", "'s", ".", "robin", "!"]
-    written = {"i": "I", "robin": "Robin"}
-    client = Client("english")
-    client.tokenizer.written = written
-    text = "My name is Robin, and I'm Robin's. Robin!"
-    assert torch.jit.script(client).text(words) == english_text(words, written) == text
+    written = {word: form(word) for word in words[::every] if word}
+    for forms in ({}, written):
+        assert clients[name].text(words, forms) == TOKENIZERS[name].detokenize(words, forms)
 
 
 def test_the_fingerprint_tells_tables_apart(monkeypatch: pytest.MonkeyPatch) -> None:

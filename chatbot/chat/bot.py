@@ -217,7 +217,7 @@ class Chatbot:
 
     def text(self, ids: Sequence[int]) -> str:
         """Ids as a person would write them."""
-        return self.tokenizer.detokenize(self.vocabulary.decode(ids))
+        return self.tokenizer.detokenize(self.vocabulary.decode(ids), self.vocabulary.written)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

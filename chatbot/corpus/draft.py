@@ -42,7 +42,8 @@ class Draft:
     """All pairs that passed the length filter, in the order read, in two temporary files that the caller opens.
 
     words: all words by number, and sides (P,) uint8: `Pairs.sides`, both available after `close`;
-    longest: the number of words in the longest prompt or reply.
+    longest: the number of words in the longest prompt or reply;
+    runs: how often each run stands inside a sentence of the training turns (`forms.count_runs`), as the caller says.
     """
 
     words: list[str]
@@ -53,6 +54,7 @@ class Draft:
         self._sides = bytearray()
         self._table = {UNK: UNK_NUMBER, SEP: SEP_NUMBER}
         self._size = self.longest = 0
+        self.runs: dict[str, float] = {}
 
     def add(self, pairs: Pairs) -> None:
         """Append a batch; new words get the next numbers, in the batch's order."""

@@ -12,6 +12,7 @@ import numpy as np
 from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError
 from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft
+from .forms import majority_forms
 from .hashing import commonest, pair_hashes, repeats, run_hashes
 from .pairs import NO_SIDE, TEST, TRAIN, VALID
 from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY
@@ -65,9 +66,9 @@ def number(
         counts += np.bincount(chunk.numbers, chunk.per_number(used), minlength=len(words))
     counts = np.ceil(counts.round(6)).astype(np.int64)  # rounded, for 0.1 added up 30 times may be a little over 3
     counts[[UNK_NUMBER, SEP_NUMBER]] = 0  # they are no words
-    vocabulary = given or _learnt(words, counts, config)
+    vocabulary = given or _learnt(draft, counts, config)
     if grow:
-        vocabulary = vocabulary.grown(_learnt(words, counts, config))
+        vocabulary = vocabulary.grown(_learnt(draft, counts, config))
     final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
     final[UNK_NUMBER] = -1  # unknown words are -1 here, since there may be no <unk>
 
@@ -113,16 +114,18 @@ def number(
     }
 
 
-def _learnt(words: list[str], counts: np.ndarray, config: CorpusConfig) -> Vocabulary:
+def _learnt(draft: Draft, counts: np.ndarray, config: CorpusConfig) -> Vocabulary:
     """The vocabulary of all words that are frequent enough, the commonest first, equally common ones as first seen."""
     by_count = np.argsort(-counts, kind="stable")
     known = by_count[: np.count_nonzero(counts >= config.min_count)]
     if config.tutorial_quirks:
         known = np.sort(known)  # the order in which they were first seen
+    words = {draft.words[number]: count for number, count in zip(known.tolist(), counts[known].tolist(), strict=True)}
     return Vocabulary.from_words(
-        (words[number] for number in known.tolist()),
+        words,
         unknown=config.unknown_prompts == "keep",
         separator=config.context > 0,
+        written=majority_forms(draft.runs, words),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..config.settings import CorpusConfig
 from .formats.dialogue import Dialogue
+from .forms import count_runs
 from .tokenizer import TOKENIZERS
 from .vocabulary import SEP
 
@@ -32,6 +33,8 @@ class Pairs(NamedTuple):
     sides (P,) uint8: TRAIN, VALID or TEST, for a split by film (bits 0-1), by dialogue (bits 2-3) and by prompt (bits
         4-5, only in a batch of under FEWEST_GROUPS dialogues). The sizes of the whole corpus decide which one is used.
     films: those of the batch.
+    runs: how often each run stands inside a sentence of these turns (`forms.count_runs`), for each value of `sides`;
+        empty where words are always in lower case.
     counts: of dialogues and pairs, by their names in a preparation's figures.
     """
 
@@ -40,6 +43,7 @@ class Pairs(NamedTuple):
     lengths: np.ndarray
     sides: np.ndarray
     films: set[str]
+    runs: dict[int, dict[str, int]]
     counts: dict[str, int]
 
 
@@ -74,6 +78,7 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
     numbers: list[list[int]] = []
     lengths: list[int] = []
     sides: list[int] = []
+    used: defaultdict[int, list[str]] = defaultdict(list)  # the turns of these pairs, each once, by side
     too_short = too_long = 0
     by_prompt = len(dialogues) < FEWEST_GROUPS  # otherwise the corpus is split by dialogue or film
     for dialogue in dialogues:
@@ -82,7 +87,7 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
             None if turn is None else tokenize(turn) if len(turn) < enough else _beginning(tokenize, turn, enough, high)
             for turn in turns
         ]
-        side = None
+        side = last = None
         for i in range(start, len(turns) - 1):
             prompt, reply = words[i], words[i + 1]
             if prompt is None or reply is None or (dialogue.answers and not dialogue.answers[i + 1]):
@@ -108,12 +113,15 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
                 if side is None:
                     side = side_of(dialogue.film, split) | side_of(_key(dialogue, words), split) << 2
                 sides.append(side | side_of(" ".join(spoken), split) << 4 if by_prompt else side)
+            used[sides[-1] if split else TRAIN] += map(str, turns[i if last != i else i + 1 : i + 2])
+            last = i + 1
     return Pairs(
         words=list(numbering),
         numbers=np.fromiter(chain.from_iterable(numbers), np.int32, sum(lengths)),
         lengths=np.array(lengths, np.int32),
         sides=np.array(sides, np.uint8) if split else np.zeros(len(lengths) // 2, np.uint8),
         films={dialogue.film for dialogue in dialogues} - {""},
+        runs={side: count_runs(said) for side, said in used.items()} if config.tokenizer == "english" else {},
         counts={
             "conversations": len(dialogues),
             "pairs_read": too_short + too_long + len(numbers) // 2,

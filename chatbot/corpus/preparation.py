@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +28,7 @@ from ..system.lock import held
 from .draft import Draft
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
+from .forms import add_runs
 from .inputs import BadLine, InputFile, input_files
 from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
@@ -37,7 +38,7 @@ from .reading import Reading
 from .report import summary
 from .vocabulary import Vocabulary
 
-VERSION = 1  # raise it when the same input and settings give other data
+VERSION = 2  # raise it when the same input and settings give other data
 SMALL_INPUT = 64 << 20  # bytes; below, a single process is faster, and digests are not worth caching
 MAX_CACHE = 64 << 20  # bytes of the cache of digests
 
@@ -167,13 +168,19 @@ def _read(
     reading = Reading(latin=config.tutorial_quirks, examples=list(one.refused), advance=advance)
     totals: Counter[str] = Counter()
     films: set[str] = set()
+    runs: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for pairs in _pairs(dialogues(one.format, one.files, reading), config, workers):
         draft.add(pairs)
         totals.update(pairs.counts)
         if len(films) < FEWEST_GROUPS:  # further ones change nothing
             films |= pairs.films
+        for side, found in pairs.runs.items():
+            add_runs(runs[side], found)
     reading.check(config.max_bad_fraction)
     level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
+    for side, counted in runs.items():
+        if side >> 2 * level & 3 == TRAIN:
+            add_runs(draft.runs, counted, one.part.weight)
     figures = {
         "name": one.part.source.name,
         "format_read": one.format,
@@ -249,7 +256,7 @@ def _key(
     grow: bool,
 ) -> str:
     """A short digest of the input's content and of the settings that matter."""
-    given = [vocabulary.tokens, grow] if vocabulary else None
+    given = [vocabulary.tokens, vocabulary.written, grow] if vocabulary else None
     parts = [(one.format, one.part.weight, one.part.is_old, len(one.files)) for one in inputs]
     settings = dataclasses.asdict(config) | {"corpus": None, "old_corpus": None, "format": parts, "vocabulary": given}
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in entries]]

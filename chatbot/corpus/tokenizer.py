@@ -32,8 +32,8 @@ class Tokenizer(Protocol):
     def tokenize(self, text: str) -> list[str]:
         """The words of any text, possibly none; it never raises."""
 
-    def detokenize(self, words: Sequence[str]) -> str:
-        """Join words as a person would write them."""
+    def detokenize(self, words: Sequence[str], written: dict[str, str] | None = None) -> str:
+        """Join words as a person would write them; `written` has those that are not written in lower case."""
 
 
 class TutorialTokenizer:
@@ -50,8 +50,8 @@ class TutorialTokenizer:
     def tokenize(self, text: str) -> list[str]:
         return self.fold(text).split()
 
-    def detokenize(self, words: Sequence[str]) -> str:
-        """Joined by spaces, as the tutorial prints them."""
+    def detokenize(self, words: Sequence[str], written: dict[str, str] | None = None) -> str:
+        """Joined by spaces, as the tutorial prints them, whatever `written` says."""
         return " ".join(words)
 
 
@@ -66,25 +66,24 @@ class EnglishTokenizer:
 
     def fold(self, text: str) -> str:
         text = text.replace("`", "'")
-        if not text.isascii():
-            text = _without_marks("NFKD", text.translate(_APOSTROPHES))
-        return text.lower()
+        return (text if text.isascii() else self.fold_characters(text)).lower()
+
+    def fold_characters(self, text: str) -> str:
+        """Fold what is not ASCII, capitals to capitals."""
+        return _without_marks("NFKD", text.translate(_APOSTROPHES))
 
     def tokenize(self, text: str) -> list[str]:
         if "<" in text:
             text = _MARKUP.sub(" ", text)
         return list(itertools.chain.from_iterable(map(_words_of_run.__getitem__, self.fold(text).split())))
 
-    def detokenize(self, words: Sequence[str]) -> str:
+    def detokenize(self, words: Sequence[str], written: dict[str, str] | None = None) -> str:
         """Space and capitalise words as English: `i 'm fine , thanks .` is "I'm fine, thanks."."""
-        return english_text(list(words), WRITTEN)
-
-
-WRITTEN = {"i": "I"}  # words that are always written with capitals
+        return english_text(list(words), written or {})
 
 
 def english_text(words: list[str], written: dict[str, str]) -> str:
-    """Write words as English: contractions joined, marks after their words, a capital at the start of a sentence.
+    """Write words as English: contractions joined, marks after their words, I and the start of a sentence in capitals.
 
     A dot after a dot stands apart, since `..` would be read as `...`. So `tokenize` finds the words again, unless a
     mark is repeated (`! !`) or `n't` follows anything but letters. nltk's Treebank detokenizer puts the same spaces
@@ -94,7 +93,7 @@ def english_text(words: list[str], written: dict[str, str]) -> str:
 
     Args:
         words: as `EnglishTokenizer.tokenize` yields them; any others are put between spaces.
-        written: other spellings for words, or for what stands before a word's first apostrophe.
+        written: how words are written that are not in lower case, at the start of a sentence too (iPhone).
     """
     pieces: list[str] = []
     previous = "."  # as if a sentence had just ended
@@ -103,14 +102,11 @@ def english_text(words: list[str], written: dict[str, str]) -> str:
         if len(pieces) > 0 and (mark or word == "n't" or is_contraction(word)):
             pieces.append(word)
         else:
-            stem = word.find("'")
-            if word in written or stem < 0:
-                spelt = written.get(word, word)
-            else:
-                spelt = written.get(word[:stem], word[:stem]) + word[stem:]
-            letter = "abcdefghijklmnopqrstuvwxyz".find(spelt[:1])  # TorchScript's upper() depends on the locale
-            if previous in (".", "!", "?") and letter >= 0 and len(spelt) > 0:
-                spelt = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[letter] + spelt[1:]
+            spelt = written.get(word, word)
+            letter = "abcdefghijklmnopqrstuvwxyz".find(word[:1])  # TorchScript's upper() depends on the locale
+            capital = previous in (".", "!", "?") or word == "i" or word.startswith("i'")
+            if spelt == word and capital and letter >= 0 and len(word) > 0:
+                spelt = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[letter] + word[1:]
             if len(pieces) > 0:
                 pieces.append(" ")
             pieces.append(spelt)

@@ -1,7 +1,11 @@
-"""Words to ids and back. On disk a vocabulary is one token a line; the line number, from 0, is the id."""
+"""Words to ids and back.
+
+On disk a vocabulary is one token a line; the line number, from 0, is the id. A token that replies do not write in lower
+case has its written form behind a tab: `boston<TAB>Boston`.
+"""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..system.errors import ChatbotError, printable, shown
@@ -21,13 +25,14 @@ class Vocabulary:
 
     Args:
         tokens: every token in order of its id, special tokens first.
+        written: the forms in which tokens are written in text, of those that are not written as they are.
 
     Raises:
         ChatbotError: the first three are others, a token occurs twice, or one holds a control character: replies are
-            made of tokens, and must not steer a terminal.
+            made of tokens, and must not steer a terminal. Or a form is not its token with capitals of ASCII.
     """
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], written: Mapping[str, str] | None = None) -> None:
         self.tokens = list(tokens)
         self.ids = {token: id for id, token in enumerate(self.tokens)}
         if self.tokens[:3] != [PAD, SOS, EOS]:
@@ -37,17 +42,27 @@ class Vocabulary:
             raise ChatbotError(f"not a vocabulary: the token {shown(twice)} stands in it twice")
         if (joined := "".join(self.tokens)) != printable(joined):
             raise ChatbotError("not a vocabulary: a token holds a line break or another control character")
+        self.written = dict(sorted((written or {}).items(), key=lambda item: self.ids.get(item[0], -1)))
+        for token, form in self.written.items():
+            same = isinstance(form, str) and form.isascii() and form.lower() == token != form
+            if not same or token not in self.ids:
+                raise ChatbotError(f"not a vocabulary: {shown(form)} is no token of it, {shown(token)}, with capitals")
         self.unk_id: int | None = self.ids.get(UNK)
         self.sep_id: int | None = self.ids.get(SEP)
 
     @classmethod
-    def from_words(cls, words: Iterable[str], *, unknown: bool, separator: bool) -> "Vocabulary":
+    def from_words(
+        cls, words: Iterable[str], *, unknown: bool, separator: bool, written: Mapping[str, str] | None = None
+    ) -> "Vocabulary":
         """Number `words` in the order given, after the special tokens."""
-        return cls([PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else []), *words])
+        return cls([PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else []), *words], written)
 
     def grown(self, other: "Vocabulary") -> "Vocabulary":
-        """This vocabulary, every id as it is, and behind it the words of `other` that it lacks."""
-        return Vocabulary([*self.tokens, *(word for word in other.tokens[other.num_special :] if word not in self.ids)])
+        """This vocabulary, every id and form as it is, and behind it the words of `other` that it lacks."""
+        new = [word for word in other.tokens[other.num_special :] if word not in self.ids]
+        return Vocabulary(
+            [*self.tokens, *new], self.written | {word: other.written[word] for word in new if word in other.written}
+        )
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -87,9 +102,10 @@ class Vocabulary:
         return list(dict.fromkeys(word for word in words if word not in self.ids))
 
     def save(self, path: Path) -> None:
-        """Write one token per line, UTF-8."""
+        """Write one token per line, and its written form behind a tab where it has one, UTF-8."""
         with atomic_file(path, "w") as file:
-            file.writelines(f"{token}\n" for token in self.tokens)
+            for token in self.tokens:
+                file.write(f"{token}\t{self.written[token]}\n" if token in self.written else f"{token}\n")
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
@@ -99,7 +115,8 @@ class Vocabulary:
             ChatbotError: the file is missing, is not UTF-8, or is not a vocabulary.
         """
         try:
-            return cls(read_whole(path, MAX_BYTES).decode("utf-8").split("\n")[:-1])
+            lines = [line.partition("\t") for line in read_whole(path, MAX_BYTES).decode("utf-8").split("\n")[:-1]]
+            return cls([token for token, _, _ in lines], {token: form for token, tab, form in lines if tab})
         except (OSError, ValueError) as error:
             raise ChatbotError(f"cannot read the vocabulary {path}: {error}") from error
         except ChatbotError as error:

@@ -47,6 +47,7 @@ class BundleModule(nn.Module):
     word_ids: dict[str, int]
     plan: Plan
     greedy_plan: Plan
+    written: dict[str, str]
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, weights: nn.Module, checkpoint: Checkpoint, description: str
@@ -58,6 +59,7 @@ class BundleModule(nn.Module):
         self.search, self.beam, self.sampling = self.planned.greedy, self.planned.beam, self.planned.sampling
         self.tokenizer = TorchScriptTokenizer(checkpoint.tokenizer.name)
         self.vocabulary, self.word_ids = words.tokens, words.ids
+        self.written = words.written
         self.unk_id = -1 if words.unk_id is None else words.unk_id
         self.sep_id = -1 if words.sep_id is None else words.sep_id
         self.num_special = words.num_special
@@ -94,7 +96,7 @@ class BundleModule(nn.Module):
         if seed < 0:  # an int64 that ran over: on from 0, as in Python
             seed = seed + 9223372036854775807 + 1
         plan = Plan(own.method, own.limits, own.width, own.length_penalty, own.samples, seed, own.sampling)
-        return self.tokenizer.text(self._replies([self.prompt_ids(text, earlier)], plan)[0])
+        return self.tokenizer.text(self._replies([self.prompt_ids(text, earlier)], plan)[0], self.written)
 
     def reply_batch(self, texts: list[str]) -> list[str]:
         """The replies to many texts at once, in their order."""
@@ -127,7 +129,7 @@ class BundleModule(nn.Module):
         totals: list[float] = found.totals[0].tolist()
         seen: dict[str, bool] = {}
         for n in order:
-            reply = self.tokenizer.text(self.words(tokens[n]))
+            reply = self.tokenizer.text(self.words(tokens[n]), self.written)
             if totals[n] > float("-inf") and reply not in seen and len(replies) < count:
                 seen[reply] = True
                 replies.append((reply, scores[n]))
@@ -182,7 +184,7 @@ class BundleModule(nn.Module):
 
     def _answers(self, texts: list[str], plan: Plan) -> list[str]:
         prompts = [self.ids(self.tokenizer.last_words(text)) for text in texts]
-        return [self.tokenizer.text(words) for words in self._replies(prompts, plan)]
+        return [self.tokenizer.text(words, self.written) for words in self._replies(prompts, plan)]
 
     def _replies(self, prompts: list[list[int]], plan: Plan) -> list[list[str]]:
         """The words of the best replies to prompts as ids, from one search; none to a prompt without ids."""

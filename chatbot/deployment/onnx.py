@@ -7,8 +7,8 @@
 ONNX is data: opening a stranger's file runs none of his code. Each file is complete in itself. Its metadata_props
 (strings) hold what text needs: `format`, `kind`, `weights` (fp32 or int8), `tokenizer`, `max_length`, `context`,
 `step`, `checkpoint` (its digest, the same in files of one export), and as JSON `vocabulary` (tokens in order of their
-ids), `special` (ids by name), `never_replied`, `config` and `perplexity`. The last of them, `sha256`, is the digest of
-all bytes before it.
+ids), `written` (the forms of those that text does not have in lower case), `special` (ids by name), `never_replied`,
+`config` and `perplexity`. The last of them, `sha256`, is the digest of all bytes before it.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class OnnxFile(nn.Module):
         if metadata["kind"] != kind:
             raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
         self.config = Config.from_dict(json.loads(metadata["config"]))
-        self.vocabulary = Vocabulary(json.loads(metadata["vocabulary"]))
+        self.vocabulary = Vocabulary(json.loads(metadata["vocabulary"]), json.loads(metadata.get("written", "{}")))
         self.tokenizer = TOKENIZERS[metadata["tokenizer"]]
         self.max_length = self.config.corpus.max_length
         self.never_replied: list[int] = json.loads(metadata["never_replied"])
@@ -122,6 +122,7 @@ def _metadata(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
         "weights": "int8" if quantized else "fp32",
         "context": checkpoint.config.corpus.context,
         "vocabulary": checkpoint.vocabulary.tokens,
+        "written": checkpoint.vocabulary.written,
         "special": checkpoint.vocabulary.special_ids,
     }
     return {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}

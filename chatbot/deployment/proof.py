@@ -140,12 +140,12 @@ def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     parts = (model.encoder, model.decoder, checkpoint.never_replied)
     decode = Decoding(*parts, torch.device("cpu"), vocabulary.marks)
     golden = []
-    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in prompts)]:
+    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids), vocabulary.written) for ids in prompts)]:
         ids = vocabulary.encode(last_words(tokenizer, text))
         longest = checkpoint.config.corpus.max_length + 1
         tokens, scores = replies(decode.greedy(*pad_prompts([ids]), longest))[0] if ids else ([], [])
         own = decode([ids], settings, longest)[0][0].ids
-        said, greedy = (tokenizer.detokenize(vocabulary.decode(found)) for found in (own, tokens))
+        said, greedy = (tokenizer.detokenize(vocabulary.decode(found), vocabulary.written) for found in (own, tokens))
         golden.append(Golden(text, ids, tokens, scores, said, greedy))
     return golden
 

@@ -154,7 +154,9 @@ def load_bundle(path: Path) -> Bundle:
         metadata = json.loads(module.metadata())
         if (version := metadata["bundle_format"]) not in READABLE:
             raise ValueError(f"it has bundle format {shown(version)}, this program reads {BUNDLE_FORMAT}: export again")
-        vocabulary, config = Vocabulary(module.vocabulary), Config.from_dict(metadata["config"])
+        # a bundle of version 0.1 has no `written`
+        vocabulary = Vocabulary(module.vocabulary, getattr(module, "written", None))
+        config = Config.from_dict(metadata["config"])
         never_replied = module.search.never_replied.tolist()
         if module.max_length != config.corpus.max_length or not set(never_replied) <= set(range(len(vocabulary))):
             raise ValueError("its parts do not go together")

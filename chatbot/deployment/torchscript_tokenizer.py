@@ -19,7 +19,7 @@ import unicodedata
 
 from torch import nn
 
-from ..corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, WRITTEN, english_text, is_contraction
+from ..corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS, english_text, is_contraction
 
 _IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789'.,!?:")  # the characters of any tokenizer's words
 # unassigned, private and surrogate code points: without case, decomposition or place in a word
@@ -31,7 +31,6 @@ class TorchScriptTokenizer(nn.Module):
 
     ascii: list[str]
     folds: dict[int, str]
-    written: dict[str, str]
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -39,7 +38,6 @@ class TorchScriptTokenizer(nn.Module):
         self.max_characters, self.max_words = MAX_CHARACTERS, MAX_WORDS
         ascii, folds = _fold_table(name)
         self.ascii, self.folds = list(ascii), dict(folds)
-        self.written = dict(WRITTEN)
 
     def forward(self, text: str) -> list[str]:
         """The words of any text, the same as the Python tokenizer of that name finds."""
@@ -50,9 +48,9 @@ class TorchScriptTokenizer(nn.Module):
         """The words that are read of a prompt: at most the last 100, of its last 10,000 code points."""
         return self.forward(last_characters(text, self.max_characters))[-self.max_words :]
 
-    def text(self, words: list[str]) -> str:
-        """Words joined as a person would write them."""
-        return english_text(words, self.written) if self.english else " ".join(words)
+    def text(self, words: list[str], written: dict[str, str]) -> str:
+        """Words joined as a person would write them, the same as the Python tokenizer's `detokenize`."""
+        return english_text(words, written) if self.english else " ".join(words)
 
 
 def table_sha256(tokenizer: TorchScriptTokenizer) -> str:

@@ -150,7 +150,7 @@ def readable(vocabulary: Vocabulary, tokenizer: Tokenizer, ids: Sequence[Any]) -
             turns.append([])
         else:
             turns[-1].append(vocabulary.tokens[id])
-    return " / ".join(map(tokenizer.detokenize, turns))
+    return " / ".join(tokenizer.detokenize(words, vocabulary.written) for words in turns)
 
 
 def held_out_pairs(

@@ -76,7 +76,9 @@ class Checkpoint:
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all that replies depend on: settings, vocabulary, step and weights."""
         settings = self.config.unlike_defaults()
-        digest = hashlib.sha256(json.dumps([settings, self.vocabulary.tokens, self.step]).encode())
+        facts: list[Any] = [settings, self.vocabulary.tokens, self.step]
+        facts += [self.vocabulary.written] if self.vocabulary.written else []  # version 0.1 had none
+        digest = hashlib.sha256(json.dumps(facts).encode())
         for name, weights in sorted(self.model.items()):
             digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
             digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -95,6 +97,7 @@ class Checkpoint:
                     "format": QUANTIZED_FORMAT if self.is_quantized else CHECKPOINT_FORMAT,
                     "config": self.config.to_dict(),
                     "vocabulary": self.vocabulary.tokens,
+                    "written": self.vocabulary.written,
                     "model": in_bytes(self.model) if self.is_quantized else self.model,
                     "step": self.step,
                     "perplexity": self.perplexity,
@@ -128,7 +131,8 @@ class Checkpoint:
                 f"{QUANTIZED_FORMAT}: use the version of chatbot that wrote it, or train again"
             )
         try:
-            vocabulary, step, perplexity = Vocabulary(data["vocabulary"]), data["step"], data["perplexity"]
+            vocabulary = Vocabulary(data["vocabulary"], data.get("written"))
+            step, perplexity = data["step"], data["perplexity"]
             if type(step) is not int or not 0 <= step < 1 << 63:
                 raise ValueError("its step is no number of updates")
             if perplexity is not None and type(perplexity) is not float:

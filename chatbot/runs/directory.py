@@ -2,7 +2,7 @@
 
 checkpoints/RUN/
     config.json          every setting; `chatbot train --config` repeats the run with it
-    vocabulary.txt       one token per line
+    vocabulary.txt       one token per line, with its written form behind a tab if it has one
     last.pt              newest state, with everything that resuming needs
     last.previous.pt     the one before, should `last.pt` be damaged
     best.pt              weights with the lowest held-out perplexity

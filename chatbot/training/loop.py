@@ -165,6 +165,7 @@ class Trainer:
                 f"the corpus has changed since {where} was begun: its vocabulary or its held-out prompts differ. "
                 "Bring the old corpus back, or begin another run (RUN=name or --run name)"
             )
+        self.data.vocabulary = checkpoint.vocabulary  # the same tokens, written as they were when the run began
         try:
             self.parent = checkpoint.parent
             self.judged.load_state_dict(checkpoint.model)
