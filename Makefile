@@ -1,4 +1,4 @@
-# Doors only. Variables: CORPUS=auto|cornell|chitchat|sample|PATH  RUN=name  NPROC=n  ARGS="more flags"  PYTHON=python3.x
+# Doors only. Variables: CORPUS=auto|cornell|chitchat|sample|PATH|cornell+PATH*2  RUN=name  FROM=run  NPROC=n  ARGS="more flags"  PYTHON=python3.x
 PYTHON ?= python3
 NPROC ?= 1
 VENV := .venv
@@ -9,11 +9,11 @@ BIN := $(VENV)/bin
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  variables: CORPUS=auto|cornell|chitchat|sample|PATH  RUN=name  NPROC=n  ARGS="..."  PYTHON=python3.x'
+	@echo '  variables: CORPUS=auto|cornell|chitchat|sample|PATH|cornell+PATH*2  RUN=name  FROM=pretrained|RUN|FILE  NPROC=n  ARGS="..."  PYTHON=python3.x'
 	@echo '  flags: $(BIN)/chatbot VERB --help, and every flag: --help-all'
 
-train: $(VENV)/.installed ## environment, corpus, preparation, training
-	@$(BIN)/python -m chatbot train $(if $(filter-out 1,$(NPROC)),--processes $(NPROC)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
+train: $(VENV)/.installed ## environment, corpus, preparation, training; FROM=pretrained CORPUS=PATH trains that bot on
+	@$(BIN)/python -m chatbot train $(if $(filter-out 1,$(NPROC)),--processes $(NPROC)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(if $(FROM),--from "$(FROM)") $(ARGS)
 
 chat: $(VENV)/.installed ## talk to the latest run (or RUN=name, or RUN=file)
 	@$(BIN)/python -m chatbot chat $(if $(RUN),"$(RUN)") $(ARGS)

@@ -65,7 +65,7 @@ COLUMNS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="switch off each part of the recipe in turn")
-    parser.add_argument("--corpus", default="auto")
+    parser.add_argument("--corpus", default="cornell")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--hidden-size", type=int, default=128)

@@ -1,10 +1,11 @@
 """Does the figure of broken English agree with readers? Their marks of replies beside it, and beside other scores.
 
-    python bench/broken.py bench/marks/broken.json [MORE.json ...] [--corpus cornell+chitchat] [--data-dir data]
+    python bench/broken.py bench/marks/broken.json bench/readings/decodings [...] [--corpus auto] [--data-dir data]
 
-A file of marks is a JSON list of objects: `reply`, its text; `mark`, -1 for broken English and anything above for what
-is not, or a list of the marks of several readers; and, if one likes, `from`, whose reply it is. What readers of another
-question marked (2 sensible and specific, 1 dull, 0 odd, -1 broken) can be read as it is.
+Marks are a folder of `bench/readers.py`, or a file: a JSON list of objects with `reply`, its text; `mark`, -1 for
+broken English and anything above for what is not, or a list of the marks of several readers; and, if one likes,
+`from`, whose reply it is, or a list of all whose it is. Where readers marked sense (2 specific, 1 dull, 0 odd), only -1
+counts.
 
 Of each score: Spearman's rank correlation with the share of the readers who marked a reply broken; the area under the
 curve, how often a reply that most marked broken is the odder of two; and, where the bound is such that it finds 2% of
@@ -17,8 +18,10 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from readers import marks_of
 
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import Config
@@ -30,17 +33,17 @@ from chatbot.evaluation.broken import SHARE, Oddity, divided
 from chatbot.training.ngrams import NgramModel
 
 BROKEN = -1
-CHOSEN = "the oddest word (the figure)"
+CHOSEN = "oddity (the figure)"
 AT_ONCE = 200  # texts, each word of which has a distribution over all words in memory
 
 
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="the figure of broken English beside readers' marks")
-    parser.add_argument("marks", nargs="+", type=Path, metavar="FILE", help="JSON: replies and their marks")
-    parser.add_argument("--corpus", default="cornell+chitchat", help="whose training replies are counted")
+    parser.add_argument("marks", nargs="+", type=Path, metavar="PATH", help="a JSON file, or a folder of readers.py")
+    parser.add_argument("--corpus", default="auto", help="whose training replies are counted")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     arguments = parser.parse_args(given)
-    rows = [row for path in arguments.marks for row in json.loads(path.read_text(encoding="utf-8"))]
+    rows = [row for path in arguments.marks for row in marked(path)]
     config = Config.from_dict({"corpus": {"corpus": arguments.corpus}}, over=PRESETS["default"])
     folder = prepare(config.corpus, arguments.data_dir).folder
     tokenizer, vocabulary = TOKENIZERS[config.corpus.tokenizer], load_vocabulary(folder)
@@ -60,9 +63,24 @@ def main(given: list[str] | None = None) -> None:
         if name == CHOSEN:
             chosen = found
     print(f"\n{'from':44}{'replies':>9}{'readers':>9}{'figure':>9}")
-    for origin in sorted({row.get("from", "") for row in rows}):
-        here = np.array([row.get("from", "") == origin for row in rows])
+    names = [[own] if isinstance(own := row.get("from", []), str) else own for row in rows]
+    for origin in sorted({name for own in names for name in own}):
+        here = np.array([origin in own for own in names])
         print(f"{origin:44}{here.sum():9}{readers[here].mean():9.1%}{chosen[here].mean():9.1%}")
+
+
+def marked(path: Path) -> list[dict[str, Any]]:
+    """Replies with their marks and whose they are, from a file or from a folder with a key."""
+    if not path.is_dir():
+        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return rows
+    key, marks = json.loads((path / "key.json").read_text(encoding="utf-8"))["key"], list(marks_of(path).values())
+    return [
+        {"reply": reply, "from": names, "mark": given}
+        for number, letters in key.items()
+        for letter, (reply, *names) in letters.items()
+        if (given := [reader[number, letter] for reader in marks if (number, letter) in reader])
+    ]
 
 
 class Scores:

@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="held-out perplexity over training time")
     parser.add_argument("what", choices=("tutorial", "ours", "ngrams", "compare", "draw"))
     parser.add_argument("curves", nargs="*", type=Path, metavar="FILE", help="for compare and draw: the two files")
-    parser.add_argument("--corpus", default="auto")
+    parser.add_argument("--corpus", default="cornell")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--steps", type=int, default=3000, help="of the tutorial's recipe")
     parser.add_argument("--every", type=int, default=250, help="steps between two scores of the tutorial's recipe")

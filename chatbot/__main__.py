@@ -7,6 +7,7 @@ people goes to stderr; `--json` puts one JSON object on stdout.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -88,35 +89,51 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace, group: Any) -> int:
     from .corpus import preparation
+    from .corpus.vocabulary import Vocabulary
     from .runs.directory import RunDirectory, find_run
+    from .training import finetuning
     from .training.loop import train
 
     # torchrun begins its processes again after one has failed: they go on from the last checkpoint
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     run = RunDirectory(arguments.checkpoints_dir / arguments.run) if arguments.run else None
+    start = vocabulary = None
     if arguments.resume:
         # a run that was killed before it first saved has its settings and nothing to talk to
         run = run if run and run.config.exists() else _found(arguments, find_run)
         config = _resumed(arguments, run)
+        if config.training.base:  # whose words the run has, with those that it learnt besides
+            vocabulary = Vocabulary.load(run.vocabulary)
     else:
         config = _settings(arguments)
         if run and not again:
             _refuse_trained(run)
     if not group.is_writer:  # the first process gets and prepares the corpus, the others find it done
         group.wait()
-    prepared = preparation.prepare(config.corpus, arguments.data_dir, workers=arguments.workers)
+    if config.training.base and not arguments.resume:
+        places = arguments.checkpoints_dir, arguments.data_dir, functools.partial(from_flags, arguments)
+        start = finetuning.begin(config.training.base, *places, workers=arguments.workers)
+        config, prepared, folder = start.config, start.own, start.folder
+    else:
+        where, workers = arguments.data_dir, arguments.workers
+        prepared = preparation.prepare(config.corpus, where, workers=workers, vocabulary=vocabulary)
+        folder = prepared.folder
     if group.is_writer:
         group.wait()
         _tell(prepared)
+        if start:
+            _say(start.notice)
     run = run or RunDirectory(arguments.checkpoints_dir / prepared.mixture.name)
     resume = (arguments.resume or again) and run.is_resumable
+    if arguments.resume and not resume and config.training.base:
+        raise ChatbotError(f"{run.path} was stopped before its state was first saved: begin it again, with --from")
     if arguments.resume and not resume:
         _say(f"{run.path} was stopped before its state was first saved: training from the beginning")
     if not arguments.resume:
         if not again:
             _refuse_trained(run)
         config = Config.load(run.config) if resume else _settled(config, prepared.mixture.spec, group.device)
-    outcome = train(config, prepared.folder, run, group, resume=resume)
+    outcome = train(config, folder, run, group, resume=resume, start=start and start.checkpoint)
     if group.is_writer:
         _report(outcome, config, run)
         figures = {"run": str(run.path), "step": outcome.step, "reason": outcome.reason}
@@ -375,8 +392,8 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 def _tell(prepared: Any) -> None:
     from .corpus.report import summary
 
-    for notice in prepared.mixture.notices:
-        _say(notice)
+    if prepared.mixture.notice:
+        _say(prepared.mixture.notice)
     _say(summary(prepared.figures))
 
 

@@ -65,17 +65,34 @@ torch::jit::Module load(fs::path path) {
   }
   try {
     auto model = torch::jit::load(file, c10::kCPU);
-    if (json_value(model.get_method("metadata")({}).toStringRef(), {"bundle_format"}) == "2") return model;
+    const auto format = json_value(model.get_method("metadata")({}).toStringRef(), {"bundle_format"});
+    if (format == "3" || format == "2") return model;
   } catch (const std::exception&) {  // what torch says here is many lines about the inside of torch
     throw Mistake(path.string() + " is damaged, or not what make export writes: export again");
   }
   throw Mistake(path.string() + " has another bundle format than this program reads: export again");
 }
 
+// What was said in a terminal so far: the network reads some of it, and each turn has a seed of its own.
+struct Talk {
+  c10::List<std::string> earlier;
+  int64_t turn = 0;
+};
+
+// The reply to one line: alone, or in a conversation.
+std::string reply(torch::jit::Module& model, const std::string& line, Talk* talk) {
+  if (!talk || !model.find_method("reply_to")) return model.get_method("reply")({line}).toStringRef();
+  const auto said = model.get_method("reply_to")({line, talk->earlier, talk->turn++}).toStringRef();
+  if (said.empty()) return said;
+  talk->earlier.push_back(line), talk->earlier.push_back(said);
+  if (talk->earlier.size() > 64) talk->earlier.erase(talk->earlier.begin());  // no network reads so many
+  return said;
+}
+
 // The answer to one line as it is printed: the reply; or of `count` > 0 the best ones, each after its score and a tab,
 // and an empty line after the last.
-std::string answer(torch::jit::Module& model, const std::string& line, int64_t count) {
-  if (count == 0) return printable(model.get_method("reply")({line}).toStringRef()) + '\n';
+std::string answer(torch::jit::Module& model, const std::string& line, int64_t count, Talk* talk) {
+  if (count == 0) return printable(reply(model, line, talk)) + '\n';
   const c10::IValue found = model.get_method("reply_nbest")({line, count});
   std::ostringstream out;
   for (const c10::IValue& row : found.toListRef()) {
@@ -107,10 +124,15 @@ int main(int count, char** words) try {
   torch::jit::setGraphExecutorOptimize(false);  // profiling makes the first replies slow and the later ones no faster
   const c10::InferenceMode no_gradients;
   auto model = load(path);
-  const char* const prompt = isatty(STDIN_FILENO) ? "> " : "";
+  const bool talks = isatty(STDIN_FILENO);  // a pipe's lines have nothing to do with each other
+  Talk talk;
   std::string line;
-  while (std::cerr << prompt << std::flush, read_line(*std::cin.rdbuf(), line) && !leaves(line))
-    if (!(std::cout << answer(model, line, nbest) << std::flush)) throw Mistake("cannot write the reply");
+  while (std::cerr << (talks ? "> " : "") << std::flush, read_line(*std::cin.rdbuf(), line) && !leaves(line)) {
+    if (talks && line == "/reset")
+      talk = Talk();
+    else if (!(std::cout << answer(model, line, nbest, talks ? &talk : nullptr) << std::flush))
+      throw Mistake("cannot write the reply");
+  }
   return 0;
 } catch (const std::exception& error) {
   const std::string what = error.what();  // of torch many lines: the first says what, the others where

@@ -12,11 +12,12 @@ A comment before a block, invisible to who reads the page, tells what the page c
     <!-- file: NAME -->         the block is the content of this file
 
 All of it happens in one scratch copy of the checkout with a link to the environment that runs this. Three things differ
-from a reader's machine: the sample's files stand in for the Cornell corpus, the presets `default` and `tutorial` are a
-small network and a few steps (the sample is learnt as it is), and pip only says what it would install.
+from a reader's machine: conversations of the sample stand in for the Cornell corpus and the chitchat-dataset, the
+presets but `sample` are a small network and a few steps, and pip only says what it would install.
 Exit code 1 if anything failed.
 """
 
+import json
 import os
 import re
 import shutil
@@ -33,10 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"make", "chatbot", "python", "pip", "torchrun", "cmake", "echo", "git", "cd", "cat"}
 NOTE = re.compile(r"<!-- (not run|first|file): (.*) -->")
 OF_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"}
-OF_MAKE |= {"CORPUS", "RUN", "NPROC", "ARGS", "PYTHON"}  # of ours
+OF_MAKE |= {"CORPUS", "RUN", "FROM", "NPROC", "ARGS", "PYTHON"}  # of ours
 SECONDS = 1800  # that one command may take
 SMALL = """
-for _name in ("default", "tutorial"):
+for _name in ("everyday", "default", "tutorial"):
     _few = dataclasses.replace(PRESETS[_name].training, steps=6, warmup_steps=0)
     _small = dataclasses.replace(PRESETS[_name].model, hidden_size=16)
     _all = dataclasses.replace(PRESETS[_name].corpus, min_count=1)
@@ -129,7 +130,7 @@ def scratch(folder: Path) -> Path:
     copy_of_checkout(folder)
     config = folder / "chatbot" / "config" / "presets.py"
     config.write_text(config.read_text() + SMALL)
-    shutil.copytree(folder / "data" / "sample", folder / "data" / "cornell movie-dialogs corpus")
+    stand_ins(folder / "data")
     (folder / ".venv").mkdir()
     for entry in Path(sys.prefix).iterdir():
         if entry.name not in (".installed", ".developed"):
@@ -137,6 +138,28 @@ def scratch(folder: Path) -> Path:
     for stamp in (".installed", ".developed"):  # as new as can be: make installs nothing
         (folder / ".venv" / stamp).touch()
     return folder
+
+
+def stand_ins(data: Path) -> None:
+    """Write what stands in for the two corpora that are downloaded, in their formats, into the folder of corpora."""
+    said = {
+        name: [
+            talk.replace("> ", "").split("\n") for talk in (data / "sample" / name).read_text().strip().split("\n\n")
+        ]
+        for name in ("life.txt", "feelings.txt")
+    }
+    films, chats = data / "cornell movie-dialogs corpus", data / "chitchat"
+    films.mkdir()
+    chats.mkdir()
+    with (films / "movie_lines.txt").open("w") as lines, (films / "movie_conversations.txt").open("w") as talks:
+        for number, turns in enumerate(said["life.txt"]):
+            film, names = f"m{number // 20}", [f"L{number}-{turn}" for turn in range(len(turns))]
+            for name, text in zip(names, turns, strict=True):
+                lines.write(f"{name} +++$+++ u0 +++$+++ {film} +++$+++ ANN +++$+++ {text}\n")
+            talks.write(f"u0 +++$+++ u1 +++$+++ {film} +++$+++ {names}\n")
+    messages = [[[{"text": text, "sender": "x"}] for text in turns] for turns in said["feelings.txt"]]
+    named = {f"k{number}": {"messages": turns} for number, turns in enumerate(messages)}
+    (chats / "dataset.json").write_text(json.dumps(named))
 
 
 def run(command: str, typed: list[str], printed: list[str], folder: Path) -> str | None:

@@ -14,6 +14,7 @@ from chatbot.decoding.search import Limits
 from chatbot.network.model import Seq2Seq
 
 NEVER = [PAD_ID, SOS_ID, 3]
+MARKS = [4]  # ids that stand for punctuation marks
 Said = tuple[int, ...]
 
 LIMITS = {
@@ -25,7 +26,8 @@ LIMITS = {
     "repetition": Limits(7, repetition_penalty=1.4),
     "anti_lm": Limits(7, anti_lm=0.6, anti_lm_tokens=3),
     "anti_lm_bound": Limits(7, anti_lm=0.9, anti_lm_tokens=3, anti_lm_bound=0.4),
-    "everything": Limits(7, 2, 2, 1.2, 0.4, 20, 0.7),
+    "tidy_marks": Limits(7, tidy_marks=True),
+    "everything": Limits(7, 2, 2, True, 1.2, 0.4, 20, 0.7),
 }
 
 
@@ -110,7 +112,9 @@ class PlainSearch:
         ranks = {
             word: rank
             for word, rank in ranks.items()
-            if word not in self.never and not repeats((*said, word), limits.no_repeat_ngram)
+            if word not in self.never
+            and not repeats((*said, word), limits.no_repeat_ngram)
+            and not (limits.tidy_marks and word in MARKS and (not said or said[-1] in MARKS))
         }
         if len(said) < limits.min_length and len(ranks) > 1:
             del ranks[EOS_ID]
@@ -138,18 +142,23 @@ class PlainSearch:
             further = [(total + r, (*said, w)) for total, said in live for w, r in self.ranks(said, limits).items()]
             best = sorted(further, key=lambda continuation: -continuation[0])[:width]
             over = [said[-1] == EOS_ID or length == limits.max_length for _, said in best]
-            ended += [(total / penalty(length, alpha), said) for total, said in itertools.compress(best, over)]
+            ended += [(value(total, said, alpha), said) for total, said in itertools.compress(best, over)]
             live = [continuation for continuation, is_over in zip(best, over, strict=True) if not is_over]
         return sorted(ended, key=lambda found: -found[0])[:count]
 
     def every_reply(self, limits: Limits, alpha: float = 0.0, said: Said = ()) -> dict[Said, float]:
         """Each reply there is, with what it is ranked by: nothing is searched, all are listed."""
         if EOS_ID in said or len(said) == limits.max_length:
-            return {said: self.rank(said, limits) / penalty(len(said), alpha)}
+            return {said: value(self.rank(said, limits), said, alpha)}
         found: dict[Said, float] = {}
         for word in self.ranks(said, limits):
             found |= self.every_reply(limits, alpha, (*said, word))
         return found
+
+
+def value(total: float, said: Said, alpha: float) -> float:
+    """What a reply is ranked by: one that was cut comes after all that ended."""
+    return total / penalty(len(said), alpha) - (0 if said[-1] == EOS_ID else 1e5)
 
 
 def penalty(length: int, alpha: float) -> float:
@@ -178,4 +187,4 @@ def scripted(search: type[nn.Module], model: Seq2Seq) -> torch.jit.ScriptModule:
         encoder = torch.jit.trace(model.encoder, (src, lengths), check_trace=False)
         memory, source, hidden = model.encoder(src, lengths)
         decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
-        return torch.jit.script(search(encoder, decoder, NEVER).eval())
+        return torch.jit.script(search(encoder, decoder, NEVER, MARKS).eval())

@@ -2,7 +2,10 @@
 
 import itertools
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 
 from chatbot.config.settings import TrainingConfig
 from chatbot.corpus.prepared import PairDataset, in_order, load_figures, load_vocabulary
-from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
+from chatbot.training.epoch import Epoch
 from chatbot.training.steps import BatchSampler, StepData, StepReader, permuted, step_seed
 from chatbot.training.tutorial import ReplacementSampler
 
@@ -22,17 +26,24 @@ Pairs = list[tuple[list[int], list[int]]]
 IDS = st.lists(st.integers(3, 60_000), max_size=6)
 
 
-def write(folder: Path, pairs: Pairs, dtype: str = "uint16") -> Path:
-    """A prepared folder by hand, straight from the description of the layout."""
+def write(folder: Path, pairs: Pairs, dtype: str = "uint16", parts: dict[str, tuple[float, int]] | None = None) -> Path:
+    """A prepared folder by hand, straight from the description of the layout.
+
+    parts: of a mixture's corpora the name, the weight and how many of the pairs are its own, in order.
+    """
     folder.mkdir(exist_ok=True)
-    sizes = {}
+    parts = parts or {"some": (1.0, len(pairs))}
+    sizes: dict[str, Any] = {}
     for split, chosen in {"train": pairs, "valid": [], "test": []}.items():
         sides = [side for pair in chosen for side in pair]
         flat = [id for side in sides for id in side]
         np.array(flat, {"uint16": "<u2", "int32": "<i4"}[dtype]).tofile(folder / f"{split}.ids")
         np.cumsum([0, *map(len, sides)]).astype("<i8").tofile(folder / f"{split}.offsets")
-        sizes[split] = {"pairs": len(chosen), "tokens": len(flat)}
-    (folder / "prepared.json").write_text(json.dumps({"format": 1, "dtype": dtype, "splits": sizes}))
+        by_part = [size if chosen else 0 for _, size in parts.values()]
+        sizes[split] = {"pairs": len(chosen), "tokens": len(flat), "by_part": by_part}
+    sources = [{"name": name, "weight": weight} for name, (weight, _) in parts.items()]
+    figures = {"format": 2, "dtype": dtype, "splits": sizes, "sources": sources}
+    (folder / "prepared.json").write_text(json.dumps(figures))
     (folder / "vocabulary.txt").write_text("<pad>\n<sos>\n<eos>\nhello\n")
     return folder
 
@@ -73,6 +84,26 @@ def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
     assert load_vocabulary(tmp_path).tokens[3] == "hello"
 
 
+def change(folder: Path, old: str, new: str) -> None:
+    """Other words in the figures, which are there."""
+    figures = (folder / "prepared.json").read_text()
+    assert old in figures
+    (folder / "prepared.json").write_text(figures.replace(old, new))
+
+
+def test_the_pairs_of_each_corpus_are_known(tmp_path: Path) -> None:
+    folder = write(tmp_path, SOME, parts={"films": (1.0, 1), "chats": (0.5, 0), "sample": (10.0, 3)})
+    assert PairDataset(folder, "train").parts == [
+        ("films", 1.0, range(0, 1), False),
+        ("chats", 0.5, range(1, 1), False),
+        ("sample", 10.0, range(1, 4), False),
+    ]
+    assert [len(part.indices) for part in PairDataset(folder, "valid").parts] == [0, 0, 0]
+    change(folder, '"name": "films"', '"name": "sample"')
+    with pytest.raises(ChatbotError, match="is damaged"):
+        PairDataset(folder, "train")
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -80,14 +111,20 @@ def test_an_empty_split_has_no_pairs(tmp_path: Path) -> None:
         (lambda folder: (folder / "prepared.json").write_text("{"), "holds no prepared corpus"),
         (lambda folder: (folder / "prepared.json").write_text("[" * 100_000), "holds no prepared corpus"),
         (lambda folder: (folder / "prepared.json").write_text('{"format": 99}'), "has format 99"),
-        (lambda folder: (folder / "prepared.json").write_text('{"format": 1}'), "is damaged"),
+        (lambda folder: (folder / "prepared.json").write_text('{"format": 2}'), "is damaged"),
+        (lambda folder: change(folder, '"weight": 1.0', '"weight": 0'), "is damaged"),
+        (lambda folder: change(folder, '"weight": 1.0', '"weight": NaN'), "is damaged"),
+        (lambda folder: change(folder, '"by_part": [4]', '"by_part": [3]'), "is damaged"),
+        (lambda folder: change(folder, '"by_part": [4]', '"by_part": [5, -1]'), "is damaged"),
+        (lambda folder: change(folder, '"by_part": [4]', '"by_part": []'), "is damaged"),
+        (lambda folder: change(folder, '"sources": [', '"sources": [{"name": "other", "weight": 1}, '), "is damaged"),
         (lambda folder: (folder / "train.ids").write_bytes(b"123"), "has 3 bytes and should have 24"),
         (lambda folder: (folder / "train.offsets").unlink(), "cannot read .*train.offsets"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, damage: object, says: str) -> None:
+def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], object], says: str) -> None:
     write(tmp_path, SOME)
-    damage(tmp_path)  # type: ignore[operator]
+    damage(tmp_path)
     with pytest.raises(ChatbotError, match=says):
         PairDataset(tmp_path, "train")
 
@@ -146,6 +183,76 @@ def test_a_step_has_its_batch_whenever_it_is_asked_for(many: PairDataset, bucket
         assert BatchSampler(many, 16, seed=3, bucket_batches=bucket_batches)[step].tolist() == whole[step]
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.001, 0.1, 0.5, 1.0, 2.0, 2.5, 10.0]), st.integers(0, 60)), min_size=1),
+    st.integers(1, 9),
+    st.sampled_from([1, 4]),
+)
+def test_a_pair_comes_as_often_as_the_weight_of_its_corpus_says(
+    tmp_path_factory: pytest.TempPathFactory, corpora: list[tuple[float, int]], batch_size: int, bucket_batches: int
+) -> None:
+    parts = {f"corpus {number}": corpus for number, corpus in enumerate(corpora)}
+    pairs: Pairs = [([5] * (index % 7), [6]) for index in range(sum(size for _, size in corpora))]
+    dataset = PairDataset(write(tmp_path_factory.mktemp("mixture"), pairs, parts=parts), "train")
+    epoch = Epoch(dataset)
+    places = [max(1, round(weight * size)) if size else 0 for weight, size in corpora]
+    assert len(epoch) == sum(places)
+    if not len(epoch):
+        return
+    sampler = BatchSampler(dataset, batch_size, seed=3, bucket_batches=bucket_batches)
+    assert len(sampler) == -(-sum(places) // batch_size)
+    shown: Counter[int] = Counter()
+    for number in range(4):
+        shown.update(np.concatenate(epoch_of(sampler, number)).tolist())
+        first = 0
+        for (_, size), each in zip(corpora, places, strict=True):
+            times = [shown[index] for index in range(first, first + size)]
+            # as often as can be, and none of them twice more than another
+            assert sum(times) == (number + 1) * each
+            assert not times or max(times) - min(times) <= 1
+            first += size
+
+
+@pytest.mark.parametrize(
+    ("weight", "times"), [(0.5, [1, 1, 2, 2, 3]), (2.5, [3, 5, 8, 10, 13]), (3.0, [3, 6, 9, 12, 15])]
+)
+def test_a_broken_weight_evens_out_over_epochs(tmp_path: Path, weight: float, times: list[int]) -> None:
+    pairs: Pairs = [([5], [6])] * 40
+    folder = write(tmp_path, pairs, parts={"films": (1.0, 30), "sample": (weight, 10)})
+    sampler = BatchSampler(PairDataset(folder, "train"), 8, seed=1, bucket_batches=2)
+    shown: Counter[int] = Counter()
+    for epoch, most in enumerate(times):
+        shown.update(np.concatenate(epoch_of(sampler, epoch)).tolist())
+        assert {shown[index] for index in range(30)} == {epoch + 1}
+        of_sample = [shown[index] for index in range(30, 40)]
+        assert max(of_sample) == most
+        assert sum(of_sample) == 10 * weight * (epoch + 1)
+
+
+def test_one_corpus_alone_is_drawn_as_it_was_before_there_were_mixtures(many: PairDataset) -> None:
+    sampler = BatchSampler(many, 16, seed=3, bucket_batches=4)
+    for epoch, bucket in ((0, 0), (2, 15)):
+        places = np.arange(bucket * 64, min(bucket * 64 + 64, 1003))
+        order = permuted(places, 1003, np.random.default_rng([3, epoch]))  # places of the order are the pairs
+        prompts, replies = many.lengths(order)
+        order = order[np.lexsort((prompts, replies))]
+        batches = [order[start : start + 16] for start in range(0, len(order), 16)]
+        np.random.default_rng([3, epoch, bucket]).shuffle(batches)
+        first = epoch * len(sampler) + 4 * bucket
+        assert [sampler[first + i].tolist() for i in range(len(batches))] == [batch.tolist() for batch in batches]
+    drawn = ReplacementSampler(Epoch(many), 50, seed=3)[70]
+    assert drawn.tolist() == np.random.default_rng([3, 70]).integers(1003, size=50).tolist()
+
+
+def test_drawn_anew_a_corpus_has_the_share_of_its_weight(tmp_path: Path) -> None:
+    folder = write(tmp_path, [([5], [6])] * 100, parts={"films": (1.0, 90), "sample": (9.0, 10)})
+    sampler = ReplacementSampler(Epoch(PairDataset(folder, "train")), 500, seed=1)
+    drawn = Counter(index for step in range(20) for index in sampler[step].tolist())
+    assert sum(drawn[index] for index in range(90)) == pytest.approx(5000, abs=250)  # five standard deviations
+    assert len(drawn) == 100
+
+
 def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:
     spread = {
         size: np.mean(
@@ -157,10 +264,10 @@ def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:
 
 
 def test_drawn_anew_a_batch_is_a_sample_of_all_pairs(many: PairDataset) -> None:
-    sampler = ReplacementSampler(len(many), 500, seed=3)
+    sampler = ReplacementSampler(Epoch(many), 500, seed=3)
     first, second = sampler[0], sampler[1]
     assert len(first) == len(second) == 500
-    assert first.tolist() == ReplacementSampler(len(many), 500, seed=3)[0].tolist() != second.tolist()
+    assert first.tolist() == ReplacementSampler(Epoch(many), 500, seed=3)[0].tolist() != second.tolist()
     assert 300 < len(set(first.tolist())) < 480  # 394 different ones of 1003 are expected
     assert first.max() > 900 > 100 > first.min()
 
@@ -169,9 +276,12 @@ def epoch_of(sampler: BatchSampler, epoch: int = 0) -> list[np.ndarray]:
     return [sampler[step] for step in range(epoch * len(sampler), (epoch + 1) * len(sampler))]
 
 
+WORDS = Vocabulary.from_words([*".,", *(f"w{id}" for id in range(7, 50))], unknown=True, separator=True)
+
+
 def reader(pairs: PairDataset, rank: int = 0, size: int = 1, **changes: object) -> StepReader:
     settings = TrainingConfig(**{"batch_size": 16, "prompt_dropout": 0.0, **changes})  # type: ignore[arg-type]
-    return StepReader(pairs, settings, 3, 5, rank, size)
+    return StepReader(pairs, settings, WORDS, rank, size)
 
 
 def rows(data: StepData) -> list[tuple[list[int], list[int]]]:
@@ -208,6 +318,18 @@ def test_word_dropout_touches_words_of_prompts_only(many: PairDataset) -> None:
     assert torch.equal(dropped.tgt, plain.tgt)
     assert torch.equal(dropped.targets, plain.targets)
     assert torch.equal(dropped.src, reader(many, word_dropout=0.5)[7].parts[0].batch.src)
+
+
+def test_mark_dropout_shows_some_prompts_without_their_marks(tmp_path: Path) -> None:
+    dot, comma, sep = 5, 6, 4
+    pairs = [([20, dot, sep, 10 + n % 7, comma, 9, dot], [30, dot]) for n in range(320)] + [([dot], [30])] * 16
+    shown = reader(PairDataset(write(tmp_path, pairs), "train"), mark_dropout=0.25)
+    found = [row for step in range(21) for row in rows(shown[step])]
+    bare = [prompt for prompt, _ in found if len(prompt) == 5]
+    assert 0.18 < len(bare) / 320 < 0.32
+    assert all(prompt[:3] == [20, dot, sep] and not {dot, comma} & {*prompt[3:]} for prompt in bare)  # context stays
+    assert sum(prompt == [dot] for prompt, _ in found) == 16  # what would be left is no prompt
+    assert {tuple(reply) for _, reply in found} == {(30, dot), (30,)}
 
 
 def test_prompt_dropout_shows_some_prompts_empty(many: PairDataset) -> None:
@@ -306,9 +428,11 @@ def test_buckets_keep_padding_small(many: PairDataset) -> None:
 
 
 def test_evaluation_sees_every_pair_once_in_one_order(many: PairDataset) -> None:
-    batches = list(in_order(many, 16))
+    batches = list(in_order(many, 16, range(1003)))
     assert sorted(index for batch in batches for index in batch) == list(range(1003))
-    assert batches == list(in_order(many, 16))
+    assert batches == list(in_order(many, 16, range(1003)))
+    some = list(in_order(many, 16, range(500, 540)))
+    assert sorted(index for batch in some for index in batch) == list(range(500, 540))
 
 
 def test_a_missing_preparation_says_what_to_run(tmp_path: Path) -> None:

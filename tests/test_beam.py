@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, NEVER, PlainSearch, Said, Table, network, reply, scripted
+from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Said, Table, network, reply, scripted
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.beam import BeamSearchDecoder, continuations
@@ -23,7 +23,7 @@ def model() -> Seq2Seq:
 
 
 def beam_of(model: Seq2Seq) -> BeamSearchDecoder:
-    return BeamSearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    return BeamSearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
 
 
 def some_prompts(count: int, size: int = V) -> list[list[int]]:
@@ -56,7 +56,7 @@ def check_figures(found: Hypotheses, row: int, plain: PlainSearch, prompt: list[
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_beam_of_one_is_greedy_search(model: Seq2Seq, limits: Limits, alpha: float) -> None:
     batch = pad_prompts(some_prompts(30))
-    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     with torch.inference_mode():
         expected = greedy.search(*batch, limits)
         found = beam_of(model)(*batch, limits, 1, 1, alpha)
@@ -144,7 +144,7 @@ def test_a_longer_reply_may_still_win_by_the_length_penalty() -> None:
     table = torch.full((9, 9), -30.0)
     table[1, EOS_ID], table[1, 4] = 0.15, 0.0
     table[4, 5] = table[5, 6] = table[6, 7] = table[7, EOS_ID] = 0.0
-    search = BeamSearchDecoder(*Table(table).parts(), NEVER)
+    search = BeamSearchDecoder(*Table(table).parts(), NEVER, MARKS)
     found = search(*pad_prompts([[4]]), Limits(9), 3, 1, 1.0)
     assert reply(found.tokens[0, 0]) == (4, 5, 6, 7, EOS_ID)
     assert reply(search(*pad_prompts([[4]]), Limits(9), 3, 1, 0.0).tokens[0, 0]) == (EOS_ID,)
@@ -176,7 +176,7 @@ def test_stopping_early_loses_nothing(
 def test_of_totals_above_zero_the_shorter_reply_wins_by_the_length_penalty() -> None:
     table = torch.full((5, 5), -30.0)
     table[1, EOS_ID], table[1, 4], table[4, EOS_ID] = 1.0, 0.0, 0.0
-    search = BeamSearchDecoder(*Table(table).parts(), NEVER)
+    search = BeamSearchDecoder(*Table(table).parts(), NEVER, MARKS)
     # the first word's rank is -log p: 0.31 for EOS, 1.31 for the word, which EOS follows for sure
     limits = Limits(20, anti_lm=2.0, anti_lm_tokens=1)
     found = search(*pad_prompts([[4]]), limits, 2, 1, 2.0)
@@ -185,7 +185,7 @@ def test_of_totals_above_zero_the_shorter_reply_wins_by_the_length_penalty() -> 
 
 
 def test_where_there_are_fewer_replies_than_asked_for_the_rest_is_padding() -> None:
-    search = BeamSearchDecoder(*Table(torch.zeros(5, 5)).parts(), NEVER)
+    search = BeamSearchDecoder(*Table(torch.zeros(5, 5)).parts(), NEVER, MARKS)
     found = search(*pad_prompts([[4, 4]]), Limits(2), 6, 5)
     assert found.tokens[0].tolist() == [[EOS_ID, PAD_ID], [4, EOS_ID], [4, 4], [PAD_ID, PAD_ID], [PAD_ID, PAD_ID]]
     assert found.totals[0, 3:].tolist() == [float("-inf")] * 2

@@ -91,13 +91,16 @@ def backward(tiny: Config, prepared: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def test_another_run_reranks(trained: RunDirectory, backward: RunDirectory) -> None:
-    way = dataclasses.replace(BEAM, mmi_weight=100.0)  # so much that the other run decides alone
+    way = dataclasses.replace(BEAM, mmi_weight=100.0)
     bot = Chatbot.load(trained.path, decoding=way, backward=backward.path)
     prompt = bot.vocabulary.encode(["hello", "."])
-    listed = [ids for ids, *_ in bot.decode([prompt], way, bot.max_length + 1)[0]]
-    scores = log_likelihood(backward.load_chosen().build_model(), listed, [prompt] * len(listed)).tolist()
+    listed = bot.decode([prompt], way, bot.max_length + 1)[0]
+    said = [hypothesis.ids for hypothesis in listed]
+    scores = log_likelihood(backward.load_chosen().build_model(), said, [prompt] * len(said)).tolist()
+    expected = [hypothesis.log_prob + 100 * score for hypothesis, score in zip(listed, scores, strict=True)]
     assert len(listed) > 1
-    assert scores == sorted(scores, reverse=True)
+    assert [hypothesis.total for hypothesis in listed] == pytest.approx(expected)
+    assert expected == sorted(expected, reverse=True)
 
 
 def test_a_run_that_cannot_rerank_is_refused(trained: RunDirectory, tmp_path: Path) -> None:

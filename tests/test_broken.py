@@ -41,12 +41,12 @@ def plain(counted: list[list[int]], text: list[int]) -> float:
     line, odd = [SOS_ID, *text, EOS_ID], []
     for end in range(1, len(line)):
         v, w = line[end - 1 : end + 1]
-        odd.append(math.log((before[v] * words[w] / words.total() + 0.5) / (pairs[v, w] + 0.5)))
+        odd.append((before[v] * words[w] / words.total() + 0.5) / (pairs[v, w] + 0.5))
         if end > 1:
             u = line[end - 2]
             expected = pairs[u, v] * pairs[v, w] / before[v] if before[v] else 0
-            odd[-1] += math.log((expected + 0.5) / (triples[u, v, w] + 0.5))
-    return max(odd)
+            odd[-1] *= (expected + 0.5) / (triples[u, v, w] + 0.5)
+    return math.log(sum(odd))
 
 
 @settings(deadline=None)
@@ -148,8 +148,9 @@ def test_a_word_that_was_never_met_is_not_odd_for_that(grammar: PairDataset) -> 
     assert english
     text = [ID[word] for word in ["the", "old", "dog", "sees", "a", "cat", "."]]
     new = [len(WORDS) if word == ID["dog"] else word for word in text]
-    assert english.oddity.of([text]) < 0
-    assert english.oddity.of([new]) == 0
+    told = [ID["a"] if word == ID["dog"] else word for word in text]  # a word that is known, and never stands there
+    odd, odder, oddest = english.oddity.of([text, new, told])
+    assert odd < odder <= math.log(len(text) + 1) < oddest
 
 
 def test_the_last_tenth_of_each_corpus_is_held_out(grammar: PairDataset) -> None:

@@ -14,6 +14,7 @@ import pytest
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
+from chatbot.runs import directory
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 
@@ -192,7 +193,10 @@ def test_a_wrong_word_on_the_command_line_is_one_line(arguments: list[str], caps
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_with_nothing_trained_it_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_nothing_trained_it_says_what_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "BOX", tmp_path / "nowhere")
     for verb in ("chat", "evaluate", "export"):
         assert "make train" in mistake(capsys, verb, "--checkpoints-dir", tmp_path)
 

@@ -50,8 +50,11 @@ def test_flags_overrule_the_file_and_the_file_the_preset(tmp_path: Path) -> None
     assert (config.model.hidden_size, config.model.dropout, config.training.steps) == (77, 0.0, 6)
 
 
-def test_the_sample_corpus_takes_its_own_preset_unless_one_is_named() -> None:
+def test_a_corpus_takes_the_preset_of_its_kind_unless_one_is_named() -> None:
     assert parse("--corpus", "sample") == PRESETS["sample"]
+    assert parse() == parse("--corpus", "auto") == PRESETS["everyday"]
+    assert parse("--corpus", "cornell+my.tsv*2").model == PRESETS["everyday"].model
+    assert parse("--corpus", "cornell").model == parse("--corpus", "my.tsv").model == PRESETS["default"].model
     assert parse("--corpus", "sample", "--preset", "default").model == PRESETS["default"].model
 
 
@@ -181,4 +184,5 @@ def test_help_fits_two_screens_and_help_all_has_every_setting(
     }
     for section in sections.get(verb, ()):
         for field in dataclasses.fields(section):
-            assert f"--{field.name.replace('_', '-')}" in whole
+            flag = "from" if field.name == "base" else field.name.replace("_", "-")
+            assert f"--{flag}" in whole

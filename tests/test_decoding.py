@@ -24,6 +24,7 @@ CPU = torch.device("cpu")
 LIMITED = {
     "min_length": 2,
     "no_repeat_ngram": 2,
+    "tidy_marks": True,
     "repetition_penalty": 1.2,
     "anti_lm": 0.4,
     "anti_lm_tokens": 20,

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ import pytest
 
 from chatbot import __main__ as door
 from chatbot.config.arguments import parser
+from chatbot.config.settings import CorpusConfig
+from chatbot.corpus.mixture import AUTO, resolve_mixture
+from chatbot.corpus.preparation import prepare
+from chatbot.corpus.sources import Offers
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
@@ -140,6 +145,20 @@ def test_a_command_that_fails_or_says_something_else_is_found_out(
         monkeypatch.setattr(check, "SECONDS", 0.1)
     wrong = check.run(command, ["typed"], printed, tmp_path)
     assert wrong is None if says is None else wrong is not None and wrong.startswith(says)
+
+
+def test_all_corpora_of_auto_are_at_hand_for_the_pages(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "data" / "sample", tmp_path / "sample")
+    check.stand_ins(tmp_path)
+    config = CorpusConfig(corpus=resolve_mixture("auto", tmp_path, Offers(url="", pip=("false",))).spec)
+    figures = prepare(config, tmp_path).figures
+    read = [(source["name"], source["format_read"], source["bad_lines"]["count"]) for source in figures["sources"]]
+    assert read == [("cornell", "cornell", 0), ("chitchat", "chitchat", 0), ("sample", "transcript", 0)]
+    assert all(size for split in figures["splits"].values() for size in split["by_part"])
+
+
+def test_the_pages_say_what_auto_is() -> None:
+    assert f"`{AUTO.removeprefix('auto is ')}`" in (ROOT / "docs" / "data.md").read_text()
 
 
 def test_a_page_with_a_wrong_command_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]

@@ -1,6 +1,7 @@
 """Every format from a small file, and every kind of damage to one."""
 
 import gzip
+import itertools
 import json
 import struct
 import time
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatbot.chat.conversation import transcribe
 from chatbot.config import settings as config
 from chatbot.corpus import inputs, reading
 from chatbot.corpus.formats.dialogue import MAX_TURNS, Dialogue, in_pieces
@@ -282,11 +284,29 @@ def messages(*said: list[str]) -> dict[str, Any]:
 
 
 def test_chitchat_joins_the_messages_of_a_turn(tmp_path: Path) -> None:
-    talks = {"k1": messages(["Hello?"], ["Hi.", "You?"], ["Fine."]), "k2": messages(["a"], ["b"])}
+    talks = {"k1": messages(["Hello?"], ["Hi.", "You?"], ["Fine."]), "k2": messages(["a!"], ["b:)"])}
     (tmp_path / "dataset.json").write_text(json.dumps(talks, indent=1))
     format, found, _ = read(tmp_path)
     assert format == "chitchat"
-    assert [(talk.key, talk.turns) for talk in found] == [("k1", ["Hello?", "Hi. You?", "Fine."]), ("k2", ["a", "b"])]
+    assert [(talk.key, talk.turns) for talk in found] == [
+        ("k1", ["Hello?", "Hi. You?", "Fine."]),
+        ("k2", ["a!", "b:)"]),
+    ]
+
+
+def test_a_message_of_chitchat_without_a_mark_at_its_end_gets_a_full_stop(tmp_path: Path) -> None:
+    talk = messages(["hi there ", "i'm 30"], ["so, am I..."], ["", " "], ["café"], ["(ok)"], ["what?!"])
+    (tmp_path / "dataset.json").write_text(json.dumps({"k": talk}))
+    assert turns(tmp_path) == [["hi there. i'm 30.", "so, am I...", " ", "café.", "(ok)", "what?!"]]
+
+
+@pytest.mark.parametrize("text", [None, 7, ["hi"], {"a": "hi"}])
+def test_a_message_of_chitchat_that_is_no_text_is_damage(tmp_path: Path, text: object) -> None:
+    talks = {"k1": messages(["a"], ["b"]), "k2": {"messages": [[{"text": text}], [{"text": "b"}]]}}
+    (tmp_path / "dataset.json").write_text(json.dumps(talks))
+    _, found, account = read(tmp_path / "dataset.json")
+    assert [talk.turns for talk in found] == [["a.", "b."]]
+    assert account.reasons == {"a conversation that is no list of turns of messages": 1}
 
 
 @pytest.mark.parametrize("chunk", [1 << 20, 7])
@@ -294,14 +314,14 @@ def test_chitchat_is_read_piece_by_piece(tmp_path: Path, chunk: int, monkeypatch
     monkeypatch.setattr("chatbot.corpus.formats.chitchat.CHUNK", chunk)
     talks = {f"k{i}": messages([f"é{i}"], ["b"]) for i in range(300)}
     (tmp_path / "dataset.json").write_text(json.dumps(talks, ensure_ascii=False), encoding="utf-8")
-    assert turns(tmp_path / "dataset.json") == [[f"é{i}", "b"] for i in range(300)]
+    assert turns(tmp_path / "dataset.json") == [[f"é{i}.", "b."] for i in range(300)]
 
 
 def test_chitchat_that_breaks_off_keeps_what_is_whole(tmp_path: Path) -> None:
     whole = json.dumps({"k1": messages(["a"], ["b"]), "k2": {"messages": [[1]]}, "k3": messages(["c"], ["d"])})
     (tmp_path / "dataset.json").write_text(whole[:-60])
     _, found, account = read(tmp_path / "dataset.json")
-    assert [talk.turns for talk in found] == [["a", "b"]]
+    assert [talk.turns for talk in found] == [["a.", "b."]]
     assert [reason.split(" after")[0] for _, _, reason in complaints(account)] == [
         "a conversation that is no list of turns of messages: k2",
         "JSON that breaks off or is malformed",
@@ -322,6 +342,137 @@ def test_a_log_without_separators_is_read_in_pieces(tmp_path: Path) -> None:
     _, found, _ = read(tmp_path / "a.log")
     assert pairs(found) == [(f"say {i}", f"say {i + 1}") for i in range(999)]
     assert len(found) > 3
+
+
+# transcripts
+
+
+def replies(found: list[Dialogue]) -> list[tuple[str | None, str | None]]:
+    """What is learnt: each answer with what stands before it."""
+    return [
+        (talk.turns[i], talk.turns[i + 1])
+        for talk in found
+        for i in range(talk.start, len(talk.turns) - 1)
+        if talk.answers is None or talk.answers[i + 1]
+    ]
+
+
+@pytest.mark.parametrize("between", ["", "===", "=== talk 2 ===", "  "])
+def test_transcript(tmp_path: Path, between: str) -> None:
+    text = f"> hello\nHi. How are you?\n> fine\nGood.\n{between}\n> what's  your name? \nRobin.\n"
+    (tmp_path / "a.txt").write_text(text)
+    format, found, account = read(tmp_path / "a.txt")
+    assert format == "transcript"
+    assert [talk.turns for talk in found] == [
+        ["hello", "Hi. How are you?", "fine", "Good."],
+        ["what's  your name?", "Robin."],
+    ]
+    assert replies(found) == [("hello", "Hi. How are you?"), ("fine", "Good."), ("what's  your name?", "Robin.")]
+    assert [(talk.film, talk.key) for talk in found] == [("", "hello"), ("", "what's your name?")]
+    assert (account.records, account.bad) == (7, 0)
+
+
+def test_several_lines_of_one_speaker_are_one_turn(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("> hi\n>  there\nHello!\n How are you?\nI'm Robin.\n> fine\n\n>a\n>\nb\n> c\n")
+    found = read(tmp_path / "a.txt")[1]
+    assert found[0].turns == ["hi there", "Hello! How are you? I'm Robin.", "fine"]
+    assert (found[0].answers, found[0].key) == ([False, True, False], "hi there")
+    assert found[1].turns == [">a > b", "c"], "a mark is not a mark without its space"
+
+
+def test_a_bot_that_speaks_first_answers_nobody_and_does_not_name_the_conversation(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("> a\nb\n\nWelcome!\n> Who are\n> you?\nRobin.\n\nWelcome!\nWelcome back!\n")
+    found = read(tmp_path / "a.txt")[1]
+    assert replies(found) == [("a", "b"), ("Who are you?", "Robin.")]
+    assert [talk.key for talk in found] == ["a", "who are you?"]
+
+
+def test_what_nobody_answers_is_no_conversation(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("> a\n\n> b\nc\n===\n\n\n> d\n> e\n===\nf\n")
+    assert turns(tmp_path / "a.txt") == [["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ("=== monday\n\n> hi\nHello.\n", "transcript"),
+        ("\n> hi, or not\nHello, you.\n> fine; good | bad\nYes, no.\n", "transcript"),
+        ("> hi\n> there\n", "log"),
+        ("Hello.\n> hi\n", "log"),
+        (">hi\nHello.\n", "log"),
+        ("> hi\n\0\n", "log"),
+    ],
+)
+def test_a_transcript_begins_with_its_visitor_and_has_answers(tmp_path: Path, text: str, format: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert recognise(input_files(tmp_path / "a.txt")[0], "auto", "a.txt")[0] == format
+
+
+def test_nothing_of_a_transcript_answers_across_a_damaged_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"> a\nb\n> c\x00\nd\n> e\n\x00f\n\x00\ng\n> h\ni\x00\n\n\x00\n> j\nk\n")
+    _, found, account = read(tmp_path / "a.txt")
+    assert [talk.turns for talk in found] == [["a", "b", None, "d", "e", None, "g", "h", None], [None, "j", "k"]]
+    assert [pair for pair in replies(found) if None not in pair] == [("a", "b"), ("j", "k")]
+    assert [talk.key for talk in found] == ["a", "j"]
+    assert complaints(account) == [("a.txt", line, "a NUL byte") for line in (3, 6, 7, 10, 12)]
+
+
+@pytest.mark.parametrize("size", [127, 128, 129, 130, 1000])
+def test_a_transcript_without_an_end_is_read_in_pieces_and_each_answer_once(tmp_path: Path, size: int) -> None:
+    said = [f"> ask {i}\n> and {i}\nanswer {i}\nand {i}" for i in range(size)]
+    (tmp_path / "a.txt").write_text("\n".join(said))
+    _, found, _ = read(tmp_path / "a.txt")
+    assert replies(found) == [(f"ask {i} and {i}", f"answer {i} and {i}") for i in range(size)]
+    assert len(found) == -(-(2 * size - 1) // (MAX_TURNS - 1))
+    assert all(len(talk.turns) <= MAX_TURNS + 20 for talk in found)
+    assert all(talk.start == 20 for talk in found[1:]), "context, as much as can be asked for"
+    assert len({talk.key for talk in found}) == len(found), "pieces are told apart by the split"
+
+
+@pytest.mark.parametrize("speaker", ["> ", ""])
+def test_a_turn_without_an_end_is_damage_and_fills_no_memory(
+    tmp_path: Path, speaker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.corpus.formats.transcript.MAX_LINE", 50)
+    (tmp_path / "a.txt").write_text(
+        f"> a\nb\n> c\nd\n{(speaker + 'words ') * 5}\n" + f"{speaker}on\n" * 500 + "> e\nf\n"
+    )
+    _, found, account = read(tmp_path / "a.txt")
+    kept = [("a", "b"), ("c", "d")] if speaker else [("a", "b"), ("e", "f")]  # what the turn is not a part of
+    assert [pair for pair in replies(found) if None not in pair] == kept
+    assert account.reasons == {"a turn longer than 50 characters": 1}
+    assert len(found) == 1
+    assert sum(turn is None for turn in found[0].turns) == 1
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.booleans(), st.text("ab.", min_size=1)), min_size=1), max_size=5),
+    st.sampled_from(["\n", "\r\n"]),
+)
+@settings(deadline=None)
+def test_every_answer_is_learnt_once_and_nothing_that_a_visitor_says(
+    tmp_path_factory: pytest.TempPathFactory, talks: list[list[tuple[bool, str]]], end: str
+) -> None:
+    path = tmp_path_factory.mktemp("talks") / "a.txt"
+    lines = [line for talk in talks for line in [*(("" if bot else "> ") + text for bot, text in talk), ""]]
+    path.write_bytes("".join(line + end for line in lines).encode())
+    expected = []
+    for talk in talks:
+        turns = [
+            (bot, " ".join(text for _, text in lines)) for bot, lines in itertools.groupby(talk, lambda one: one[0])
+        ]
+        expected += [(asked, said) for (_, asked), (bot, said) in itertools.pairwise(turns) if bot]
+    assert replies(list(READERS["transcript"].read(input_files(path)[0][0], Reading()))) == expected
+
+
+def test_what_a_chat_logged_is_a_transcript(tmp_path: Path) -> None:
+    said = [("Hello,\n  you", "Hi."), ("=== what?", "> is a mark"), ("how are you?", "I'm fine."), ("> bye", "Bye!")]
+    with (tmp_path / "log.txt").open("w") as log:
+        for text, reply in said[:1] + said[2:]:
+            transcribe(log, text, reply)
+    format, found, account = read(tmp_path / "log.txt")
+    assert (format, account.bad) == ("transcript", 0)
+    assert replies(found) == [("Hello, you", "Hi."), ("how are you?", "I'm fine."), ("> bye", "Bye!")]
 
 
 # choosing files

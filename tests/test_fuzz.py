@@ -34,9 +34,11 @@ from chatbot.config.settings import Config as Settings
 from chatbot.config.settings import CorpusConfig, DecodingConfig
 from chatbot.corpus.formats.recognise import READERS, dialogues, recognise
 from chatbot.corpus.inputs import input_files
+from chatbot.corpus.mixture import is_mixture, resolve_mixture
 from chatbot.corpus.pairs import pairs_of
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.reading import Reading
+from chatbot.corpus.sources import Offers
 from chatbot.corpus.tokenizer import TOKENIZERS
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment import onnx as exchange
@@ -50,6 +52,7 @@ from chatbot.runs.directory import RunDirectory
 from chatbot.runs.tutorial import import_checkpoint
 from chatbot.system.errors import ChatbotError
 from chatbot.training import journal
+from chatbot.training.epoch import Epoch
 
 resource = pytest.importorskip("resource", reason="this system limits no process's memory")
 
@@ -189,6 +192,7 @@ CORPORA = {
     ),
     "delimited": 'prompt\treply\n"a ""b""\tc"\td\nHello?\tHi.\n' * 3,
     "jsonl": json.dumps({"turns": TALK}) + "\n" + json.dumps({"prompt": "a", "reply": "b"}) + "\n",
+    "transcript": "> Hello?\n> you\nHi.\n> How are you?\nI'm fine.\nAnd you?\n\n> a\nb\n=== 2\n> x\ny\n",
     "log": "\n".join(TALK) + "\n\nHello?\nHi.\n=== 2\nx\ny\n",
     "dailydialog": " __eou__ ".join(TALK) + " __eou__\n" + "I ' m here . __eou__ Good . __eou__\n",
     "chitchat": json.dumps({f"k{i}": {"messages": [[{"text": t, "sender": "x"}] for t in TALK]} for i in range(3)}),
@@ -265,6 +269,27 @@ def test_corpora_of_anything(format: str, content: Any, place: Path) -> None:
     survives("corpora of anything", lambda: read_corpus(path, format, "english"))
 
 
+NAMES = st.sampled_from(["sample", "a.tsv", "b+c.tsv", "d*2", "nowhere", "~"]) | st.text(max_size=4)
+WEIGHTS = st.sampled_from(["", "", "*0.5", "*10", "*2.25", "*1", "*-1", "*1e9", "*nan", "*", "+", "*2*3"])
+
+
+@FUZZ
+@given(parts=st.lists(st.tuples(NAMES, WEIGHTS).map("".join), max_size=4), many=st.sampled_from([1, 1, 1, 999]))
+def test_a_mixture(parts: list[str], many: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for name in ("a.tsv", "b+c.tsv", "d*2"):
+        (place / name).write_text("a\tb\n")
+    spec, offline = "+".join(parts * many), Offers(url=(place / "no.zip").as_uri(), tries=1)
+
+    def resolved() -> None:
+        mixture = resolve_mixture(spec, place / "data", offline)
+        assert resolve_mixture(mixture.spec, place / "data", offline) == mixture
+        assert is_mixture(spec) == is_mixture(mixture.spec) == (len(mixture.parts) > 1)
+        assert len({part.source.name for part in mixture.parts}) == len(mixture.parts)
+
+    survives("mixtures", resolved)
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -338,7 +363,7 @@ def test_a_manifest(damage: list, spot: float, other: Any, how: bool, place: Pat
     folder = place / "export"
     folder.mkdir(exist_ok=True)
     (folder / "chatbot.pt").write_bytes(b"abc")
-    golden = {"text": "a", "ids": [4], "tokens": [2], "scores": [-1.5], "reply": ""}
+    golden = {"text": "a", "ids": [4], "tokens": [2], "scores": [-1.5], "reply": "", "greedy": ""}
     plain = {"format": 1, "files": {"chatbot.pt": {"bytes": 3, "sha256": "0" * 64}}, "golden": [golden]}
     whole = json.dumps(one_changed(plain, spot, other) if how else plain).encode()
     (folder / "manifest.json").write_bytes(whole if how else damaged(whole, damage))
@@ -354,7 +379,7 @@ def test_a_manifest(damage: list, spot: float, other: Any, how: bool, place: Pat
     backward=st.booleans(),
 )
 def test_prepared_arrays(damage: list, which: str, same_size: bool, backward: bool, place: Path) -> None:
-    folder = write(place / "prepared", SOME)
+    folder = write(place / "prepared", SOME, parts={"films": (1.0, 1), "sample": (2.5, 3)})
     whole = (folder / which).read_bytes()
     spoiled = damaged(whole, damage)
     if same_size:
@@ -366,6 +391,8 @@ def test_prepared_arrays(damage: list, which: str, same_size: bool, backward: bo
         pairs = PairDataset(folder, "train", backward=backward)
         pairs.lengths(np.arange(len(pairs)))
         list(pairs.replies())
+        epoch = Epoch(pairs)
+        assert set(epoch.pairs(np.arange(len(epoch)), 7)) <= set(range(len(pairs)))
         if len(pairs):
             collate([pairs[index] for index in range(len(pairs))])
 

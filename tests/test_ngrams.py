@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config.settings import Config, ModelConfig, TrainingConfig
-from chatbot.corpus.vocabulary import EOS_ID, SOS_ID
+from chatbot.corpus.prepared import PartOfSplit
+from chatbot.corpus.vocabulary import EOS_ID, SOS_ID, Vocabulary
 from chatbot.network.batch import collate
 from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
@@ -25,6 +26,7 @@ from chatbot.training.optimization import batch_loss
 from chatbot.training.steps import Part, StepReader, smoothed
 
 V, SPECIAL = 9, 3
+WORDS = Vocabulary.from_words("abcdef", unknown=False, separator=False)
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 TEXT = st.lists(st.integers(SPECIAL, V - 1), max_size=5)
 
@@ -185,20 +187,20 @@ def test_a_step_reads_targets_with_the_share_that_is_set() -> None:
     pairs = _Lengths(PAIRS)
     model = NgramModel(PAIRS, V, SPECIAL, 4)
     model.share = 0.5
-    part = StepReader(pairs, config, None, SPECIAL, ngrams=model)[0].parts[0]  # type: ignore[arg-type]
+    part = StepReader(pairs, config, WORDS, ngrams=model)[0].parts[0]  # type: ignore[arg-type]
     expected = smoothed(part.batch, model, 0.2).soft
     assert part.soft is not None
     assert expected is not None
     for one, other in zip(part.to(torch.device("meta")).soft or (), expected, strict=True):
         assert (one.shape == other.shape) if isinstance(one, torch.Tensor) else one == other
     torch.testing.assert_close(model.table().dense(part.soft), model.table().dense(expected))
-    assert StepReader(pairs, config, None, SPECIAL)[0].parts[0].soft is None  # type: ignore[arg-type]
+    assert StepReader(pairs, config, WORDS)[0].parts[0].soft is None  # type: ignore[arg-type]
 
 
 def test_smoothing_fades_to_nothing_by_the_last_step() -> None:
     config = TrainingConfig(batch_size=4, ngram_smoothing=0.8, prompt_dropout=0.0, steps=100)
     model = NgramModel(PAIRS, V, SPECIAL, 4)
-    reader = StepReader(_Lengths(PAIRS), config, None, SPECIAL, ngrams=model)  # type: ignore[arg-type]
+    reader = StepReader(_Lengths(PAIRS), config, WORDS, ngrams=model)  # type: ignore[arg-type]
     for step, share in ((0, 0.8), (50, 0.4), (99, 0.008)):
         part = reader[step].parts[0]
         assert part.soft is not None
@@ -228,7 +230,11 @@ def test_a_training_learns_from_them(
 
 
 class _Lengths(list):
-    """Pairs that know their lengths, as a prepared corpus does."""
+    """Pairs of one corpus that know their lengths, as a prepared corpus does."""
+
+    @property
+    def parts(self) -> list[PartOfSplit]:
+        return [PartOfSplit("pairs", 1.0, range(len(self)))]
 
     def lengths(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         prompts, replies = (np.array([len(self[index][side]) for index in indices]) for side in (0, 1))

@@ -252,10 +252,12 @@ def test_the_golden_replies_of_an_export_are_those_of_its_onnx_file(trained: Run
     export_onnx(trained.load_chosen(), tmp_path / "export")
     golden = [Golden(**row) for row in read_manifest(tmp_path / "export")["golden"]]
     file = load_onnx(tmp_path / "export" / "chatbot.onnx", "greedy")
-    bot = Chatbot.load(tmp_path / "export" / "chatbot.onnx", decoding=DecodingConfig(method="greedy"))
+    bot_of_run = Chatbot.load(tmp_path / "export" / "chatbot.onnx")
+    bot = dataclasses.replace(bot_of_run, decoding=DecodingConfig(method="greedy"))
     for row in golden:
         assert bot.prompt_ids(row.text) == row.ids
-        assert bot.reply(row.text) == row.reply
+        assert bot.reply(row.text) == row.greedy
+        assert bot.reply(row.text, decoding=bot_of_run.decoding) == row.reply
         if row.ids:
             found = file.search(*pad_prompts([row.ids]), file.max_length + 1)
             assert found.tokens[0].tolist() == row.tokens

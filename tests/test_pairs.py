@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import CorpusConfig
-from chatbot.corpus.formats.dialogue import Dialogue
+from chatbot.corpus.formats.dialogue import Dialogue, in_pieces
 from chatbot.corpus.pairs import TEST, TRAIN, VALID, Pairs, batches, pairs_of, side_of
 
 LINEAGE = PRESETS["tutorial"].corpus
@@ -34,6 +34,18 @@ def test_every_turn_is_answered_by_the_next() -> None:
 
 def test_nothing_answers_across_a_missing_turn() -> None:
     assert words(pairs_of([said("a", "b", None, "c", "d")], CorpusConfig())) == [("a", "b"), ("c", "d")]
+
+
+def test_only_answers_are_learnt_as_replies_where_that_is_known() -> None:
+    turns = ["a", "b", "c", "d", "e"]
+    talk = Dialogue("", "", list(turns), 0, [False, True, False, True, True])
+    assert words(pairs_of([talk], CorpusConfig())) == [("a", "b"), ("c", "d"), ("d", "e")]
+    pairs = pairs_of([talk], CorpusConfig(context=2))
+    assert words(pairs) == [("a", "b"), ("a <sep> b <sep> c", "d"), ("b <sep> c <sep> d", "e")], "context is all of it"
+    assert (pairs.counts["pairs_read"], pairs.counts["pairs_short"]) == (3, 3)
+    long = Dialogue("", "", [f"{i}" for i in range(600)], 0, [i % 2 == 1 for i in range(600)])
+    pieces = pairs_of(list(in_pieces(long)), CorpusConfig())
+    assert words(pieces) == [(f"{i}", f"{i + 1}") for i in range(0, 600, 2)]
 
 
 def test_a_piece_of_a_dialogue_begins_where_it_says() -> None:
@@ -106,6 +118,7 @@ TALK = st.builds(
     st.sampled_from(["k1", "k2", "k3", "k4", ""]),
     st.lists(st.sampled_from(["Hi.", "Who?", "Me.", "Go on.", "No!"]), min_size=2, max_size=5),
     st.just(0),
+    st.none() | st.lists(st.booleans(), min_size=5, max_size=5),
 )
 
 

@@ -158,7 +158,7 @@ def test_films_stay_whole_where_there_are_enough_of_them(tmp_path: Path, films: 
     (tmp_path / "movie_lines.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "movie_conversations.txt").write_text("\n".join(talks) + "\n")
     done = prepare(config(tmp_path, split=split), tmp_path / "data")
-    assert done.figures["split_by"] == by
+    assert done.figures["sources"][0]["split_by"] == by
     assert [sizes["pairs"] for sizes in done.figures["splits"].values()] == [expected[side] for side in range(3)]
     assert all(expected.values())
 
@@ -167,7 +167,7 @@ def test_one_endless_conversation_can_still_be_split(tmp_path: Path) -> None:
     rng = random.Random(1)
     (tmp_path / "a.log").write_text("\n".join(" ".join(rng.choices(WORDS, k=3)) for _ in range(300)))
     done = prepare(config(tmp_path / "a.log", split=(0.6, 0.2, 0.2)), tmp_path)
-    assert done.figures["split_by"] == "prompt"
+    assert done.figures["sources"][0]["split_by"] == "prompt"
     assert all(sizes["pairs"] for sizes in done.figures["splits"].values())
 
 
@@ -346,7 +346,7 @@ def test_too_much_damage_stops_with_the_first_bad_line(tmp_path: Path) -> None:
         prepare(config(path), tmp_path)
     assert left(tmp_path) == []
     done = prepare(config(path, max_bad_fraction=0.04), tmp_path)
-    bad = done.figures["bad_lines"]
+    bad = done.figures["sources"][0]["bad_lines"]
     assert (bad["count"], bad["read"], bad["reasons"]) == (4, 100, {"not a JSON object": 4})
     assert bad["examples"][0] == {"file": str(path), "line": 97, "reason": "not a JSON object"}
     assert f"{path}:97: not a JSON object" in summary(done.figures)
@@ -360,16 +360,16 @@ def test_what_was_refused_in_an_archive_is_told(tmp_path: Path) -> None:
         archive.writestr("../evil.txt", "x")
     done = prepare(config(tmp_path / "a.zip"), tmp_path)
     assert "points outside the archive" in summary(done.figures)
-    assert done.figures["bad_lines"]["count"] == 0
+    assert done.figures["sources"][0]["bad_lines"]["count"] == 0
 
 
 def test_an_input_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = talk(tmp_path)
     really = preparation.number
 
-    def number(*arguments: Any) -> Any:
+    def number(*arguments: Any, **more: Any) -> Any:
         path.write_text(path.read_text() + "\n")
-        return really(*arguments)
+        return really(*arguments, **more)
 
     monkeypatch.setattr(preparation, "number", number)
     with pytest.raises(ChatbotError, match="changed while it was read"):
@@ -482,7 +482,7 @@ def test_the_real_corpus_gives_the_published_figures(corpora: Path, tmp_path: Pa
     expected, done = lineage(corpora / "cornell movie-dialogs corpus", tmp_path / "data")
     same(expected, done)
     figures = [done.figures[key] for key in ("pairs_read", "pairs_short", "words_counted", "pairs_kept")]
-    if done.figures["bad_lines"]["read"] == 304_713 + 83_097:
+    if done.figures["sources"][0]["bad_lines"]["read"] == 304_713 + 83_097:
         assert figures == [221_282, 64_271, 18_008, 53_165]
         assert (done.figures["words_kept"], done.figures["words_total"]) == (7_823, 18_005)
     else:  # the part of it that the project is developed with
@@ -502,10 +502,10 @@ def test_the_original_conversations_with_unknown_ids_are_survived(corpora: Path,
     (tmp_path / "movie_lines.txt").symlink_to(real / "movie_lines.txt")
     (tmp_path / "movie_conversations.txt").symlink_to(real / "movie_conversations.original.txt")
     done = prepare(config(tmp_path, tokenizer="tutorial"), tmp_path / "data")
-    bad = done.figures["bad_lines"]
+    bad = done.figures["sources"][0]["bad_lines"]
     assert 0 < bad["count"] < 0.01 * bad["read"]
     assert set(bad["reasons"]) == {"a line id that is unknown"}
     assert bad["not_utf8"] > 2000
-    assert done.figures["split_by"] == "film"
+    assert done.figures["sources"][0]["split_by"] == "film"
     shares = [done.figures["splits"][name]["pairs"] / done.figures["pairs_kept"] for name in ("valid", "test")]
     assert min(shares) > 0.02

@@ -8,6 +8,7 @@ import pytest
 
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig
+from chatbot.runs import directory
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory, find_run
 from chatbot.system.errors import ChatbotError
@@ -29,13 +30,17 @@ def test_a_torn_last_checkpoint_gives_way_to_the_one_before(
     assert "last.previous.pt" in capsys.readouterr().err
 
 
-def test_runs_are_found_by_name_by_path_and_as_the_latest(run: RunDirectory) -> None:
+def test_runs_are_found_by_name_by_path_and_as_the_latest(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run.path.parent
     assert find_run("run", folder).path == run.path
     assert find_run(str(run.path), Path("nowhere")).path == run.path
     assert find_run(None, folder).path == run.path
     with pytest.raises(ChatbotError, match="there are run"):
         find_run("other", folder)
+    installed = find_run(None, folder / "empty")  # the program's own is not written to
+    assert (installed.path, installed.export) == (directory.BOX, folder / "empty" / "pretrained" / "export")
+    assert find_run("pretrained", folder).path == directory.BOX
+    monkeypatch.setattr(directory, "BOX", folder / "nowhere")
     with pytest.raises(ChatbotError, match="make train"):
         find_run(None, folder / "empty")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
+from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.sampling import SamplingDecoder, draw, inverse, keys, mixed, uniform
@@ -26,7 +26,7 @@ def model() -> Seq2Seq:
 
 @pytest.fixture(scope="module")
 def search(model: Seq2Seq) -> SamplingDecoder:
-    return SamplingDecoder(model.encoder, model.decoder, NEVER).eval()
+    return SamplingDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
 
 
 def some_prompts(count: int) -> list[list[int]]:
@@ -242,7 +242,7 @@ def test_near_no_choice_it_is_greedy_search(
     search: SamplingDecoder, model: Seq2Seq, limits: Limits, temperature: float, top_k: int, top_p: float
 ) -> None:
     batch = pad_prompts(some_prompts(9))
-    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     with torch.inference_mode():
         expected = greedy.search(*batch, limits)
         found = search(*batch, limits, 1, 3, Sampling(temperature, top_k, top_p))

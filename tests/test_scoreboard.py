@@ -22,6 +22,7 @@ def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: 
     return {
         **{"run": run, "step": 1500, "split": "test", "data": data, "pairs": 40_000, "tokens": 300_000},
         **{"perplexity": 31.416, "loss": 3.447, "token_accuracy": 0.3816, "pairs_per_second": 2345.6},
+        "sources": {"sample": {"pairs": 40_000, "perplexity": 31.416, "token_accuracy": 0.3816}},
         "rows": rows,
         **changes,
     }
@@ -93,6 +94,18 @@ def test_of_what_was_not_judged_nothing_is_said() -> None:
         assert warnings(one) == []
         assert "breaks English" not in table(one)
         one["rows"][name] = before
+
+
+def test_the_corpora_of_a_mixture_have_a_column_each() -> None:
+    names = [f"a-corpus-of-a-long-name-{number}" for number in range(6)]
+    sources = {name: {"pairs": 1000 + i, "perplexity": 9.5 + i, "token_accuracy": None} for i, name in enumerate(names)}
+    lines = table(evaluation(sources=sources)).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    heads = [line.split()[3:] for line in lines if line.startswith("of each corpus:")]
+    assert [name for head in heads for name in head] == names
+    scored = [line.split()[2:] for line in lines if line.strip().startswith("pairs scored")]
+    assert [cell for cells in scored for cell in cells] == [f"1,00{i}" for i in range(6)]
+    assert "of each corpus:" not in table(evaluation())
 
 
 def test_all_pairs_answered_is_said() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
+from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.decoding.search import GreedySearchDecoder, Limits
@@ -29,7 +29,7 @@ def some_prompts(count: int, seed: int = 0) -> list[list[int]]:
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Seq, limits: Limits) -> None:
     prompts = some_prompts(40)
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     with torch.inference_mode():
         found = search.search(*pad_prompts(prompts), limits)
     lengths = set()
@@ -55,7 +55,7 @@ def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Se
 
 def test_each_limit_changes_replies(model: Seq2Seq) -> None:
     batch = pad_prompts(some_prompts(40))
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     with torch.inference_mode():
         found = {name: search.search(*batch, limits).tokens.tolist() for name, limits in LIMITS.items()}
         assert torch.equal(search(*batch, 7).tokens, search.search(*batch, LIMITS["plain"]).tokens)
@@ -64,7 +64,7 @@ def test_each_limit_changes_replies(model: Seq2Seq) -> None:
 
 
 def test_it_stops_when_every_row_has_ended(model: Seq2Seq) -> None:
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     with torch.inference_mode():
         said = PlainSearch(model.encoder, model.decoder, [5, 6]).greedy(Limits(1000))
         assert search(*pad_prompts([[5, 6]]), 1000).tokens.size(1) == len(said)
@@ -75,14 +75,14 @@ def test_special_tokens_are_never_said(model: Seq2Seq) -> None:
     with torch.no_grad():
         loud.decoder.out.bias[NEVER] += 1000.0
     with torch.inference_mode():
-        search = GreedySearchDecoder(loud.encoder, loud.decoder, NEVER).eval()
+        search = GreedySearchDecoder(loud.encoder, loud.decoder, NEVER, MARKS).eval()
         for limits in LIMITS.values():
             for row in search.search(*pad_prompts(some_prompts(10)), limits).tokens:
                 assert not set(reply(row)) & set(NEVER)
 
 
 def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
-    eager = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    eager = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     compiled = scripted(GreedySearchDecoder, model)
     batch = pad_prompts(some_prompts(9))
     with torch.inference_mode():
@@ -101,7 +101,7 @@ def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
     min_length=st.integers(0, 8),
 )
 def test_what_must_not_come_next_is_forbidden_and_no_more(said: list[list[int]], n: int, min_length: int) -> None:
-    search = GreedySearchDecoder(*Table(torch.zeros(8, 8)).parts(), NEVER)
+    search = GreedySearchDecoder(*Table(torch.zeros(8, 8)).parts(), NEVER, MARKS)
     ranked = torch.rand(len(said), 8)
     before = ranked.clone()
     search.forbid(ranked, torch.tensor(said).view(len(said), -1).long(), Limits(9, min_length, n))
@@ -115,7 +115,7 @@ def test_what_must_not_come_next_is_forbidden_and_no_more(said: list[list[int]],
 
 def test_a_reply_ends_before_its_shortest_length_where_no_word_is_left() -> None:
     # two words, each of which may come once
-    search = GreedySearchDecoder(*Table(torch.zeros(6, 6)).parts(), NEVER)
+    search = GreedySearchDecoder(*Table(torch.zeros(6, 6)).parts(), NEVER, MARKS)
     found = search.search(*pad_prompts([[4]]), Limits(9, min_length=8, no_repeat_ngram=1))
     assert found.tokens.tolist() == [[4, 5, EOS_ID]]  # of equals the lowest id
 
@@ -124,7 +124,7 @@ def test_a_reply_ends_before_its_shortest_length_where_no_word_is_left() -> None
 def test_repetition_makes_a_word_less_likely_whatever_its_sign(logit: float, penalised: float) -> None:
     table = torch.full((6, 6), -4.0)
     table[:, 4] = logit
-    search = GreedySearchDecoder(*Table(table).parts(), NEVER)
+    search = GreedySearchDecoder(*Table(table).parts(), NEVER, MARKS)
     state = search.read(torch.tensor([[4]]), torch.tensor([1]), Limits(5))
     said = torch.tensor([[4, 4]])
     log_probs, ranked, _, _ = search.step(said[:, :1], said, state, Limits(5, repetition_penalty=2.0))
@@ -144,7 +144,7 @@ def test_the_language_model_is_asked_for_its_tokens_only() -> None:
 
 
 def test_padding_beyond_the_longest_prompt_changes_nothing(model: Seq2Seq) -> None:
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
     src, lengths = pad_prompts(some_prompts(5))
     with torch.inference_mode():
         found = search(src, lengths, 6)

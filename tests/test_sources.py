@@ -4,12 +4,13 @@ import hashlib
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chatbot.corpus.sources import CORNELL_FOLDER, SAMPLE, Offers, resolve
+from chatbot.corpus.sources import CORNELL_FOLDER, SAMPLE, Offers, resolve, resolve_auto
 from chatbot.system.errors import ChatbotError
 from chatbot.system.files import git_blob_id
 
@@ -56,33 +57,48 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_auto_downloads_cornell_verified_and_whole(web: Offers, data_dir: Path) -> None:
-    source = resolve("auto", data_dir, web)
-    assert source == ("cornell", data_dir / CORNELL_FOLDER, None)
-    assert {path.name: path.read_bytes() for path in source.path.iterdir()} == FILES
-    assert [path.name for path in data_dir.iterdir()] == [CORNELL_FOLDER]
+def names(data_dir: Path, offers: Offers) -> list[str]:
+    """What `auto` is."""
+    return [source.name for source in resolve_auto(data_dir, offers)[0]]
 
 
-@pytest.mark.parametrize("name", ["auto", "cornell"])
-@pytest.mark.parametrize("place", [".", "some folder", CORNELL_FOLDER])
-def test_cornell_that_is_there_is_not_downloaded(offline: Offers, data_dir: Path, name: str, place: str) -> None:
-    (data_dir / place).mkdir(parents=True, exist_ok=True)
+def put_cornell(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for file, data in FILES.items():
-        (data_dir / place / file).write_bytes(data)
-    assert resolve(name, data_dir, offline) == ("cornell", data_dir / place, None)
+        (folder / file).write_bytes(data)
+
+
+def test_auto_downloads_cornell_and_the_chats_verified_and_whole(web: Offers, data_dir: Path) -> None:
+    chats = data_dir / "chitchat" / "dataset.json"
+    sources, notice = resolve_auto(data_dir, web)
+    assert sources == [("cornell", data_dir / CORNELL_FOLDER), ("chitchat", chats), ("sample", SAMPLE)]
+    assert notice is None
+    assert {path.name: path.read_bytes() for path in sources[0].path.iterdir()} == FILES
+    assert json.loads(chats.read_bytes()) == {"k": 1}
+    assert {path.name for path in data_dir.iterdir()} == {CORNELL_FOLDER, "chitchat"}
+
+
+@pytest.mark.parametrize("place", [".", "some folder", CORNELL_FOLDER])
+def test_cornell_that_is_there_is_not_downloaded(offline: Offers, data_dir: Path, place: str) -> None:
+    put_cornell(data_dir / place)
+    assert resolve("cornell", data_dir, offline) == ("cornell", data_dir / place)
+    assert resolve_auto(data_dir, offline)[0][0] == ("cornell", data_dir / place)
 
 
 def test_an_archive_that_is_there_is_used(offline: Offers, data_dir: Path) -> None:
     path = archive(data_dir / "cornell_movie_dialogs_corpus.zip", FILES)
     archive(data_dir / "another.zip", {"notes.txt": b"x"})
-    assert resolve("auto", data_dir, offline).path == path
+    assert resolve("cornell", data_dir, offline).path == path
 
 
-def test_a_broken_archive_that_is_there_is_named(offline: Offers, data_dir: Path) -> None:
+@pytest.mark.parametrize("find", [lambda *where: resolve("cornell", *where), resolve_auto])
+def test_a_broken_archive_that_is_there_is_named(
+    offline: Offers, data_dir: Path, find: Callable[[Path, Offers], object]
+) -> None:
     path = archive(data_dir / "cornell_movie_dialogs_corpus.zip", FILES)
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ChatbotError, match=r"cornell_movie_dialogs_corpus\.zip is not a whole zip archive"):
-        resolve("auto", data_dir, offline)
+        find(data_dir, offline)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -98,29 +114,43 @@ def test_convokit_that_is_there_is_used(offline: Offers, data_dir: Path, packed:
 
 def test_the_sample_and_prepared_data_are_not_taken_for_cornell(offline: Offers, data_dir: Path) -> None:
     for name in ("sample", "prepared"):
-        (data_dir / name).mkdir(parents=True)
-        for file, data in FILES.items():
-            (data_dir / name / file).write_bytes(data)
-    assert resolve("auto", data_dir, offline).name == "chitchat"
+        put_cornell(data_dir / name)
+    assert names(data_dir, offline) == ["chitchat", "sample"]
 
 
-def test_without_a_web_auto_says_what_it_uses_instead(offline: Offers, data_dir: Path) -> None:
-    source = resolve("auto", data_dir, offline)
-    assert (source.name, source.path) == ("chitchat", data_dir / "chitchat" / "dataset.json")
-    assert json.loads(source.path.read_bytes()) == {"k": 1}
-    assert source.notice
-    assert "\n" not in source.notice
-    assert "in place of the Cornell" in source.notice
-    assert f"into {data_dir}/" in source.notice
+def test_auto_goes_without_cornell_where_it_cannot_be_had_and_says_so(offline: Offers, data_dir: Path) -> None:
+    sources, notice = resolve_auto(data_dir, offline)
+    assert sources == [("chitchat", data_dir / "chitchat" / "dataset.json"), ("sample", SAMPLE)]
+    assert notice
+    assert "\n" not in notice
+    assert notice.startswith("without the Cornell Movie-Dialogs Corpus (")
+    assert "can't be reached" in notice
+    assert f"into {data_dir}/" in notice
 
 
-def test_a_second_auto_asks_neither_the_web_nor_pip(offline: Offers, data_dir: Path, web: Offers) -> None:
-    resolve("auto", data_dir, offline)
-    again = resolve("auto", data_dir, replace(web, pip=("false",)))
-    assert again.name == "chitchat"
-    assert again.notice
+def test_auto_goes_without_the_chats_where_they_cannot_be_had_and_says_so(web: Offers, data_dir: Path) -> None:
+    offers = replace(web, pip=("/no/such/program",))
+    put_cornell(data_dir)
+    for _ in range(2):
+        sources, notice = resolve_auto(data_dir, offers)
+        assert sources == [("cornell", data_dir), ("sample", SAMPLE)]
+        assert notice
+        assert "\n" not in notice
+        assert notice.startswith("without chitchat-dataset (pip download chitchat-dataset==0.9.0 failed")
+    assert names(data_dir, web) == ["cornell", "chitchat", "sample"]
+
+
+def test_once_the_chats_are_there_auto_asks_neither_the_web_nor_pip(
+    offline: Offers, data_dir: Path, web: Offers
+) -> None:
+    resolve_auto(data_dir, offline)
+    sources, notice = resolve_auto(data_dir, replace(web, pip=("false",)))
+    assert [source.name for source in sources] == ["chitchat", "sample"]
+    assert notice
+    assert "(not here)" in notice
     assert resolve("cornell", data_dir, web).name == "cornell"
-    assert resolve("auto", data_dir, offline).name == "cornell"
+    assert resolve_auto(data_dir, offline)[1] is None
+    assert names(data_dir, offline) == ["cornell", "chitchat", "sample"]
 
 
 def test_cornell_never_falls_back(offline: Offers, data_dir: Path) -> None:
@@ -147,7 +177,10 @@ def test_what_is_not_the_original_is_refused(
     with pytest.raises(ChatbotError, match=says):
         resolve("cornell", data_dir, web)
     assert not list(data_dir.glob("*"))
-    assert resolve("auto", data_dir, web).name == "chitchat"
+    sources, notice = resolve_auto(data_dir, web)
+    assert [source.name for source in sources] == ["chitchat", "sample"]
+    assert notice
+    assert says in notice
 
 
 def test_an_endless_download_is_cut_off(web: Offers, data_dir: Path) -> None:
@@ -186,20 +219,20 @@ def test_a_failure_is_tried_again_but_not_for_long(
         ({"max_bytes": 3}, "unpacks to over 3 bytes"),
     ],
 )
-def test_a_stand_in_that_cannot_be_had_is_explained(
+def test_chats_that_cannot_be_had_are_explained(
     offline: Offers, data_dir: Path, change: dict[str, object], says: str
 ) -> None:
     offers = replace(offline, **change)  # type: ignore[arg-type]
     with pytest.raises(ChatbotError, match=says):
         resolve("chitchat", data_dir, offers)
-    with pytest.raises(ChatbotError, match=r"no corpus can be had.*CORPUS=sample"):
-        resolve("auto", data_dir, offers)
+    with pytest.raises(ChatbotError, match=rf"no corpus can be had: Cornell: .*; .*{says}.*CORPUS=sample"):
+        resolve_auto(data_dir, offers)
     assert not list(data_dir.glob("**/*.json"))
 
 
 def test_the_sample_comes_with_the_program(data_dir: Path) -> None:
-    assert resolve("sample", data_dir) == ("sample", SAMPLE, None)
-    assert (SAMPLE / "movie_lines.txt").is_file()
+    assert resolve("sample", data_dir) == ("sample", SAMPLE)
+    assert {path.suffix for path in SAMPLE.iterdir() if path.name != "README.md"} == {".txt"}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +241,7 @@ def test_the_sample_comes_with_the_program(data_dir: Path) -> None:
 )
 def test_a_path_is_named_after_its_file(tmp_path: Path, data_dir: Path, file: str, name: str) -> None:
     (tmp_path / file).write_text("x")
-    assert resolve(str(tmp_path / file), data_dir) == (name, tmp_path / file, None)
+    assert resolve(str(tmp_path / file), data_dir) == (name, tmp_path / file)
 
 
 @pytest.mark.parametrize("name", ["nowhere.tsv", "cornel", ""])

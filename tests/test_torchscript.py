@@ -20,6 +20,7 @@ import torch
 import chatbot.deployment.torchscript as exporting
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig, ModelConfig
+from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
@@ -31,6 +32,13 @@ from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint, is_bundle
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
+
+ANTI_LM: Any = {"anti_lm": 0.3, "anti_lm_tokens": 4, "anti_lm_bound": 1.5}
+OWN = [
+    DecodingConfig(method="beam", beam_width=4, length_penalty=1.0, no_repeat_ngram=2, tidy_marks=True, **ANTI_LM),
+    DecodingConfig(method="sample", samples=3, temperature=0.8, top_p=0.9, seed=5, min_length=1),
+    DecodingConfig(min_length=2),
+]
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +211,8 @@ def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) ->
         Chatbot.from_model(checkpoint.build_model(), checkpoint.config, checkpoint.vocabulary),
     )
     for text in TEXTS:
-        found, expected = module.reply_nbest(text, 5), bot.nbest(text, 5) if bot.prompt_ids(text) else []
+        found = module.reply_nbest(text, 5)
+        expected = bot.nbest(text, 5) if bot.prompt_ids(text) else []
         assert [reply for reply, _ in found] == [reply for reply, _ in expected]
         assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-4)
         for seed in range(3):
@@ -215,7 +224,11 @@ def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Check
     module, model = load_bundle(bundle).module, checkpoint.build_model()
     parts = (model.encoder, model.decoder, checkpoint.never_replied)
     searches = [(way(*parts).eval()) for way in (GreedySearchDecoder, BeamSearchDecoder, SamplingDecoder)]
-    limits, drawn, some = Limits(13, 1, 3, 1.1), Sampling(0.8, 0, 0.9), prompts(len(checkpoint.vocabulary), 1000, 12)
+    limits, drawn, some = (
+        Limits(13, min_length=1, no_repeat_ngram=3, repetition_penalty=1.1),
+        Sampling(0.8, 0, 0.9),
+        prompts(len(checkpoint.vocabulary), 1000, 12),
+    )
     for first in range(0, 1000, 250):
         batch = pad_prompts(some[first : first + 250])
         with torch.inference_mode():
@@ -227,6 +240,27 @@ def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Check
         for expected, found in pairs:
             assert torch.equal(expected.tokens, found.tokens)
             torch.testing.assert_close(expected.scores, found.scores, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", OWN, ids=lambda way: way.method)
+def test_it_answers_by_the_runs_own_decoding(checkpoint: Checkpoint, way: DecodingConfig, tmp_path: Path) -> None:
+    corpus = dataclasses.replace(checkpoint.config.corpus, context=2)
+    words = Vocabulary([*checkpoint.vocabulary.tokens[:4], "<sep>", *checkpoint.vocabulary.tokens[5:]])
+    config = dataclasses.replace(checkpoint.config, corpus=corpus, decoding=way)
+    checkpoint = dataclasses.replace(checkpoint, config=config, vocabulary=words)
+    export(checkpoint, tmp_path / "export")
+    module = load_bundle(tmp_path / "export" / "chatbot.pt").module
+    bot = Chatbot.from_model(checkpoint.build_model(), config, words)
+    opened = Chatbot.load(tmp_path / "export")
+    expected = [bot.reply(text) for text in TEXTS]
+    assert module.reply_batch(TEXTS) == expected
+    assert [module.reply(text) for text in TEXTS] == [opened.reply(text) for text in TEXTS] == expected
+    assert module.reply_greedy_batch(TEXTS) == [bot.reply(text, decoding=DecodingConfig()) for text in TEXTS]
+    talk, earlier = bot.conversation(), list[str]()
+    for turn, text in enumerate(["Hello.", "how are you?", "hello hello", "", "and you?"]):
+        said = talk.say(text)
+        assert module.reply_to(text, earlier, turn) == said
+        earlier += [text, said] if said else []
 
 
 def test_it_is_called_as_the_tutorials_searcher_is(checkpoint: Checkpoint, bundle: Path) -> None:
@@ -254,6 +288,7 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
     module = load_bundle(bundle).module
     for row in golden:
         assert module.reply(row.text) == row.reply
+        assert module.reply_greedy(row.text) == row.greedy
         assert module.ids(module.tokenizer.last_words(row.text)) == row.ids
         if row.ids:
             found = module.greedy_batch(*pad_prompts([row.ids]), checkpoint.config.corpus.max_length + 1)
@@ -304,11 +339,11 @@ def test_a_bundle_cut_anywhere_is_refused(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_reply_asks_the_network_once_a_token(checkpoint: Checkpoint, bundle: Path) -> None:
     module = load_bundle(bundle).module
-    text = next(text for text in ("hello", "how are you?") if module.reply(text))
+    text = next(text for text in ("hello", "how are you?") if module.reply_greedy(text))
     ids = module.ids(module.tokenizer.last_words(text))
     found = module.greedy_batch(torch.tensor([ids]), torch.tensor([len(ids)]), checkpoint.config.corpus.max_length + 1)
     calls: dict[str, Callable[[], object]] = {
-        "reply": lambda: module.reply(text),
+        "reply_greedy": lambda: module.reply_greedy(text),
         "reply_nbest": lambda: module.reply_nbest(text, 1),
         "sample": lambda: module.sample(text, 1, 0.001),  # so cold, it is the greedy reply
     }

@@ -30,6 +30,7 @@ from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.evaluation.examination import held_out_pairs, split_of
 from chatbot.network.batch import pad_prompts
+from chatbot.runs import directory
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory, find_run
 from chatbot.runs.tutorial import convert, import_checkpoint
@@ -422,7 +423,8 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
         import_checkpoint(model.save(tmp_path), RunDirectory(other.path / "diary.txt"), corpus="cornell")
 
 
-def test_a_run_that_was_left_half_written_is_no_run(tmp_path: Path) -> None:
+def test_a_run_that_was_left_half_written_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "BOX", tmp_path / "nowhere")
     run = imported(Plain(made_up(5)), tmp_path)
     run.path.rename(tmp_path / ".run.x.part")
     with pytest.raises(ChatbotError, match="nothing is trained"):

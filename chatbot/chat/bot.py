@@ -73,7 +73,8 @@ class Chatbot:
     ) -> "Chatbot":
         """A bot around a network as it stands (in eval mode), on the network's device."""
         device = next(model.parameters()).device
-        decode = Decoding(model.encoder, model.decoder, never_replied(config, vocabulary), device)
+        never = never_replied(config, vocabulary)
+        decode = Decoding(model.encoder, model.decoder, never, device, vocabulary.marks)
         return cls._around(decode, config, vocabulary, decoding)
 
     @classmethod
@@ -242,7 +243,7 @@ def _opened_bundle(path: Path, device: torch.device) -> Chatbot:
     bundle = load_bundle(path)
     bundle.module.to(device).unpack()
     search = bundle.module.search
-    decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), device)
+    decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), device, bundle.vocabulary.marks)
     return Chatbot._around(decode, bundle.config, bundle.vocabulary)
 
 
@@ -255,5 +256,6 @@ def _opened_onnx(path: Path) -> Chatbot:
     encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
     if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
         raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
-    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"))
+    marks = encoder.vocabulary.marks
+    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"), marks)
     return Chatbot._around(decode, encoder.config, encoder.vocabulary)

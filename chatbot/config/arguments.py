@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..system.errors import printable
+from ..system.errors import ChatbotError, printable
+from ..system.files import exists
 from .presets import DECODINGS, PRESETS, changed_decoding
 from .settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig, section_name
 
@@ -20,8 +21,8 @@ class Rare(str):
 # the settings that most people change: `--help` shows these, `--help-all` shows every one
 EVERYDAY = {
     *("corpus", "format", "max_length", "min_count", "context"),
-    *("hidden_size", "encoder_layers", "decoder_layers", "attention", "dropout"),
-    *("steps", "batch_size", "learning_rate", "max_minutes", "patience", "seed"),
+    *("hidden_size", "encoder_layers", "decoder_layers", "dropout"),
+    *("base", "rehearse", "steps", "batch_size", "learning_rate", "max_minutes", "seed"),
     *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "anti_lm"),
 }
 
@@ -92,7 +93,7 @@ class _Verb:
         self.number("--threads", default, "CPU threads; 0 is torch's choice")
 
     def settings(self, *sections: type) -> None:
-        self.add("--preset", choices=tuple(PRESETS), help="named settings (default: default, or sample)")
+        self.add("--preset", choices=tuple(PRESETS), help="named settings (default: by the corpus)")
         self.path("--config", "FILE", Rare("settings from a saved config.json"))
         add_flags(self.parser, *sections)
 
@@ -223,7 +224,7 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
                 options |= {"type": kind, "metavar": None if field.metadata["choices"] else kind.__name__.upper()}
                 options["choices"] = field.metadata["choices"]
             group.add_argument(
-                "--" + field.name.replace("_", "-"),
+                "--" + (field.metadata["flag"] or field.name.replace("_", "-")),
                 dest=f"{section_name(section)}.{field.name}",
                 default=argparse.SUPPRESS,
                 **options,
@@ -234,19 +235,32 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def from_flags(arguments: argparse.Namespace) -> Config:
+def from_flags(arguments: argparse.Namespace, begun: Config | None = None) -> Config:
     """Preset, then `--config FILE`, then the flags given: each overrules the one before.
 
-    Without `--preset`, the corpus `sample` takes the preset `sample`, every other the preset `default`.
+    Without `--preset`, `auto` and other mixtures take the preset `everyday`, the corpus `sample` takes `sample`, every
+    other corpus `default`.
+
+    Args:
+        begun: with `--from`, what stands for the preset.
+
+    Raises:
+        ChatbotError: a value is out of bounds, or flags do not go together.
     """
-    preset = arguments.preset
-    if preset is None:
-        preset = "sample" if getattr(arguments, "corpus.corpus", None) == "sample" else "default"
-    config = PRESETS[preset]
+    corpus = getattr(arguments, "corpus.corpus", "auto")
+    mixed = corpus == "auto" or ("+" in corpus and not exists(corpus))
+    config = PRESETS[arguments.preset or ("everyday" if mixed else "sample" if corpus == "sample" else "default")]
+    if begun:
+        config = begun
     if arguments.config is not None:
         # what a run's file does not name is what it was before there was such a setting
-        config = Config.load(arguments.config, over=config if arguments.preset else Config())
-    return Config.from_dict(flags_given(arguments), over=config)
+        config = Config.load(arguments.config, over=config if arguments.preset or begun else Config())
+    config = Config.from_dict(flags_given(arguments), over=config)
+    if config.training.base and (arguments.preset or not (arguments.config or hasattr(arguments, "corpus.corpus"))):
+        raise ChatbotError("--from takes a corpus to train on (--corpus), and no --preset: its settings are its own")
+    if not config.training.base and (config.training.rehearse or config.corpus.old_corpus):
+        raise ChatbotError("--rehearse and --old-corpus go with --from")
+    return config
 
 
 def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:

@@ -29,13 +29,15 @@ DECODINGS: dict[str, DecodingConfig] = {
     "beam": DecodingConfig(method="beam", length_penalty=1.0),
     "sample": DecodingConfig(method="sample"),
 }
-# chosen by measurement: docs/decoding.md has the figures. It needs a model that was trained with `prompt_dropout`
+# chosen by readers: docs/decoding.md. Its anti-LM needs a model that was trained with `prompt_dropout`
 CHOSEN = DecodingConfig(
-    method="sample",
-    temperature=0.3,
-    min_length=4,
+    method="beam",
+    beam_width=10,
+    length_penalty=1.0,
+    min_length=1,
     no_repeat_ngram=2,
-    anti_lm=0.4,
+    tidy_marks=True,
+    anti_lm=0.3,
     anti_lm_tokens=20,
     anti_lm_bound=1.5,
 )
@@ -64,7 +66,31 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
 
 
 PRESETS: dict[str, Config] = {
-    # what one would choose today
+    # how people talk: film, chats and small talk together, with the turns before; an hour on two cores
+    "everyday": Config(
+        corpus=CorpusConfig(max_length=14, min_count=5, context=2),
+        model=ModelConfig(
+            hidden_size=352,
+            encoder_layers=1,
+            dropout=0.25,
+            recurrent_dropout=0.15,
+            scale_embeddings=True,
+            copy_mechanism=True,
+        ),
+        training=TrainingConfig(
+            steps=6000,
+            weight_decay=0.1,
+            bucket_batches=1,
+            word_dropout=0.03,
+            mark_dropout=0.3,
+            dropout_warmup_epochs=1.0,
+            weight_averaging=0.998,
+            validate_every=500,
+            max_minutes=60.0,
+        ),
+        decoding=CHOSEN,
+    ),
+    # one corpus of dialogue, of some thousand pairs or more
     "default": Config(
         model=ModelConfig(
             encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True, copy_mechanism=True
@@ -80,9 +106,10 @@ PRESETS: dict[str, Config] = {
         ),
         decoding=CHOSEN,
     ),
-    # the tutorial's preparation and sizes
+    # the tutorial's corpus, preparation and sizes
     "tutorial": Config(
         corpus=CorpusConfig(
+            corpus="cornell",
             tokenizer="tutorial",
             min_length=0,
             max_length=9,  # "fewer than 10 words"
@@ -124,15 +151,28 @@ PRESETS: dict[str, Config] = {
         corpus=CorpusConfig(corpus="sample", min_count=1),
         model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
-            steps=800,
-            batch_size=32,
+            steps=1000,
             learning_rate=3e-3,
             warmup_steps=50,
-            prompt_dropout=0.0,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
+            mark_dropout=0.3,
             weight_averaging=0.98,
             patience=0,
             keep="last",
         ),
+        decoding=CHOSEN,
     ),
 }
+# of a training on from a bot, whatever trained that; what is counted in steps follows from the corpus
+TRAINED_ON = Config(
+    corpus=CorpusConfig(min_count=2, split=(0.8, 0.1, 0.1)),
+    training=TrainingConfig(
+        learning_rate=5e-4,
+        batch_size=32,
+        bucket_batches=1,
+        rehearse=0.3,
+        weight_decay=0.05,
+        weight_averaging=0.98,
+        max_minutes=60.0,
+    ),
+)

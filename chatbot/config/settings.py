@@ -22,8 +22,8 @@ RETIRED: dict[str, dict[str, Any]] = {
 
 
 def _setting(default: Any, help: str, **more: Any) -> Any:
-    """A field with the help text of its flag; a setting of one decoding `method` only says of which."""
-    empty = {"low": None, "high": None, "choices": None, "method": None}
+    """A field with the help text of its flag; `flag` if that has another name; `method` if only one decoding has it."""
+    empty = {"low": None, "high": None, "choices": None, "method": None, "flag": None}
     return dataclasses.field(default=default, metadata={"help": help, **empty, **more})
 
 
@@ -53,7 +53,8 @@ def _check(section: Any) -> None:
 class CorpusConfig:
     """From raw files to numbered pairs. Lengths are in words (punctuation marks are words), without `<eos>`."""
 
-    corpus: str = _setting("auto", "auto, cornell, chitchat, sample, or a path to a file, a folder or an archive")
+    corpus: str = _setting("auto", "auto, cornell, chitchat, sample, a path, or several: cornell+my.tsv+sample*5")
+    old_corpus: str = _setting("", "with --from: what --rehearse shows again; empty is what the bot learnt, or sample")
     format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
     tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
@@ -109,6 +110,8 @@ class ModelConfig:
 class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
+    base: str = _setting("", "train on from this bot: a run, pretrained, or a checkpoint's file", flag="from")
+    rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
     batch_size: int = _number(64, "pairs in a batch, over all processes together", 1, 1 << 20)
@@ -127,6 +130,7 @@ class TrainingConfig:
     prompts_as_replies: float = _number(0.0, "share of the pairs whose prompt is learnt as a reply to nothing", 0, 0.9)
     ngram_smoothing: float = _number(0.0, "share of the target that n-grams of the texts give; it fades to 0", 0, 0.99)
     word_dropout: float = _number(0.0, "share of the prompts' words that training replaces by <unk>", 0, 0.9)
+    mark_dropout: float = _number(0.0, "share of the prompts that training shows without their marks", 0, 0.9)
     dropout_warmup_epochs: float = _number(0.0, "dropout grows from nothing for so many epochs", 0, 1e6)
     word_frequencies: bool = _setting(True, "the output layer's biases begin at how often each word is said")
     weight_averaging: float = _number(0.995, "decay a step of the averaged weights that are kept; 0 is off", 0, 0.99999)
@@ -162,6 +166,7 @@ class DecodingConfig:
     seed: int = _number(1, "the same seed and prompt give the same reply", 0, (1 << 63) - 1, "sample")
     min_length: int = _number(0, "words that a reply has before it may end", 0, 1000)
     no_repeat_ngram: int = _number(0, "no sequence of so many words comes twice in a reply; 0 is off", 0, 1000)
+    tidy_marks: bool = _setting(False, "no reply begins with a punctuation mark, and none follows another")
     repetition_penalty: float = _number(
         1.0, "divides the logit of a word that was said (Keskar et al. 2019)", 0.01, 100
     )

@@ -13,7 +13,7 @@ from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError
 from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft
 from .hashing import commonest, pair_hashes, repeats, run_hashes
-from .pairs import TRAIN
+from .pairs import NO_SIDE, TEST, TRAIN, VALID
 from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY
 from .vocabulary import Vocabulary
 
@@ -24,20 +24,23 @@ SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # of vocabularies whose
 def number(
     draft: Draft,
     sides: np.ndarray,
+    parts: np.ndarray,
+    weights: Sequence[float],
     config: CorpusConfig,
     folder: Path,
     given: Vocabulary | None = None,
-    parts: np.ndarray | None = None,
-    weights: Sequence[float] = (1.0,),
+    *,
+    grow: bool = False,
 ) -> dict[str, Any]:
     """Choose the vocabulary from the training pairs, drop pairs as the settings say, and write the arrays.
 
     Args:
-        sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft.
+        sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft, or NO_SIDE for one that is dropped.
+        parts: (P,) uint8, the number of the corpus that each pair is of.
+        weights: how often an epoch shows the pairs of each corpus, and so how often their words count.
         folder: where the arrays and the vocabulary are written.
-        parts: (P,) uint8, which corpus of a mixture each pair is of; None is a single one.
-        weights: of each of these, how often an epoch shows its pairs, and so how often their words count.
         given: a vocabulary to use instead. If it has no `<unk>`, every pair with an unknown word is dropped.
+        grow: the given vocabulary is followed by those words of the chosen one that it lacks.
 
     Returns:
         The figures of what was kept, dropped and written.
@@ -48,21 +51,23 @@ def number(
     if given and config.context and given.sep_id is None:
         raise ChatbotError("the given vocabulary has no <sep>, so there can be no context: leave out --context")
     words = draft.words
-    parts = np.zeros(len(sides), np.uint8) if parts is None else parts
     hashes = np.empty(len(sides), np.uint64)  # one array for three uses: it is 160 MB for 20 million pairs
     for chunk in draft.chunks():
         hashes[chunk.pairs] = pair_hashes(chunk.numbers, chunk.bounds)
     again, _ = repeats(hashes, sides, True)
     dropped = again & (config.duplicates == "drop")
-    reasons = {"pairs_duplicate": int(dropped.sum())}
+    reasons = {"pairs_duplicate": int(dropped.sum()), "pairs_held_back": int(((sides == NO_SIDE) & ~dropped).sum())}
+    dropped |= sides == NO_SIDE
 
     counts = np.zeros(len(words))  # of each word, in the training pairs that are left
     for chunk in draft.chunks():
         used = ((sides[chunk.pairs] == TRAIN) & ~dropped[chunk.pairs]) * np.array(weights)[parts[chunk.pairs]]
         counts += np.bincount(chunk.numbers, chunk.per_number(used), minlength=len(words))
-    counts = np.ceil(counts).astype(np.int64)
+    counts = np.ceil(counts.round(6)).astype(np.int64)  # rounded, for 0.1 added up 30 times may be a little over 3
     counts[[UNK_NUMBER, SEP_NUMBER]] = 0  # they are no words
     vocabulary = given or _learnt(words, counts, config)
+    if grow:
+        vocabulary = vocabulary.grown(_learnt(words, counts, config))
     final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
     final[UNK_NUMBER] = -1  # unknown words are -1 here, since there may be no <unk>
 
@@ -75,13 +80,17 @@ def number(
             reasons[reason] = reasons.get(reason, 0) + int(drop.sum())
         # now by ids: pairs that differ only in unknown words are the same to the model
         hashes[here] = pair_hashes(ids, chunk.bounds)
-        outside = chunk.per_number(sides[here] != TRAIN) & (chunk.numbers != SEP_NUMBER)
+        is_held_out = (sides[here] == VALID) | (sides[here] == TEST)
+        outside = chunk.per_number(is_held_out) & (chunk.numbers != SEP_NUMBER)
         held_out += outside.sum(), (outside & (ids < 0)).sum()
     _, leaked = repeats(hashes, sides, ~dropped)
     dropped |= leaked
     reasons["pairs_leaked"] = int(leaked.sum())
 
-    written = _write(draft, final, sides, dropped, vocabulary, folder, parts)
+    written = _write(draft, final, sides, dropped, vocabulary, folder)
+    for side, split in enumerate(SPLITS):
+        by_part = np.bincount(parts[(sides == side) & ~dropped], minlength=len(weights))
+        written["splits"][split]["by_part"] = by_part.tolist()
     for chunk in draft.chunks():
         hashes[chunk.pairs] = run_hashes(chunk.numbers, chunk.bounds)[1::2]
     known = final >= vocabulary.num_special
@@ -130,13 +139,7 @@ def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: Cor
 
 
 def _write(
-    draft: Draft,
-    final: np.ndarray,
-    sides: np.ndarray,
-    dropped: np.ndarray,
-    vocabulary: Vocabulary,
-    folder: Path,
-    parts: np.ndarray,
+    draft: Draft, final: np.ndarray, sides: np.ndarray, dropped: np.ndarray, vocabulary: Vocabulary, folder: Path
 ) -> dict[str, Any]:
     """Write the vocabulary and every split's ids and offsets; return their sizes and histograms of lengths in words."""
     vocabulary.save(folder / VOCABULARY)
@@ -144,7 +147,7 @@ def _write(
     unknown = 0 if vocabulary.unk_id is None else vocabulary.unk_id
     splits, histograms = {}, np.zeros((2, draft.longest + 1), np.int64)
     for side, split in enumerate(SPLITS):
-        pairs, tokens, by_part = 0, 0, np.zeros(int(parts.max(initial=0)) + 1, np.int64)
+        pairs, tokens = 0, 0
         with (folder / f"{split}.ids").open("wb") as ids_out, (folder / f"{split}.offsets").open("wb") as offsets_out:
             offsets_out.write(np.zeros(1, OFFSETS_DTYPE).data)  # ndarray.tofile's errors do not say why
             for chunk in draft.chunks():
@@ -154,10 +157,9 @@ def _write(
                 lengths = np.diff(chunk.bounds).reshape(-1, 2)[here]
                 offsets_out.write((tokens + np.cumsum(lengths)).astype(OFFSETS_DTYPE).data)
                 pairs, tokens = pairs + len(lengths), tokens + int(lengths.sum())
-                by_part += np.bincount(parts[chunk.pairs][here], minlength=len(by_part))
                 for histogram, column in zip(histograms, lengths.T, strict=True):
                     histogram += np.bincount(column, minlength=len(histogram))
-        splits[split] = {"pairs": pairs, "tokens": tokens, "by_part": by_part.tolist()}
+        splits[split] = {"pairs": pairs, "tokens": tokens}
     prompts, replies = (np.trim_zeros(histogram, "b").tolist() for histogram in histograms)
     return {"dtype": dtype, "splits": splits, "lengths": {"prompts": prompts, "replies": replies}}
 

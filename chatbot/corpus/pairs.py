@@ -18,7 +18,7 @@ from .tokenizer import TOKENIZERS
 from .vocabulary import SEP
 
 BATCH_TURNS = 8192
-TRAIN, VALID, TEST = range(3)
+TRAIN, VALID, TEST, NO_SIDE = range(4)  # no side: held out of a corpus that is only rehearsed
 LEVELS = ("film", "conversation", "prompt")  # what the split can keep together, the best first: see `Pairs.sides`
 FEWEST_GROUPS = 20  # films or dialogues that a split by them needs; with fewer, one of its sides may well be empty
 

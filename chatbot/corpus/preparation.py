@@ -22,16 +22,16 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config.settings import CorpusConfig
-from ..system.errors import ChatbotError, failing_as
+from ..system.errors import ChatbotError, failing_as, shown
 from ..system.files import atomic_file, atomic_folder, read_json, sha256, tidy
 from ..system.lock import held
 from .draft import Draft
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
 from .inputs import BadLine, InputFile, input_files
-from .mixture import Mixture, Part, resolve_mixture
+from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
-from .pairs import FEWEST_GROUPS, LEVELS, TRAIN, Pairs, batches, pairs_of
+from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
 from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
 from .reading import Reading
 from .report import summary
@@ -62,7 +62,13 @@ class _Input(NamedTuple):
 
 
 def prepare(
-    config: CorpusConfig, data_dir: Path, *, workers: int = 0, force: bool = False, vocabulary: Vocabulary | None = None
+    config: CorpusConfig,
+    data_dir: Path,
+    *,
+    workers: int = 0,
+    force: bool = False,
+    vocabulary: Vocabulary | None = None,
+    grow: bool = False,
 ) -> Preparation:
     """Prepare `config.corpus`, unless it is prepared already from the same input with the same settings.
 
@@ -75,6 +81,7 @@ def prepare(
         force: prepare it in any case.
         vocabulary: the vocabulary to use; by default that in the file `config.vocabulary`, or else one is learnt from
             the training pairs.
+        grow: behind the words of that vocabulary come those that would be learnt and that it lacks.
 
     Raises:
         ChatbotError: there is no such corpus, its format is unknown, it is too damaged, it has no usable pair, or the
@@ -82,23 +89,27 @@ def prepare(
     """
     if vocabulary is None and config.vocabulary:
         vocabulary = Vocabulary.load(Path(config.vocabulary))
-    mixture = resolve_mixture(config.corpus, data_dir)
-    if len(mixture.parts) > 1 and config.format != "auto":
-        raise ChatbotError(f"--format {config.format} is of one corpus; of a mixture each is recognised by its content")
-    inputs = [_input(part, config.format) for part in mixture.parts]
+    if config.format != "auto" and is_mixture(config.corpus):
+        raise ChatbotError(
+            f"--format {config.format} is of one corpus, and {shown(config.corpus)} is a mixture, of which each is "
+            "recognised by its content: name one corpus (--corpus)"
+        )
+    mixture = resolve_mixture(config.corpus, data_dir, old=config.old_corpus)
+    inputs = [_input(part, "auto" if part.is_old else config.format) for part in mixture.parts]
+    files = [file for one in inputs for file in one.files]
     prepared = data_dir / "prepared"
     with contextlib.ExitStack() as stack:
         # if the folder cannot be written, prepared data there can still be used; preparing will fail with a message
         with contextlib.suppress(ChatbotError):
             stack.enter_context(held(prepared / ".lock", "the folder of prepared data", wait=True))
             tidy(prepared)
-        entries = _identify([file for one in inputs for file in one.files], prepared)
-        folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary)}"
+        entries = _identify(files, prepared)
+        folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary, grow)}"
         if not force and (figures := _intact(folder)):
             return Preparation(folder, figures, True, mixture)
         with atomic_folder(folder) as made:
-            figures = _prepare(config, inputs, made, workers, vocabulary)
-            for file, entry in zip((file for one in inputs for file in one.files), entries, strict=True):
+            figures = _prepare(config, inputs, made, workers, vocabulary, grow)
+            for file, entry in zip(files, entries, strict=True):
                 if _stat(file) != entry["stat"]:
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
             figures |= {"source": mixture.name, "inputs": entries}
@@ -112,7 +123,7 @@ def _input(part: Part, format: str) -> _Input:
 
 
 def _prepare(
-    config: CorpusConfig, inputs: list[_Input], folder: Path, workers: int, given: Vocabulary | None
+    config: CorpusConfig, inputs: list[_Input], folder: Path, workers: int, given: Vocabulary | None, grow: bool
 ) -> dict[str, Any]:
     """Read all files, write the arrays and the vocabulary into `folder`, return the figures."""
     began = time.monotonic()
@@ -129,9 +140,12 @@ def _prepare(
         # each corpus is split by its own films, or else by its conversations or prompts
         levels = np.array([LEVELS.index(source["split_by"]) for source in sources], np.uint8)
         sides = draft.sides >> 2 * levels[parts] & np.uint8(3)
+        are_old = np.array([one.part.is_old for one in inputs])
+        sides[are_old[parts] & (sides != TRAIN)] = NO_SIDE
         if not (sides == TRAIN).any():
             raise _nothing("no pair for training", inputs[0], sources, config)
-        numbered = number(draft, sides, config, folder, given, parts, [one.part.weight for one in inputs])
+        weights = [0.0 if one.part.is_old else one.part.weight for one in inputs]
+        numbered = number(draft, sides, parts, weights, config, folder, given, grow=grow)
     if not numbered["splits"]["train"]["pairs"]:
         raise _nothing("no pair for training without a rare word", inputs[0], sources, config)
     counted = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")
@@ -164,6 +178,7 @@ def _read(
         "name": one.part.source.name,
         "format_read": one.format,
         "weight": one.part.weight,
+        "is_old": one.part.is_old,
         **totals,
         "split_by": LEVELS[level],
         "bad_lines": {
@@ -227,12 +242,16 @@ def _end_with_parent() -> None:
 
 
 def _key(
-    config: CorpusConfig, inputs: list[_Input], entries: list[dict[str, Any]], vocabulary: Vocabulary | None
+    config: CorpusConfig,
+    inputs: list[_Input],
+    entries: list[dict[str, Any]],
+    vocabulary: Vocabulary | None,
+    grow: bool,
 ) -> str:
     """A short digest of the input's content and of the settings that matter."""
-    given = vocabulary.tokens if vocabulary else None
-    parts = [(one.format, one.part.weight, len(one.files)) for one in inputs]
-    settings = dataclasses.asdict(config) | {"corpus": None, "format": parts, "vocabulary": given}
+    given = [vocabulary.tokens, grow] if vocabulary else None
+    parts = [(one.format, one.part.weight, one.part.is_old, len(one.files)) for one in inputs]
+    settings = dataclasses.asdict(config) | {"corpus": None, "old_corpus": None, "format": parts, "vocabulary": given}
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in entries]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

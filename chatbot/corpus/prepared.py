@@ -22,6 +22,7 @@ FIGURES = "prepared.json"
 VOCABULARY = "vocabulary.txt"
 DTYPES = {"uint16": "<u2", "int32": "<i4"}
 OFFSETS_DTYPE = "<i8"
+MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0  # how often an epoch shows each pair of a corpus
 CHUNK_IDS = 1 << 20
 MAX_BYTES = 64 << 20  # of the figures
 
@@ -51,11 +52,15 @@ def load_vocabulary(folder: Path) -> Vocabulary:
 
 
 class PartOfSplit(NamedTuple):
-    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices."""
+    """The pairs of a split that one corpus of a mixture gave: its name, its weight, and their indices.
+
+    is_old: it is only rehearsed (`mixture.Part`).
+    """
 
     name: str
     weight: float
     indices: range
+    is_old: bool = False
 
 
 class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
@@ -80,14 +85,8 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         try:
             pairs, tokens = (int(figures["splits"][split][key]) for key in ("pairs", "tokens"))
             dtype = DTYPES[figures["dtype"]]
-            ends = list(itertools.accumulate(map(int, figures["splits"][split]["by_part"])))
-            self.parts = [
-                PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end))
-                for source, start, end in zip(figures["sources"], [0, *ends], ends, strict=False)
-            ]
-            if ends[-1] != pairs or len(self.parts) != len(ends):
-                raise ValueError("its parts do not add up")
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            self.parts = _parts(figures["sources"], figures["splits"][split]["by_part"], pairs)
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise ChatbotError(f"{folder / FIGURES} is damaged ({error!r}): prepare the corpus again") from error
         self.folder, self.num_tokens, self._pairs = folder, tokens, pairs
         self._ids = _mapped(folder / f"{split}.ids", dtype, tokens)
@@ -133,6 +132,20 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         return ChatbotError(f"the offsets of {self.folder} are damaged: prepare the corpus again")
 
 
+def _parts(sources: list[dict[str, Any]], sizes: list[Any], pairs: int) -> list[PartOfSplit]:
+    """The parts of a split, or any error that plain data of another shape raises."""
+    ends = list(itertools.accumulate(map(int, sizes)))
+    parts = [
+        PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end), source.get("is_old") is True)
+        for source, start, end in zip(sources, [0, *ends[:-1]], ends, strict=True)
+    ]
+    if ends[-1] != pairs or ends != sorted(ends) or len({part.name for part in parts}) < len(parts):
+        raise ValueError("the parts of a split are not its whole")
+    if ends[0] < 0 or not all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT for part in parts):
+        raise ValueError("a size or weight that cannot be")
+    return parts
+
+
 def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
     expected = count * np.dtype(dtype).itemsize
     with failing_as(f"cannot read {path}", advice="; prepare the corpus again"):
@@ -144,9 +157,9 @@ def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
     return np.memmap(path, dtype, "r", shape=(count,))
 
 
-def in_order(dataset: PairDataset, batch_size: int, indices: range | None = None) -> Iterator[list[int]]:
-    """Yield all indices, or these, in batches of pairs of similar length, always the same: to validate and evaluate."""
-    chosen = np.arange(len(dataset)) if indices is None else np.arange(indices.start, indices.stop)
+def in_order(dataset: PairDataset, batch_size: int, indices: range) -> Iterator[list[int]]:
+    """Yield these indices in batches of pairs of similar length, always the same: to validate and evaluate."""
+    chosen = np.arange(indices.start, indices.stop)
     prompts, replies = dataset.lengths(chosen)
     order = chosen[np.lexsort((prompts, replies))]
     for start in range(0, len(order), batch_size):

@@ -10,6 +10,7 @@ from ..system.files import atomic_file
 TABLE = "stats.tsv"
 DROPPED = {
     "pairs_duplicate": "seen before",
+    "pairs_held_back": "held out of old corpora",
     "pairs_unknown_reply": "rare word in reply",
     "pairs_unknown_prompt": "rare word in prompt",
     "pairs_only_unknown": "nothing but rare words",
@@ -42,7 +43,9 @@ def summary(figures: dict[str, Any]) -> str:
     for index, name in enumerate(splits):
         if settings["split"][index] and not splits[name]["pairs"]:
             lines.append(f"note          nothing is held out for {name}: the corpus is too small for its share")
-    for source in sources:
+    for number, source in enumerate(sources):
+        if not splits["train"]["by_part"][number]:
+            lines.append(f"note          nothing of {source['name']} is left for training")
         lines += _damage(source["bad_lines"])
     return "\n".join(lines)
 
@@ -55,10 +58,12 @@ def _sources(figures: dict[str, Any]) -> Iterator[str]:
             f"{source['conversations']:,} conversations, split by {source['split_by']}"
         )
         if len(figures["sources"]) > 1:
-            sizes = [splits["by_part"][number] for splits in figures["splits"].values()]
-            line += f": {sizes[0]:,} + {sizes[1]:,} + {sizes[2]:,} pairs"
-            if source["weight"] != 1:
-                line += f", shown {source['weight']:g} times an epoch"
+            train, valid, test = (split["by_part"][number] for split in figures["splits"].values())
+            line += f": {train:,} pairs for training, {valid:,} and {test:,} held out"
+        if source["is_old"]:
+            line += "; rehearsed"
+        elif source["weight"] != 1:
+            line += f"; shown {source['weight']:g} times an epoch"
         yield line
 
 

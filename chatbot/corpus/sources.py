@@ -94,6 +94,17 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
     return Source(re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus", path)
 
 
+def on_disk(name: str, data_dir: Path) -> Path | None:
+    """Where `resolve` finds a corpus without downloading it; None where it is not."""
+    if name == "cornell":
+        return _cornell_here(data_dir)
+    try:
+        path = {"": None, "chitchat": data_dir / CHITCHAT_FILE, "sample": SAMPLE}.get(name, Path(name).expanduser())
+        return path if path and path.exists() else None
+    except (RuntimeError, OSError, ValueError):
+        return None
+
+
 def resolve_auto(data_dir: Path, offers: Offers | None = None) -> tuple[list[Source], str | None]:
     """What is at hand of Cornell and chitchat, or can be downloaded, and the sample; and a line about what is missing.
 

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+MARKS = (",", ".", "!", "?", "...")  # the words that are punctuation
 MAX_WORDS = 100  # of a prompt its last words are read, no more
 MAX_CHARACTERS = 10_000  # and only those that stand in its last code points
 LONGEST_LINE = 4 * (MAX_CHARACTERS + 2)  # bytes: these code points, one that is cut in two, and the line break

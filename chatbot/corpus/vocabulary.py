@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..system.errors import ChatbotError, printable, shown
 from ..system.files import atomic_file, read_whole
+from .tokenizer import MARKS
 
 PAD, SOS, EOS, UNK, SEP = "<pad>", "<sos>", "<eos>", "<unk>", "<sep>"
 PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the tutorial's included
@@ -44,6 +45,10 @@ class Vocabulary:
         """Number `words` in the order given, after the special tokens."""
         return cls([PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else []), *words])
 
+    def grown(self, other: "Vocabulary") -> "Vocabulary":
+        """This vocabulary, every id as it is, and behind it the words of `other` that it lacks."""
+        return Vocabulary([*self.tokens, *(word for word in other.tokens[other.num_special :] if word not in self.ids)])
+
     def __len__(self) -> int:
         return len(self.tokens)
 
@@ -56,6 +61,11 @@ class Vocabulary:
     def never_replied(self) -> list[int]:
         """Ids that a reply never contains: all special tokens but `<eos>`, which ends it."""
         return [id for id in range(self.num_special) if id != EOS_ID]
+
+    @property
+    def marks(self) -> list[int]:
+        """Ids of the punctuation marks that are words here."""
+        return [self.ids[mark] for mark in MARKS if mark in self.ids]
 
     @property
     def special_ids(self) -> dict[str, int | None]:

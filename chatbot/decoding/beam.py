@@ -3,7 +3,7 @@
 At each step the W best continuations of all hypotheses of a prompt are kept; those that end in EOS are set aside, the
 others live on. Hypotheses are ranked by the sum of their words' ranks divided by ((5 + length) / 6) ** alpha, the
 length penalty of Wu et al. 2016 (equation 14, without coverage), length in tokens with EOS. One that `max_length` cuts
-counts as it stands: so what is ranked is every way in which generating word by word can come out.
+is no whole sentence: it comes after all that ended.
 
 A prompt's search ends when nothing that still lives can come among the N best. After the tokens that an anti-language
 model has a say in, each word's rank is a log-probability or less, so a total can only fall; and total / penalty, for a
@@ -60,9 +60,11 @@ class BeamSearchDecoder(SearchDecoder):
 
             length = step + 1
             ended = chosen == self.eos_id
+            values = totals / penalty(length, length_penalty)
             if length == limits.max_length:
-                ended = torch.ones_like(ended)
-            values = (totals / penalty(length, length_penalty)).masked_fill(~ended, float("-inf"))
+                values = torch.where(ended, values, values - 1e5)  # nats: more than any reply's total
+            else:
+                values = values.masked_fill(~ended, float("-inf"))
             # stable: of equals the earlier, and never one of minus infinity, for there are N before it
             best, order = torch.cat((best, values), dim=1).sort(dim=1, descending=True, stable=True)
             best, order = best[:, :count], order[:, :count]

@@ -13,9 +13,8 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import collate, pad_prompts
 from ..network.model import Seq2Seq
-from .beam import BeamSearchDecoder
-from .sampling import SamplingDecoder
-from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling
+from .plan import PlannedSearch, plan_of
+from .search import Hypotheses
 
 # rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
 ROWS = {"cpu": 256}
@@ -38,31 +37,26 @@ class Hypothesis(NamedTuple):
     attention: np.ndarray
 
 
-def limits_of(settings: DecodingConfig, max_length: int) -> Limits:
-    """What the settings say that a reply must keep to; `max_length` counts tokens, EOS with them."""
-    return Limits(max_length, *(getattr(settings, name) for name in Limits._fields[1:]))
-
-
-def sampling_of(settings: DecodingConfig) -> Sampling:
-    """What the settings say of how words are drawn."""
-    return Sampling(*(getattr(settings, name) for name in Sampling._fields))
-
-
 class Decoding:
     """The searches over one network. Nothing that is asked of it changes it.
 
     Args:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
-        never_replied: ids that no reply holds.
+        never_replied: ids that no reply holds. marks: ids of punctuation marks.
     """
 
     backward: Backward | None = None
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int], device: torch.device) -> None:
-        parts = (encoder, decoder, never_replied)
-        self.greedy = GreedySearchDecoder(*parts).to(device).eval()
-        self.beam = BeamSearchDecoder(*parts).to(device).eval()
-        self.sampling = SamplingDecoder(*parts).to(device).eval()
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        never_replied: list[int],
+        device: torch.device,
+        marks: Sequence[int] = (),
+    ) -> None:
+        self.search = PlannedSearch(encoder, decoder, never_replied, marks).to(device).eval()
+        self.greedy, self.beam, self.sampling = self.search.greedy, self.search.beam, self.search.sampling
         self.device = device
 
     def reranked_by(self, backward: Backward) -> "Decoding":
@@ -92,7 +86,7 @@ class Decoding:
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):
                 src, src_lengths = pad_prompts([prompts[row] for row in part])
-                result = self._search(src.to(self.device), src_lengths, settings, max_length)
+                result = self.search(src.to(self.device), src_lengths, plan_of(settings, max_length))
                 for row, hypotheses in zip(part, _listed(result, src_lengths.tolist()), strict=True):
                     found[row] = hypotheses
         if self.backward is not None:
@@ -110,7 +104,8 @@ class Decoding:
             yield from self([prompt], settings, max_length)[0][0].ids
             return
         search = self.sampling if settings.method == "sample" else self.greedy
-        limits, sampling = limits_of(settings, max_length), sampling_of(settings)
+        plan = plan_of(settings, max_length)
+        limits, sampling = plan.limits, plan.sampling
         # inference mode is entered for each word: held over a `yield` it would be on in whatever the caller does
         with torch.inference_mode():
             src, src_lengths = pad_prompts([prompt])
@@ -127,16 +122,6 @@ class Decoding:
             if int(token) == EOS_ID:
                 return
             yield int(token)
-
-    def _search(self, src: Tensor, src_lengths: Tensor, settings: DecodingConfig, max_length: int) -> Hypotheses:
-        limits = limits_of(settings, max_length)
-        if settings.method == "beam":
-            width = settings.beam_width
-            return self.beam(src, src_lengths, limits, width, width, settings.length_penalty)
-        if settings.method == "sample":
-            return self.sampling(src, src_lengths, limits, settings.samples, settings.seed, sampling_of(settings))
-        tokens, scores, attention = (part.unsqueeze(1) for part in self.greedy.search(src, src_lengths, limits))
-        return Hypotheses(tokens, scores, scores.cpu().double().sum(dim=-1), attention)
 
 
 def _reranked(

@@ -12,6 +12,7 @@ A word has two figures. Its *score* is log p(word | prompt, words before), as th
 come.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ class Limits(NamedTuple):
     max_length: longest reply in tokens, EOS counted; at least 1. A reply that is cut there has no EOS.
     min_length: so many words come before EOS may, unless no word is allowed any more.
     no_repeat_ngram: no sequence of so many words comes twice in a reply; 0 allows every repetition.
+    tidy_marks: no reply begins with a punctuation mark, and none follows another.
     repetition_penalty: a word said before has its logit divided by this if it is positive, and multiplied by it if it
         is negative; 1 changes nothing. (Keskar et al. 2019, section 4.1, divide; dividing a negative logit would make
         the word likelier.)
@@ -41,6 +43,7 @@ class Limits(NamedTuple):
     max_length: int
     min_length: int = 0
     no_repeat_ngram: int = 0
+    tidy_marks: bool = False
     repetition_penalty: float = 1.0
     anti_lm: float = 0.0
     anti_lm_tokens: int = 0
@@ -106,12 +109,17 @@ class SearchDecoder(nn.Module):
     Args:
         encoder, decoder: the network's parts, in eval mode, eager or traced.
         never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none with `tutorial_tokens`), but not EOS.
+        marks: ids of punctuation marks.
     """
 
     never_replied: Tensor
+    marks: Tensor
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int]) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int], marks: Sequence[int] = ()
+    ) -> None:
         super().__init__()
+        self.register_buffer("marks", torch.tensor(marks, dtype=torch.int64), persistent=True)
         self.encoder, self.decoder = encoder, decoder
         self.register_buffer("never_replied", torch.tensor(never_replied, dtype=torch.int64), persistent=True)
         self.sos_id, self.eos_id, self.pad_id = SOS_ID, EOS_ID, PAD_ID
@@ -218,6 +226,12 @@ class SearchDecoder(nn.Module):
         """Put minus infinity into `ranked` (R, V) where a word must not follow `said` (R, t)."""
         ranked.index_fill_(1, self.never_replied, float("-inf"))
         n, length = limits.no_repeat_ngram, said.size(1)
+        if limits.tidy_marks:
+            if length == 0:
+                ranked.index_fill_(1, self.marks, float("-inf"))
+            else:
+                behind = (said[:, length - 1 :] == self.marks).any(dim=1, keepdim=True)  # (R, 1)
+                ranked[:, self.marks] = ranked[:, self.marks].masked_fill(behind, float("-inf"))
         if n > 0 and n <= length:
             grams = said.unfold(1, n, 1)  # (R, t - n + 1, n) of what is said
             again = (grams[:, :, : n - 1] == said[:, length - n + 1 :].unsqueeze(1)).all(dim=2)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, PAD_ID
-from ..decoding.beam import BeamSearchDecoder
-from ..decoding.sampling import SamplingDecoder
-from ..decoding.search import GreedySearchDecoder, Limits, Sampling, SearchResult
+from ..decoding.plan import Plan, PlannedSearch, plan_of
+from ..decoding.search import Sampling, SearchResult
 from ..runs.checkpoint import Checkpoint
 from .torchscript_tokenizer import TorchScriptTokenizer
 
@@ -34,7 +34,7 @@ class QuantizedWeights(nn.Module):
 
 
 class BundleModule(nn.Module):
-    """Text in, text out, by greedy search, beam search or sampling.
+    """Text in, text out: by the run's own decoding, or as a call asks.
 
     Args:
         encoder, decoder: the traced parts of the network.
@@ -45,21 +45,26 @@ class BundleModule(nn.Module):
 
     vocabulary: list[str]
     word_ids: dict[str, int]
+    plan: Plan
+    greedy_plan: Plan
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, weights: nn.Module, checkpoint: Checkpoint, description: str
     ) -> None:
         super().__init__()
         self.weights = weights
-        self.search = GreedySearchDecoder(encoder, decoder, checkpoint.never_replied)
-        self.beam = BeamSearchDecoder(encoder, decoder, checkpoint.never_replied)
-        self.sampling = SamplingDecoder(encoder, decoder, checkpoint.never_replied)
+        words = checkpoint.vocabulary
+        self.planned = PlannedSearch(encoder, decoder, checkpoint.never_replied, words.marks)
+        self.search, self.beam, self.sampling = self.planned.greedy, self.planned.beam, self.planned.sampling
         self.tokenizer = TorchScriptTokenizer(checkpoint.tokenizer.name)
-        self.vocabulary, self.word_ids = checkpoint.vocabulary.tokens, checkpoint.vocabulary.ids
-        self.unk_id = -1 if checkpoint.vocabulary.unk_id is None else checkpoint.vocabulary.unk_id
-        self.num_special = checkpoint.vocabulary.num_special
+        self.vocabulary, self.word_ids = words.tokens, words.ids
+        self.unk_id = -1 if words.unk_id is None else words.unk_id
+        self.sep_id = -1 if words.sep_id is None else words.sep_id
+        self.num_special = words.num_special
         self.pad_id, self.eos_id = PAD_ID, EOS_ID
-        self.max_length = checkpoint.config.corpus.max_length
+        self.max_length, self.context = checkpoint.config.corpus.max_length, checkpoint.config.corpus.context
+        self.plan = plan_of(checkpoint.config.decoding, self.max_length + 1)
+        self.greedy_plan = plan_of(DecodingConfig(), self.max_length + 1)
         self.description = description
 
     def forward(self, input_seq: Tensor, input_length: Tensor, max_length: int) -> tuple[Tensor, Tensor]:
@@ -78,48 +83,60 @@ class BundleModule(nn.Module):
         return self.search(src, src_lengths, max_length)
 
     def reply(self, text: str) -> str:
-        """The greedy reply to a text; "" where there is no word to answer to."""
+        """The reply to a text; "" where there is no word to answer to."""
         return self.reply_batch([text])[0]
 
+    def reply_to(self, text: str, earlier: list[str], turn: int = 0) -> str:
+        """The reply to a text behind `earlier` turns, the bot's own among them; a model that was trained with
+        `--context N` reads the last N of them. With sampling each `turn` of a conversation has a seed of its own."""
+        own = self.plan
+        seed = own.seed + turn
+        plan = Plan(own.method, own.limits, own.width, own.length_penalty, own.samples, seed, own.sampling)
+        return self.tokenizer.text(self._replies([self.prompt_ids(text, earlier)], plan)[0])
+
     def reply_batch(self, texts: list[str]) -> list[str]:
-        """The greedy replies to many texts at once, in their order."""
-        prompts = [self.ids(self.tokenizer.last_words(text)) for text in texts]
-        return [self.tokenizer.text(words) for words in self._replies(prompts)]
+        """The replies to many texts at once, in their order."""
+        return self._answers(texts, self.plan)
+
+    def reply_greedy(self, text: str) -> str:
+        """The reply by greedy search, whatever the run's own decoding is."""
+        return self.reply_greedy_batch([text])[0]
+
+    def reply_greedy_batch(self, texts: list[str]) -> list[str]:
+        """The replies by greedy search to many texts at once, in their order."""
+        return self._answers(texts, self.greedy_plan)
 
     def reply_words(self, words: list[str]) -> list[str]:
-        """The words of the greedy reply to a prompt's words (lower case, as the tokenizer cuts them)."""
-        return self._replies([self.ids(words)])[0]
+        """The words of the reply to a prompt's words (lower case, as the tokenizer cuts them)."""
+        return self._replies([self.ids(words)], self.plan)[0]
 
     def reply_nbest(self, text: str, count: int) -> list[tuple[str, float]]:
-        """The different replies among the `count` best of a beam of that width, best first, each with its
-        log-probability in nats."""
+        """Up to `count` different replies, best first, each with its log-probability in nats. A beam, or samples, find
+        as many as that takes (so a beam may get wider); in place of greedy search a beam does."""
         replies: list[tuple[str, float]] = []
         ids = self.ids(self.tokenizer.last_words(text))
         if len(ids) == 0:
             return replies
         src, src_lengths = self._padded([ids])
-        found = self.beam(src, src_lengths, Limits(self.max_length + 1), width=count, count=count)
+        found = self.planned(src, src_lengths, self._widened(count))
+        order: list[int] = found.totals[0].sort(descending=True, stable=True)[1].tolist()
         tokens: list[list[int]] = found.tokens[0].tolist()
         scores: list[float] = found.scores[0].cpu().double().sum(dim=1).tolist()
         totals: list[float] = found.totals[0].tolist()
         seen: dict[str, bool] = {}
-        for n in range(len(tokens)):
+        for n in order:
             reply = self.tokenizer.text(self.words(tokens[n]))
-            if totals[n] > float("-inf") and reply not in seen:
+            if totals[n] > float("-inf") and reply not in seen and len(replies) < count:
                 seen[reply] = True
                 replies.append((reply, scores[n]))
         return replies
 
     def sample(self, text: str, seed: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> str:
         """A reply drawn at random; the same seed and text give the same reply on every machine."""
-        ids = self.ids(self.tokenizer.last_words(text))
-        if len(ids) == 0:
-            return ""
-        src, src_lengths = self._padded([ids])
-        limits = Limits(self.max_length + 1)
-        found = self.sampling(src, src_lengths, limits, 1, seed, Sampling(temperature, top_k, top_p))
-        tokens: list[int] = found.tokens[0, 0].tolist()
-        return self.tokenizer.text(self.words(tokens))
+        greedy = self.greedy_plan
+        sampling = Sampling(temperature, top_k, top_p)
+        plan = Plan("sample", greedy.limits, greedy.width, greedy.length_penalty, 1, seed, sampling)
+        return self._answers([text], plan)[0]
 
     def unpack(self) -> None:
         """Restore 8-bit weights to floats; the first reply does it otherwise. A program of several threads calls this
@@ -129,6 +146,18 @@ class BundleModule(nn.Module):
     def metadata(self) -> str:
         """What is known of the model, as JSON."""
         return self.description
+
+    def prompt_ids(self, text: str, earlier: list[str]) -> list[int]:
+        """Ids of what is read of a text and of the turns before it; none where the text has no word."""
+        found: list[int] = []
+        said = self.ids(self.tokenizer.last_words(text))
+        if len(said) > 0:
+            for turn in earlier[max(0, len(earlier) - self.context) :]:
+                words = self.tokenizer.last_words(turn)
+                if len(words) > 0:
+                    found += self.ids(words[max(0, len(words) - self.max_length) :])
+                    found.append(self.sep_id)
+        return found + said
 
     def ids(self, words: list[str]) -> list[int]:
         """Ids of words; an unknown word is `<unk>`, or left out where none was learnt."""
@@ -149,8 +178,12 @@ class BundleModule(nn.Module):
                 found.append(self.vocabulary[id])
         return found
 
-    def _replies(self, prompts: list[list[int]]) -> list[list[str]]:
-        """The words of the replies to prompts as ids, from one search; none to a prompt without ids."""
+    def _answers(self, texts: list[str], plan: Plan) -> list[str]:
+        prompts = [self.ids(self.tokenizer.last_words(text)) for text in texts]
+        return [self.tokenizer.text(words) for words in self._replies(prompts, plan)]
+
+    def _replies(self, prompts: list[list[int]], plan: Plan) -> list[list[str]]:
+        """The words of the best replies to prompts as ids, from one search; none to a prompt without ids."""
         rows: list[list[int]] = []
         for ids in prompts:
             if len(ids) > 0:
@@ -158,12 +191,25 @@ class BundleModule(nn.Module):
         replies: list[list[str]] = []
         if len(rows) > 0:
             src, src_lengths = self._padded(rows)
+            found = self.planned(src, src_lengths, plan)
+            best = found.totals.sort(dim=1, descending=True, stable=True)[1][:, :1]  # of equals the first
             # on a line of its own: what `tolist` is called on is evaluated twice in TorchScript
-            found = self.search(src, src_lengths, self.max_length + 1).tokens
-            tokens: list[list[int]] = found.tolist()
+            chosen = found.tokens.gather(1, best.unsqueeze(2).expand(-1, -1, found.tokens.size(2))).squeeze(1)
+            tokens: list[list[int]] = chosen.tolist()
             replies = [self.words(row) for row in tokens]
         replies.reverse()  # so that `pop` gives them in order
         return [replies.pop() if len(ids) > 0 else self.words([]) for ids in prompts]
+
+    def _widened(self, count: int) -> Plan:
+        """The run's plan, such that it finds at least `count` replies."""
+        plan = self.plan
+        method, width = plan.method, count
+        if method == "greedy":
+            method = "beam"
+        elif method == "beam":
+            width = max(count, plan.width)
+        samples = max(count, plan.samples)
+        return Plan(method, plan.limits, width, plan.length_penalty, samples, plan.seed, plan.sampling)
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Prompts (B, S) where the search is, and their lengths (B,) on the CPU."""

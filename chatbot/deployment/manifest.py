@@ -17,10 +17,10 @@ MAX_BYTES = 64 << 20  # of a manifest: nothing larger is read because it is ther
 
 @dataclass(frozen=True)
 class Golden:
-    """One prompt and what every client answers to it by greedy search, alone in its batch.
+    """One prompt and what every client answers to it, alone in its batch.
 
-    text: what is typed. ids: what the network reads (none: the reply is ""). tokens: ids of the reply, EOS counted.
-    scores: their log-probabilities in nats. reply: the text that is answered.
+    text: what is typed. ids: what the network reads (none: the reply is ""). reply: what is answered, by the run's own
+    decoding. greedy: what greedy search answers; tokens: its ids, EOS counted; scores: their log-probabilities in nats.
     """
 
     text: str
@@ -28,6 +28,7 @@ class Golden:
     tokens: list[int]
     scores: list[float]
     reply: str
+    greedy: str
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "max_length": checkpoint.config.corpus.max_length,
         "step": checkpoint.step,
         "perplexity": checkpoint.perplexity,
+        "parent": checkpoint.parent,
         "config": checkpoint.config.to_dict(),
     }
 

@@ -112,10 +112,12 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
         ChatbotError: they differ. Both run the same kernels, so not even equally likely words may be exchanged.
     """
     proof = prove(checkpoint, model, [module.greedy_batch])
-    eager = Decoding(model.encoder, model.decoder, checkpoint.never_replied, torch.device("cpu"))
+    parts = (model.encoder, model.decoder, checkpoint.never_replied)
+    eager = Decoding(*parts, torch.device("cpu"), checkpoint.vocabulary.marks)
     longest = checkpoint.config.corpus.max_length + 1
     anti_lm: Any = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
-    limits = Limits(longest, min_length=1, no_repeat_ngram=2, repetition_penalty=1.2, **anti_lm)  # one of each kind
+    # one of each kind
+    limits = Limits(longest, min_length=1, no_repeat_ngram=2, tidy_marks=True, repetition_penalty=1.2, **anti_lm)
     given = (*pad_prompts(prompts_of(checkpoint)), limits)
     beam = {"width": 4, "count": 4, "length_penalty": 0.6}
     sampling = {"count": 2, "seed": 7, "sampling": Sampling(temperature=0.9, top_k=40, top_p=0.95)}
@@ -125,22 +127,26 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     if not same:
         raise ChatbotError("not exported: the file answers otherwise than the model does")
     for row in golden:
-        if (said := module.reply(row.text)) != row.reply:
-            raise ChatbotError(f"not exported: to {row.text[:40]!r} the file says {said!r}, the model {row.reply!r}")
+        for said, wanted in ((module.reply(row.text), row.reply), (module.reply_greedy(row.text), row.greedy)):
+            if said != wanted:
+                raise ChatbotError(f"not exported: to {row.text[:40]!r} the file says {said!r}, the model {wanted!r}")
     return replace(proof, golden=len(golden))
 
 
 def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     """What the model answers to the hard texts, and to some of the checkpoint's prompts."""
-    vocabulary, tokenizer = checkpoint.vocabulary, checkpoint.tokenizer
-    own = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
-    search = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
+    vocabulary, tokenizer, settings = checkpoint.vocabulary, checkpoint.tokenizer, checkpoint.config.decoding
+    prompts = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
+    parts = (model.encoder, model.decoder, checkpoint.never_replied)
+    decode = Decoding(*parts, torch.device("cpu"), vocabulary.marks)
     golden = []
-    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in own)]:
+    for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids)) for ids in prompts)]:
         ids = vocabulary.encode(last_words(tokenizer, text))
         longest = checkpoint.config.corpus.max_length + 1
-        tokens, scores = replies(search(*pad_prompts([ids]), longest))[0] if ids else ([], [])
-        golden.append(Golden(text, ids, tokens, scores, tokenizer.detokenize(vocabulary.decode(tokens))))
+        tokens, scores = replies(decode.greedy(*pad_prompts([ids]), longest))[0] if ids else ([], [])
+        own = decode([ids], settings, longest)[0][0].ids
+        said, greedy = (tokenizer.detokenize(vocabulary.decode(found)) for found in (own, tokens))
+        golden.append(Golden(text, ids, tokens, scores, said, greedy))
     return golden
 
 

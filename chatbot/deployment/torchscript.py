@@ -32,7 +32,8 @@ from .manifest import check, describe, refuse_to_replace, write_manifest
 from .proof import Proof, golden_replies, prove_bundle
 from .torchscript_tokenizer import TorchScriptTokenizer, table_sha256
 
-BUNDLE_FORMAT = 2
+BUNDLE_FORMAT = 3
+READABLE = (2, 3)  # in format 2 `reply` is greedy search whatever the run asks for
 for method in (*EXPORTED, QuantizedWeights.matrix):
     torch.jit.export(method)
 
@@ -151,7 +152,7 @@ def load_bundle(path: Path) -> Bundle:
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
         metadata = json.loads(module.metadata())
-        if (version := metadata["bundle_format"]) != BUNDLE_FORMAT:
+        if (version := metadata["bundle_format"]) not in READABLE:
             raise ValueError(f"it has bundle format {shown(version)}, this program reads {BUNDLE_FORMAT}: export again")
         vocabulary, config = Vocabulary(module.vocabulary), Config.from_dict(metadata["config"])
         never_replied = module.search.never_replied.tolist()

@@ -5,14 +5,16 @@ and would have been seen
 
     e(vw) = c(v) c(w) / N    e(uvw) = c(uv) c(vw) / c(v)
 
-times, N being the number of all words, if it did not depend on v, or depended on v alone. Its oddity is
+times, N being the number of all words, if it did not depend on v, or depended on v alone. So many times too rarely does
+it stand there:
 
-    ln (e(vw) + 1/2) / (c(vw) + 1/2) + ln (e(uvw) + 1/2) / (c(uvw) + 1/2)
+    (e(vw) + 1/2) / (c(vw) + 1/2) * (e(uvw) + 1/2) / (c(uvw) + 1/2)
 
-which is its pointwise mutual information with the words before it (Church and Hanks 1990, *Word association norms,
-mutual information, and lexicography*), negated, and nearer to 0 the less would have been seen at all: a rare word in
-company that is new to it says nothing, two common words that never meet say much. A text has SOS before and EOS behind
-it, so that the first word and the last count, and it is as odd as the oddest of its words.
+The logarithm of that is its pointwise mutual information with the words before it (Church and Hanks 1990, *Word
+association norms, mutual information, and lexicography*), negated, and nearer to 0 the less would have been seen at
+all: a rare word in company that is new to it says nothing, two common words that never meet say much. The oddity of a
+text is the logarithm of the sum over its words, of which the oddest decides. It has SOS before and EOS behind it, so
+that the first word and the end count.
 
 A reply is broken English if it is odder than 98% of what people say. docs/evaluation.md has what readers found of that.
 """
@@ -49,10 +51,10 @@ class Oddity:
         self._triples = _Seen(self._triple_keys(tokens, np.flatnonzero(places >= 2)))
 
     def of(self, texts: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
-        """The oddity of each text, (texts,) float64: above 0 where words meet less often than by chance."""
+        """The oddity of each text, (texts,) float64."""
         said, starts = with_ends(texts)
         seen, expected = self.counts(said, starts)
-        return np.maximum.reduceat(np.log((expected + ADDED) / (seen + ADDED)).sum(axis=0), starts)
+        return np.log(np.add.reduceat(((expected + ADDED) / (seen + ADDED)).prod(axis=0), starts))
 
     def counts(self, said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How often each word was seen behind the one word before it and behind the two, and how often expected.

@@ -96,6 +96,7 @@ class Examination:
     def keep(self, run: RunDirectory, figures: Mapping[str, Any]) -> Path:
         """Write the figures into the run's folder. Returns where."""
         path = run.evaluation(figures["split"])
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, "w") as file:
             file.write(json.dumps(figures, indent=1, allow_nan=False) + "\n")
         return path
@@ -173,14 +174,17 @@ def held_out_pairs(
     Raises:
         ChatbotError: no such corpus, no pair in it, a split of another corpus, or a corpus that has changed since.
     """
-    own, vocabulary = checkpoint.config.corpus, checkpoint.vocabulary
+    # what was only rehearsed is not what the run was trained for
+    own, vocabulary = replace(checkpoint.config.corpus, old_corpus=""), checkpoint.vocabulary
     backward = checkpoint.config.model.direction == "backward"
     name = split_of(checkpoint, corpus, split)
     if corpus is not None:
         # the tutorial's quirks are there to count its own corpus as it did
         own, name = replace(own, corpus=corpus, format="auto", split=(1.0, 0.0, 0.0), tutorial_quirks=False), "train"
-    # a vocabulary file that the settings name may have been moved since; the checkpoint has its words
-    given = vocabulary if corpus is not None or own.vocabulary else None
+    # the vocabulary file that the settings name may have been moved since, and so may the bot that the run began from;
+    # the checkpoint has the words
+    is_given = corpus is not None or own.vocabulary or checkpoint.config.training.base
+    given = vocabulary if is_given else None
     prepared = prepare(own, data_dir, workers=workers, vocabulary=given)
     if load_vocabulary(prepared.folder).tokens != vocabulary.tokens:
         raise ChatbotError(

@@ -25,31 +25,25 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score every pair of a split once: the figures under the keys of `--json`, None for one that is not finite.
 
+    `sources` has those of each corpus that the split is of.
+
     Raises:
         ChatbotError: the split holds no pair.
     """
     if not len(dataset):
         raise ChatbotError(f"the split {split!r} holds no pair; it was prepared with shares that leave nothing for it")
     started = time.perf_counter()
-    sums = {
-        part.name: held_out_sums(model, dataset, in_order(dataset, batch_size, part.indices), device)
-        for part in dataset.parts
-        if len(part.indices)
-    }
+    parts = [part for part in dataset.parts if len(part.indices)]
+    sums = [held_out_sums(model, dataset, in_order(dataset, batch_size, part.indices), device) for part in parts]
     speed = len(dataset) / (time.perf_counter() - started)
-    whole = _finite(TokenSums(*map(sum, zip(*sums.values(), strict=True))))
-    return {
-        "split": split,
-        "pairs": len(dataset),
-        **whole,
-        "pairs_per_second": speed,
-        "sources": {name: _finite(of_part) for name, of_part in sums.items()},
-    }
+    each = {part.name: _figures(len(part.indices), of_part) for part, of_part in zip(parts, sums, strict=True)}
+    whole = _figures(len(dataset), TokenSums.total(sums))
+    return {"split": split, **whole, "pairs_per_second": speed, "sources": each}
 
 
-def _finite(sums: "TokenSums") -> dict[str, Any]:
-    figures = {name: value if math.isfinite(value) else None for name, value in sums.figures().items()}
-    return {"tokens": int(sums.tokens), **figures}
+def _figures(pairs: int, sums: "TokenSums") -> dict[str, Any]:
+    means = {name: value if math.isfinite(value) else None for name, value in sums.figures().items()}
+    return {"pairs": pairs, "tokens": int(sums.tokens), **means}
 
 
 class TokenSums(NamedTuple):
@@ -61,6 +55,11 @@ class TokenSums(NamedTuple):
     loss: float = 0.0
     correct: float = 0.0
     tokens: float = 0.0
+
+    @classmethod
+    def total(cls, sums: Iterable["TokenSums"]) -> "TokenSums":
+        """All of them added up."""
+        return cls(*map(sum, zip(*sums, strict=True)))
 
     def figures(self) -> dict[str, float]:
         """Means over the tokens, NaN where there were none.
@@ -82,7 +81,7 @@ def held_out_sums(
     for indices in batches:
         batch = collate([dataset[index] for index in indices]).to(device)
         logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
-        sums = TokenSums(*(one + other for one, other in zip(sums, token_sums(logits, batch.targets), strict=True)))
+        sums = TokenSums.total((sums, token_sums(logits, batch.targets)))
     return sums
 
 

@@ -50,8 +50,10 @@ def table(evaluation: Mapping[str, Any]) -> str:
     rows, pairs, split = evaluation["rows"], evaluation["pairs"], evaluation["split"]
     answered = next(iter(rows.values()))["replies"]
     head = f"{evaluation['run']}, step {evaluation['step']}, {pairs:,} pairs of the split {split}:"
-    lines = [
-        _columns((head, [""], [evaluation], SCORES[2:])),
+    lines = [_columns((head, [""], [evaluation], SCORES[2:]))]
+    if len(sources := evaluation["sources"]) > 1:
+        lines.append("\n" + _columns(("of each corpus:", list(sources), list(sources.values()), SCORES[1:4])))
+    lines += [
         f"\nreplies to {'all' if answered == pairs else f'{answered:,} (drawn at random)'} of these pairs:",
         _columns(("", [REFERENCES.get(name, name) for name in rows], list(rows.values()), FIGURES)),
         NOTE,

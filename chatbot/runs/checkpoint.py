@@ -21,6 +21,7 @@ from .quantization import from_bytes, in_bytes
 CHECKPOINT_FORMAT = 1
 QUANTIZED_FORMAT = 2  # the same, with the matrices in bytes
 MAX_PROMPTS = 1 << 20  # ids of them all
+MAX_NAME = 1 << 12  # characters that name a parent
 MAX_CODE = 64 << 20  # bytes that the compressed members of a bundle, its code, may unfold to
 
 
@@ -30,6 +31,7 @@ class Checkpoint:
 
     model: the state dict, on the CPU. prompts: ids of held-out prompts, for sample replies and for proving an export.
     training: what `--resume` needs (optimiser and counters), absent from `best.pt`.
+    parent: where the training began that was trained on from a bot: its `run`, its `checkpoint`'s digest, its `step`.
     is_quantized: every matrix of the model is one that bytes can say (`quantization`), and is kept so in a file.
     """
 
@@ -40,6 +42,7 @@ class Checkpoint:
     perplexity: float | None
     prompts: list[list[int]]
     training: dict[str, Any] | None = field(default=None, repr=False)
+    parent: dict[str, Any] | None = None
     is_quantized: bool = False
 
     @property
@@ -97,6 +100,7 @@ class Checkpoint:
                     "perplexity": self.perplexity,
                     "prompts": self.prompts,
                     "training": self.training,
+                    "parent": self.parent,
                 },
                 sink,
             )
@@ -141,6 +145,7 @@ class Checkpoint:
                 perplexity,
                 [[int(id) for id in prompt] for prompt in prompts],
                 data["training"],
+                _parent(data.get("parent")),  # which files of version 0.1 have not
                 version == QUANTIZED_FORMAT,
             )
         except ChatbotError as error:  # of its settings, its words or its weights
@@ -149,6 +154,15 @@ class Checkpoint:
             ) from error
         except Exception as error:  # plain data of any shape
             raise ChatbotError(f"the checkpoint {path} is damaged: {first_line(error)}") from error
+
+
+def _parent(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    run, digest, step = (value[key] for key in ("run", "checkpoint", "step"))
+    if (type(run), type(digest), type(step)) != (str, str, int) or len(run) + len(digest) > MAX_NAME:
+        raise ValueError("its parent is no run")
+    return {"run": run, "checkpoint": digest, "step": step}
 
 
 class _Sink:

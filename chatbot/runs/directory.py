@@ -24,17 +24,26 @@ from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
 from ..system.errors import ChatbotError, command, failing_as
 from ..system.files import atomic_file, tidy
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, is_bundle
 
-BUNDLE = "chatbot.pt"  # of an export
+BUNDLE, ONNX = "chatbot.pt", "chatbot.onnx"  # of an export
 PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
+_HERE = Path(__file__).resolve().parent.parent  # the package
+_INSTALLED = _HERE / PRETRAINED  # a wheel has it beside the code, a checkout in checkpoints/
+BOX = _INSTALLED if _INSTALLED.is_dir() else _HERE.parent / "checkpoints" / PRETRAINED
 
 
 class RunDirectory:
-    """Names and order of the files of one run."""
+    """Names and order of the files of one run.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the run's folder.
+        home: where exports and figures of it are written, if that is another folder: an installed program's own is not
+            to be written to.
+    """
+
+    def __init__(self, path: Path, home: Path | None = None) -> None:
+        self.path, self.home = path, home or path
         self.config = path / "config.json"
         self.vocabulary = path / "vocabulary.txt"
         self.last = path / "last.pt"
@@ -43,12 +52,12 @@ class RunDirectory:
         self.best = path / "best.pt"
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tb"
-        self.export = path / "export"
+        self.export = self.home / "export"
         self.lock = path / "training.lock"
 
     def evaluation(self, split: str) -> Path:
         """Where the figures of a split are kept."""
-        return self.path / f"evaluation-{split}.json"
+        return self.home / f"evaluation-{split}.json"
 
     @property
     def is_trained(self) -> bool:
@@ -147,16 +156,45 @@ def find_run(name: str | None, folder: Path) -> RunDirectory:
     # a hidden folder is one that is being written, or was left so
     runs = [path for path in sorted(folder.glob("[!.]*")) if RunDirectory(path).is_trained]
     if name is None:
-        if not runs:
-            raise ChatbotError(
-                f"nothing is trained in {folder} yet; try: {command('train', corpus='sample')} (two minutes)"
-            )
-        return RunDirectory(max(runs, key=lambda path: (path.name != PRETRAINED, _last_written(path))))
-    for path in (folder / name, Path(name)):  # a corpus's folder here may have the run's name
+        if runs:
+            return RunDirectory(max(runs, key=lambda path: (path.name != PRETRAINED, _last_written(path))))
+        if RunDirectory(BOX).is_trained:
+            return RunDirectory(BOX, home=folder / PRETRAINED)
+        raise ChatbotError(
+            f"nothing is trained in {folder} yet; try: {command('train', corpus='sample')} (some minutes)"
+        )
+    # a corpus's folder here may have the run's name
+    for path in (folder / name, Path(name)):
         if RunDirectory(path).is_trained:
             return RunDirectory(path)
+    if name == PRETRAINED and RunDirectory(BOX).is_trained:
+        return RunDirectory(BOX, home=folder / PRETRAINED)
     known = f"there are {', '.join(path.name for path in runs)}" if runs else f"train one: {command('train')}"
     raise ChatbotError(f"there is no trained run {name!r} in {folder}; {known}")
+
+
+def load_base(name: str, folder: Path) -> tuple[str, Checkpoint]:
+    """What a training goes on from: the run that `find_run` finds, or a checkpoint's file.
+
+    Returns:
+        what to call it, without the folders of this machine, and the checkpoint.
+
+    Raises:
+        ChatbotError: there is none, it is damaged, or it is an exported file, which cannot be trained.
+    """
+    path = Path(name)
+    if not RunDirectory(folder / name).is_trained:
+        if path.suffix == ".onnx" or is_bundle(path) or any((path / file).is_file() for file in (BUNDLE, ONNX)):
+            raise ChatbotError(
+                f"{name} is an exported bot, which cannot be trained: name its run, or the run's best.pt"
+            )
+        if path.suffix == ".tar":
+            first = "if it is the tutorial's, import it first (chatbot import-checkpoint)"
+            raise ChatbotError(f"{name} is no checkpoint of this program; {first}")
+        if path.suffix == ".pt" or path.is_file():
+            return "/".join(path.absolute().parts[-2:]), Checkpoint.load(path)
+    run = find_run(name, folder)
+    return run.path.name, run.load_chosen()
 
 
 def find_model(name: str | None, folder: Path) -> Path:

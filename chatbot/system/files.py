@@ -165,6 +165,14 @@ def read_json(path: Path, most: int) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def exists(text: str) -> bool:
+    """Whether a user's `text` is the path of something, `~` being his home; "" is none."""
+    try:
+        return text != "" and Path(text).expanduser().exists()
+    except (RuntimeError, OSError, ValueError):  # `~nobody`, longer than a name can be, or a NUL
+        return False
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal, read in chunks."""
     return _digest(path, hashlib.sha256())

@@ -14,9 +14,10 @@ from ..corpus.vocabulary import EOS_ID
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, command
 from .distributed import Group
+from .epoch import Epoch, rehearsed
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
-from .steps import Epoch, StepData, StepReader
+from .steps import StepData, StepReader
 from .tutorial import check_whole_batches
 
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
@@ -39,6 +40,7 @@ class TrainingData:
         self.vocabulary = vocabulary = load_vocabulary(prepared)
         self.pairs = PairDataset(prepared, "train", backward=backward)
         self.held_out = PairDataset(prepared, "valid", backward=backward)
+        self.pairs.parts = rehearsed(self.pairs.parts, settings.rehearse)
         if not len(self.pairs):
             raise ChatbotError(f"the corpus gave no training pair; see its summary: {command('prepare', corpus='...')}")
         counted = (self.pairs, len(vocabulary), vocabulary.num_special)
@@ -49,10 +51,9 @@ class TrainingData:
             steps = max(1, round(settings.epochs * -(-len(Epoch(self.pairs)) // settings.batch_size)))
             settings = dataclasses.replace(settings, steps=steps)
         self.settings = settings
-        unk_id, specials = vocabulary.unk_id, vocabulary.num_special
-        self.reader = StepReader(self.pairs, self.settings, unk_id, specials, group.rank, group.size, ngrams)
+        self.reader = StepReader(self.pairs, self.settings, vocabulary, group.rank, group.size, ngrams)
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
-        readable = [prompt for prompt in self.prompts if unk_id not in prompt] or self.prompts
+        readable = [prompt for prompt in self.prompts if vocabulary.unk_id not in prompt] or self.prompts
         self.shown = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
 
     def steps(self, first: int, end: int, device: torch.device) -> Iterable[StepData]:
@@ -79,12 +80,12 @@ def new_model(config: Config, data: TrainingData) -> Seq2Seq:
 
 
 def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
-    """The logarithm of each token's share of the replies' tokens, EOS counted, of a sample of the pairs: (V,) floats.
+    """The logarithm of each token's share of the replies' tokens, EOS counted, of a sample of an epoch: (V,) floats.
 
     A token that is never said counts as said half a time.
     """
-    counts = np.full(vocabulary_size, 0.5)
-    for index in range(0, len(dataset), -(-len(dataset) // FREQUENCY_PAIRS)):
+    counts, epoch = np.full(vocabulary_size, 0.5), Epoch(dataset)
+    for index in epoch.pairs(np.arange(0, len(epoch), -(-len(epoch) // FREQUENCY_PAIRS)), 0):
         _, reply = dataset[index]
         np.add.at(counts, reply, 1)
         counts[EOS_ID] += 1

@@ -55,7 +55,7 @@ class Journal:
             self._excepthook(failure)
 
     def write(self, step: int, part: str, **values: float) -> None:
-        """One measurement of `part` (`train` or `valid`) after `step` updates."""
+        """One measurement of `part` (`train`, `valid`, or `valid/NAME` of a mixture's corpora) after `step` updates."""
         rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
         with _writing(self._run.metrics):
             self._file.write(json.dumps({"step": step, "part": part, **rounded}) + "\n")

@@ -56,6 +56,8 @@ class Trainer:
         started = time.perf_counter()
         reason = "steps"
         with stop_on_signal() as stop, self._bar() as bar:
+            if self.parent and not progress.step:  # what the bot makes of the new corpus before it has learnt from it
+                self._validate(bar)
             for data in self.data.steps(progress.step, settings.steps, self.device):
                 began = time.perf_counter()
                 self._step(data)
@@ -110,13 +112,27 @@ class Trainer:
         progress.pair_count += data.pairs
 
     # how a training is set up: here, so that the page begins with what it does
-    def __init__(self, config: Config, prepared: Path, run: RunDirectory, group: Group, resume: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        prepared: Path,
+        run: RunDirectory,
+        group: Group,
+        resume: bool = False,
+        start: Checkpoint | None = None,
+    ) -> None:
         self.config, self.run, self.group, self.device = config, run, group, group.device
+        if config.training.base and not (start or resume):
+            raise ChatbotError(f"these settings train on from {config.training.base}: its weights are needed (--from)")
         if config.training.deterministic:  # cuBLAS reads this when it first multiplies
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.data = TrainingData(config, prepared, group)
         self.settings = self.data.settings
         self.model = new_model(config, self.data).to(self.device)
+        self.parent = None
+        if start:
+            self.model.load_state_dict(start.model)
+            self.parent = start.parent
         self.parameters = list(self.model.parameters())
         self.optimizer = Optimizer(self.model, self.settings)
         # what is judged and kept: an average of the weights over the last steps, or the weights themselves
@@ -135,6 +151,8 @@ class Trainer:
                 run.tidy()
                 self.journal = Journal(run, self.progress.step)
                 stack.callback(self.journal.close)
+            if start and not resume:
+                self._save_last()  # from here on the run needs the bot no more that it begins from
             self.close = stack.pop_all().close  # what is open; the run can be resumed then, by whoever wants to
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -142,12 +160,13 @@ class Trainer:
         where, state = self.run.path, checkpoint.training
         if state is None:
             raise ChatbotError(f"{where} has no state to resume from, only weights")
-        if checkpoint.vocabulary.tokens != self.data.vocabulary.tokens:
+        if checkpoint.vocabulary.tokens != self.data.vocabulary.tokens or checkpoint.prompts != self.data.prompts:
             raise ChatbotError(
-                f"the corpus has changed since {where} was begun: its vocabulary differs. "
+                f"the corpus has changed since {where} was begun: its vocabulary or its held-out prompts differ. "
                 "Bring the old corpus back, or begin another run (RUN=name or --run name)"
             )
         try:
+            self.parent = checkpoint.parent
             self.judged.load_state_dict(checkpoint.model)
             if self.judged is not self.model:
                 self.model.load_state_dict(state["weights"])
@@ -237,7 +256,7 @@ class Trainer:
             return
         with self._determined():
             sums = {part.name: self._held_out(part.indices) for part in held_out.parts if len(part.indices)}
-        figures = TokenSums(*map(sum, zip(*sums.values(), strict=True))).figures()
+        figures = TokenSums.total(sums.values()).figures()
         better = figures["perplexity"] < progress.best_perplexity
         progress.worse_validations = 0 if better else progress.worse_validations + 1
         progress.best_perplexity = min(progress.best_perplexity, figures["perplexity"])
@@ -252,15 +271,16 @@ class Trainer:
             seconds=progress.seconds,
             peak_memory_mb=peak_memory(self.device) / 1e6,
         )
+        each = {name: of_corpus.figures() for name, of_corpus in sums.items()} if len(sums) > 1 else {}
+        for name, values in each.items():
+            self.journal.write(progress.step, f"valid/{name}", **values)
         if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
             self.journal.show(progress.step, self._bot(), self.data.shown)
-        each = ""
-        if len(sums) > 1:
-            for name, of_part in sums.items():
-                self.journal.write(progress.step, f"valid/{name}", **of_part.figures())
-            each = "".join(f"; {name} {of_part.figures()['perplexity']:.2f}" for name, of_part in sums.items())
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
-        bar.write(f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark}{each})", file=sys.stderr)
+        said = "".join(f", {name} {values['perplexity']:.2f}" for name, values in each.items())
+        bar.write(
+            f"step {progress.step}: held-out perplexity {figures['perplexity']:.2f} ({mark}){said}", file=sys.stderr
+        )
 
     def _held_out(self, indices: range) -> TokenSums:
         """What these held-out pairs cost, over all processes."""
@@ -273,7 +293,8 @@ class Trainer:
 
     def _checkpoint(self, score: float | None, training: dict[str, Any] | None = None) -> Checkpoint:
         weights, prompts = _on_cpu(self.judged), self.data.prompts
-        return Checkpoint(self.config, self.data.vocabulary, weights, self.progress.step, score, prompts, training)
+        step, parent = self.progress.step, self.parent
+        return Checkpoint(self.config, self.data.vocabulary, weights, step, score, prompts, training, parent)
 
     def _save_last(self) -> None:
         self._look()
@@ -323,7 +344,15 @@ class Outcome:
     samples: list[tuple[str, str]]
 
 
-def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, resume: bool = False) -> Outcome:
+def train(
+    config: Config,
+    prepared: Path,
+    run: RunDirectory,
+    group: Group,
+    *,
+    resume: bool = False,
+    start: Checkpoint | None = None,
+) -> Outcome:
     """Train until the steps, the patience or the minutes are used up, or a signal asks to stop; save; report.
 
     Args:
@@ -332,6 +361,7 @@ def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, re
         run: where everything is written; it is made if need be.
         group: the processes that train together, and this one's device.
         resume: go on from the newest checkpoint, exactly as if nothing had been in between.
+        start: begin with these weights instead of random ones (`finetuning.begin`), and remember their parent.
 
     Raises:
         ChatbotError: nothing to train on, nothing to resume, a vocabulary that does not match, another training in the
@@ -340,7 +370,7 @@ def train(config: Config, prepared: Path, run: RunDirectory, group: Group, *, re
     if group.device.type == "cpu":
         keep_freed()
     try:
-        with contextlib.closing(Trainer(config, prepared, run, group, resume)) as trainer:
+        with contextlib.closing(Trainer(config, prepared, run, group, resume, start)) as trainer:
             return trainer.train()
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):

@@ -11,7 +11,9 @@ from torch.utils.data import Dataset
 from ..config.settings import TrainingConfig
 from ..corpus.hashing import mix64
 from ..corpus.prepared import PairDataset
+from ..corpus.vocabulary import Vocabulary
 from ..network.batch import Batch, collate
+from .epoch import Epoch
 from .ngrams import NgramModel, SoftTargets
 from .tutorial import ReplacementSampler
 
@@ -39,42 +41,19 @@ class StepData(NamedTuple):
     tokens: int
 
 
-class Epoch:
-    """Which pair stands at each place of an epoch: every pair as often as its corpus's weight says.
-
-    Of a weight that is no whole number, an epoch shows a part of the pairs once more often than the others, and the
-    next epoch goes on behind that part.
-    """
-
-    def __init__(self, dataset: PairDataset) -> None:
-        parts = [part for part in dataset.parts if len(part.indices)]
-        self._first = np.array([part.indices.start for part in parts], np.int64)
-        self._pairs = np.array([len(part.indices) for part in parts], np.int64)
-        self._places = np.maximum(1, np.rint([part.weight * len(part.indices) for part in parts])).astype(np.int64)
-        self._ends = np.cumsum(self._places)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
-
-    def pairs(self, places: np.ndarray, epoch: int) -> np.ndarray:
-        """The indices of the pairs at `places`, from 0 to len(self) - 1, in this epoch."""
-        part = np.searchsorted(self._ends, places, side="right")
-        within = places - (self._ends - self._places)[part] + epoch * self._places[part]
-        return self._first[part] + within % self._pairs[part]
-
-
 class BatchSampler:
     """The indices of the pairs of each step's batch: a pure function of (seed, step), so resuming needs the step alone.
 
-    Every pair comes once an epoch, or as its weight says (`Epoch`). Each epoch takes all pairs in a random order of its own, sorts `bucket_batches`
-    batches of them at a time by length (which saves padding), cuts the batches, and shuffles those of a bucket. The
-    order is computed bucket by bucket and never held whole. In buckets of one batch, pairs of all lengths are together.
+    Each epoch takes its pairs (each once, or as often as `Epoch` says) in a random order of its own, sorts
+    `bucket_batches` batches of them at a time by length (which saves padding), cuts the batches, and shuffles those of
+    a bucket. The order is computed bucket by bucket and never held whole. In buckets of one batch, pairs of all lengths
+    are together.
     """
 
     def __init__(self, dataset: PairDataset, batch_size: int, seed: int, bucket_batches: int = 1) -> None:
         self.dataset, self.batch_size, self.seed, self.bucket_batches = dataset, batch_size, seed, bucket_batches
-        self._newest, self._batches = (-1, -1), list[np.ndarray]()
         self._epoch = Epoch(dataset)
+        self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -131,16 +110,14 @@ class StepReader(Dataset[StepData]):
 
     Args:
         pairs: the training pairs.
-        unk_id: what word dropout puts in a word's place; None is no word dropout.
-        num_special: how many ids, from 0 up, are not words.
+        vocabulary: its `<unk>` is what word dropout puts in a word's place; without one there is no word dropout.
         rank, size: which of how many processes; it takes every size-th pair of a batch, from rank on.
         ngrams: what `ngram_smoothing` mixes into the targets; None is no smoothing.
     """
 
     pairs: PairDataset
     settings: TrainingConfig
-    unk_id: int | None
-    num_special: int
+    vocabulary: Vocabulary
     rank: int = 0
     size: int = 1
     ngrams: NgramModel | None = None
@@ -184,7 +161,7 @@ class StepReader(Dataset[StepData]):
         alone = drawn < self.settings.prompts_as_replies
         for place in np.flatnonzero(alone):
             prompt, _ = self.pairs[indices[place]]
-            alone[place] = len(prompt) > 0 and (prompt >= self.num_special).all()
+            alone[place] = len(prompt) > 0 and (prompt >= self.vocabulary.num_special).all()
         return alone
 
     def _as_shown(
@@ -192,17 +169,23 @@ class StepReader(Dataset[StepData]):
     ) -> tuple[np.ndarray, np.ndarray]:
         """A pair as training sees it: whole, or its prompt `alone` as a reply to nothing, for that is dialogue too.
 
-        A whole pair now and then has an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), and
-        `<unk>` for some words of its prompt (word dropout; Iyyer et al. 2015; its rate is multiplied by `share`).
+        A whole pair now and then has an empty prompt (as in classifier-free guidance; Ho and Salimans 2022), a prompt
+        without punctuation marks (as many people type), and `<unk>` for some words of its prompt (word dropout; Iyyer
+        et al. 2015; its rate is multiplied by `share`).
         """
         prompt, reply = pair
+        unk_id = self.vocabulary.unk_id
         if alone:
             return prompt[:0], prompt
         if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
             return prompt[:0], reply
-        if self.settings.word_dropout and self.unk_id is not None:
-            forgotten = (rng.random(len(prompt)) < share * self.settings.word_dropout) & (prompt >= self.num_special)
-            prompt = np.where(forgotten, self.unk_id, prompt)
+        if self.settings.mark_dropout and rng.random() < self.settings.mark_dropout:
+            spoken = np.flatnonzero(prompt == self.vocabulary.sep_id)[-1:].max(initial=-1) + 1  # behind the context
+            bare = prompt[spoken:][~np.isin(prompt[spoken:], self.vocabulary.marks)]
+            prompt = np.concatenate((prompt[:spoken], bare)) if len(bare) else prompt
+        if self.settings.word_dropout and unk_id is not None:
+            forgotten = rng.random(len(prompt)) < share * self.settings.word_dropout
+            prompt = np.where(forgotten & (prompt >= self.vocabulary.num_special), unk_id, prompt)
         return prompt, reply
 
 

@@ -4,7 +4,7 @@ Each has its setting (`loss`, `optimizer`, `draws`). The rest (a constant rate, 
 dropped prompts) are values of the preset `tutorial`, in config/presets.py, which asks for all of it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,7 @@ from ..network.batch import Batch
 from ..network.model import Seq2Seq
 from ..system.devices import sent
 from ..system.errors import ChatbotError
-
-if TYPE_CHECKING:  # which pairs those are, steps.py says, and imports this file
-    from .steps import Epoch
+from .epoch import Epoch
 
 
 def loss_over_steps(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -51,7 +49,7 @@ def two_adams(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list
 class ReplacementSampler:
     """The indices of each step's batch, every one drawn from all pairs: (batch_size,) int64."""
 
-    def __init__(self, epoch: "Epoch", batch_size: int, seed: int) -> None:
+    def __init__(self, epoch: Epoch, batch_size: int, seed: int) -> None:
         self.epoch, self.batch_size, self.seed = epoch, batch_size, seed
 
     def __len__(self) -> int:

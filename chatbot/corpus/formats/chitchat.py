@@ -34,7 +34,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
             turns: list[str | None] = [
                 " ".join(_ended(message["text"]) for message in turn) for turn in value["messages"]
             ]
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, AttributeError):
             reading.damaged(file.name, 0, "a conversation that is no list of turns of messages", f": {key[:40]}")
         else:
             yield Dialogue("", key or str(number), turns)

@@ -5,43 +5,63 @@ Only what answers a visitor is learnt as a reply, never the visitor's own words.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..inputs import InputFile
-from ..reading import Reading
+from ..reading import MAX_LINE, Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
-VISITOR = "> "
+MARK = "> "
+VISITOR, BOT, DAMAGE, END = range(4)
 
 
 def looks_like(head: Head) -> bool:
     """Its first line is the visitor's, and somebody answers."""
-    visitors = [line.startswith(VISITOR) for line in head.lines]
-    return len(visitors) > 1 and visitors[0] and not all(visitors)
+    speakers = [speaker for speaker in map(_speaker, head.lines) if speaker != END]
+    return speakers[:1] == [VISITOR] and BOT in speakers
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """Yield the conversations. Each is named by its first turn, so that the split keeps a question on one side."""
+    """Yield the turns between two separators as a dialogue; a long one is cut here, since it may have no end."""
     turns: list[str | None] = []
     answers: list[bool] = []
-    start, name = 0, ""
-    for _, line in itertools.chain(reading.lines(file), [(0, "")]):  # the end of the file separates too
-        if not line.strip() or line.startswith("==="):
-            if len(turns) > start + 1:
-                yield Dialogue("", name, turns, start, answers)
-            turns, answers, start, name = [], [], 0, ""
+    start = 0
+    lines = itertools.chain(reading.lines(file), [(0, "")])  # the end of the file separates too
+    for speaker, said in itertools.groupby(lines, lambda numbered: _speaker(numbered[1])):
+        if speaker != END:
+            turns.append(None if speaker == DAMAGE else _turn(said, file.name, reading))
+            answers.append(speaker == BOT)
+            if len(turns) - start >= MAX_TURNS:
+                yield _dialogue(turns, start, answers)
+                turns, answers = turns[-OVERLAP:], answers[-OVERLAP:]
+                start = len(turns) - 1
             continue
-        is_answer, text = not line.startswith(VISITOR), line.removeprefix(VISITOR).strip()
-        name = name or " ".join(text.lower().split())
-        if line == "\0":
-            turns.append(None)
-            answers.append(False)
-        elif turns and answers[-1] == is_answer and (before := turns[-1]) is not None:
-            turns[-1] = f"{before} {text}"
-        else:
-            turns.append(text)
-            answers.append(is_answer)
-        if len(turns) - start > MAX_TURNS:  # it may have no end; the newest turn may still go on
-            yield Dialogue("", name, turns[:-1], start, answers[:-1])
-            turns, answers = turns[-OVERLAP - 1 :], answers[-OVERLAP - 1 :]
-            start = len(turns) - 2
+        if len(turns) > start + 1:
+            yield _dialogue(turns, start, answers)
+        turns, answers, start = [], [], 0
+
+
+def _speaker(line: str) -> int:
+    if line == "\0":
+        return DAMAGE
+    if not line.strip() or line.startswith("==="):
+        return END
+    return VISITOR if line.startswith(MARK) else BOT
+
+
+def _turn(lines: Iterable[tuple[int, str]], file: str, reading: Reading) -> str | None:
+    """The lines as one text; None if that is too long, for there may be no end of them."""
+    texts, size = [], 0
+    for number, line in lines:
+        texts.append(line.removeprefix(MARK).strip())
+        size += len(line)
+        if size > MAX_LINE:
+            reading.damaged(file, number, f"a turn longer than {MAX_LINE:,} characters")
+            return None
+    return " ".join(texts)
+
+
+def _dialogue(turns: list[str | None], start: int, answers: list[bool]) -> Dialogue:
+    """Named by the first turn of the visitor's, so that what begins with the same question is held out together."""
+    asked = (turn for turn, is_answer in zip(turns, answers, strict=True) if turn and not is_answer)
+    return Dialogue("", " ".join(next(asked, "").lower().split()), turns, start, answers)

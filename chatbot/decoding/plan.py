@@ -1,0 +1,67 @@
+"""Every search behind one call, as a run's settings ask for it. Scriptable: an exported file answers by this too."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ..config.settings import DecodingConfig
+from .beam import BeamSearchDecoder
+from .sampling import SamplingDecoder
+from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling, precise
+
+
+class Plan(NamedTuple):
+    """A `DecodingConfig` as TorchScript takes it: the method, and what each of them reads."""
+
+    method: str
+    limits: Limits
+    width: int
+    length_penalty: float
+    samples: int
+    seed: int
+    sampling: Sampling
+
+
+def plan_of(settings: DecodingConfig, max_length: int) -> Plan:
+    """The plan of some settings; `max_length` is that of a reply in tokens, EOS counted, at least 1."""
+    return Plan(
+        settings.method,
+        Limits(max_length, *(getattr(settings, name) for name in Limits._fields[1:])),
+        settings.beam_width,
+        settings.length_penalty,
+        settings.samples,
+        settings.seed,
+        Sampling(*(getattr(settings, name) for name in Sampling._fields)),
+    )
+
+
+class PlannedSearch(nn.Module):
+    """Greedy search, beam search and sampling over one network.
+
+    Args:
+        encoder, decoder, never_replied, marks: as of a `SearchDecoder`.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int], marks: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        self.greedy = GreedySearchDecoder(encoder, decoder, never_replied, marks)
+        self.beam = BeamSearchDecoder(encoder, decoder, never_replied, marks)
+        self.sampling = SamplingDecoder(encoder, decoder, never_replied, marks)
+
+    def forward(self, src: Tensor, src_lengths: Tensor, plan: Plan) -> Hypotheses:
+        """The replies to B prompts, in the order in which the search ranks them (those of a sample as they are drawn).
+
+        src (B, S) int64 padded with PAD, rows in any order; src_lengths (B,) each from 1 to S.
+        """
+        limits = plan.limits
+        if plan.method == "beam":
+            return self.beam(src, src_lengths, limits, plan.width, plan.width, plan.length_penalty)
+        if plan.method == "sample":
+            return self.sampling(src, src_lengths, limits, plan.samples, plan.seed, plan.sampling)
+        found = self.greedy.search(src, src_lengths, limits)
+        scores = found.scores.unsqueeze(1)
+        totals = precise(scores).sum(dim=2)
+        return Hypotheses(found.tokens.unsqueeze(1), scores, totals, found.attention.unsqueeze(1))
