@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 
 import ablation
+import broken
+import numpy as np
 import preparation
 import quality
 import results
@@ -56,6 +58,34 @@ def test_what_is_written_says_where_and_of_what_it_was_measured(tmp_path: Path) 
 def test_no_argument_tells_where_a_file_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["bench", "--corpus", "/home/somebody/films", "--steps", "3"])
     assert results.circumstances()["arguments"] == ["--corpus", "films", "--steps", "3"]
+
+
+def test_readers_and_scores_agree_by_ranks() -> None:
+    odd, readers = np.array([3.0, 1.0, 2.0, 2.0, 9.0]), np.array([1.0, 0.0, 0.0, 0.5, 1.0])
+    # ranks 4 1 2.5 2.5 5 and 4.5 1.5 1.5 3 4.5: of their products, from the means, 8.25 over sqrt(9.5 * 9)
+    assert broken.spearman(odd, readers) == pytest.approx(8.25 / (9.5 * 9) ** 0.5)
+    assert broken.spearman(odd, -odd) == pytest.approx(-1)
+    # of the six comparisons of 3, 2 and 9 with 1 and 2, five are right and one is a tie
+    assert broken.area_under_curve(odd, readers >= 0.5) == pytest.approx(5.5 / 6)
+    assert np.isnan([broken.spearman(odd, np.ones(5)), broken.area_under_curve(odd, readers >= 0)]).all()
+    assert [broken.broken_share(mark) for mark in (-1, 0, 2, [-1, 0, -1, 1])] == [1, 0, 0, 0.5]
+
+
+def test_marks_are_read_beside_every_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"reply": "I don't know.", "mark": 1, "from": "greedy"},
+        {"reply": "What do you think?", "mark": [2, 2], "from": "greedy"},
+        {"reply": "I the you of the.", "mark": [-1, 0, -1], "from": "sample"},
+        {"reply": "You're. You the", "mark": -1, "from": "sample"},
+    ]
+    (tmp_path / "marks.json").write_text(json.dumps(rows))
+    broken.main([str(tmp_path / "marks.json"), "--corpus", "sample", "--data-dir", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "4 replies, 2 of them broken by most readers"
+    assert lines[2].split()[-3:] == ["1.000", "100%", "0.0%"]  # the figure's own
+    assert sum(line.startswith("Kneser-Ney") for line in lines) == 6
+    assert lines[-2].split() == ["greedy", "2", "0.0%", "0.0%"]
+    assert lines[-1].split() == ["sample", "2", "83.3%", "100.0%"]
 
 
 def test_every_row_of_the_ablation_changes_the_recipe_in_its_own_way() -> None:

@@ -18,6 +18,8 @@ from chatbot.config.settings import Config
 from chatbot.corpus.prepared import PairDataset
 from chatbot.corpus.tokenizer import TOKENIZERS
 from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.evaluation.answers import drawn
+from chatbot.evaluation.broken import BrokenEnglish
 from chatbot.evaluation.examination import Examination, readable
 from chatbot.evaluation.likelihood import evaluate
 from chatbot.runs.directory import RunDirectory
@@ -67,6 +69,36 @@ def test_figures_are_those_of_the_model_and_the_bot(
     assert replies["greedy"] == bot.reply_batch(prompts)
     assert replies["human"] == [bot.text(reply.tolist()) for _, reply in dataset]
     assert list(replies) == ["prompt", "human", "greedy"]
+
+
+def test_broken_english_is_told_by_the_training_pairs(
+    run: RunDirectory, examination: Examination, prepared: Path
+) -> None:
+    figures, _ = examination.examine(run)
+    training, vocabulary = PairDataset(prepared, "train"), run.load_chosen().vocabulary
+    english = BrokenEnglish.of(training, len(vocabulary), vocabulary.num_special)
+    assert english
+    people = [reply.tolist() for _, reply in PairDataset(prepared, "test")]
+    found = {name: (row["judged"], row["broken"]) for name, row in figures["rows"].items()}
+    assert found["human"] == (len(people), sum(english.among(people)) / len(people))
+    bot = Chatbot.load(run.path)
+    said = bot.generate([prompt.tolist() for prompt, _ in PairDataset(prepared, "test")])
+    assert found["greedy"] == (len(people), sum(english.among(said)) / len(people))
+    assert found["random"] == found["frequent"] == (0, None)
+
+    figures, _ = dataclasses.replace(examination, split="train", limit=500).examine(run)
+    assert figures["rows"]["greedy"]["judged"] == 500
+    assert figures["rows"]["human"]["judged"] == len({*drawn(training, 500)} & {*english.unseen.tolist()}) > 0
+
+
+def test_figures_of_an_older_format_do_not_count(run: RunDirectory, examination: Examination) -> None:
+    figures, _ = examination.examine(run)
+    older = figures | {"format": figures["format"] - 1}
+    for row in older["rows"].values():
+        del row["broken"], row["judged"]
+    for kept in (older, older | {"format": figures["format"]}):
+        examination.keep(run, kept)
+        assert examination.kept(run) is None
 
 
 def test_the_limit_bounds_what_is_answered_and_not_what_is_scored(run: RunDirectory, examination: Examination) -> None:

@@ -131,7 +131,7 @@ def test_a_large_vocabulary_shortens_the_ngrams() -> None:
 
 
 def test_of_a_large_corpus_some_pairs_are_counted_and_weigh_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatbot.training.ngrams.COUNTED_PAIRS", 2)
+    monkeypatch.setattr("chatbot.corpus.ngrams.COUNTED_PAIRS", 2)
     pairs = [([3], [4, number]) for number in (3, 4, 5, 6, 7)]
     model = NgramModel(as_pairs(pairs), V, SPECIAL, 2)
     assert model.share == 2 / 5

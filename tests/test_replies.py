@@ -175,7 +175,7 @@ def test_all_figures_of_a_few_replies() -> None:
         *("replies", "bleu_1", "bleu_2", "bleu_3", "bleu_4"),
         *("corpus_bleu_1", "corpus_bleu_2", "corpus_bleu_3", "corpus_bleu_4"),
         *("distinct_1", "distinct_2", "entropy_1", "entropy_2"),
-        *("mean_length", "generic_rate", "exact_repeats", "pairs_per_second", "frequent"),
+        *("mean_length", "generic_rate", "exact_repeats", "judged", "broken", "pairs_per_second", "frequent"),
     ]
     assert found["distinct_1"] == 2 / 4
     assert found["distinct_2"] == 1
@@ -188,7 +188,7 @@ def test_all_figures_of_a_few_replies() -> None:
 
 def test_of_no_replies_there_are_no_figures() -> None:
     found = figures([], [], {}, set())
-    assert (found.pop("replies"), found.pop("frequent")) == (0, [])
+    assert (found.pop("replies"), found.pop("judged"), found.pop("frequent")) == (0, 0, [])
     assert set(found.values()) == {None}
 
 

@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from chatbot.evaluation.replies import figures
-from chatbot.evaluation.scoreboard import FIGURES, WIDTH, save_replies, side_by_side, table
+from chatbot.evaluation.scoreboard import FIGURES, WIDTH, save_replies, side_by_side, table, warnings
 from chatbot.system.errors import ChatbotError
+
+BROKEN = {"greedy": [True, False, False, False], "beam": [False] * 4, "human": [False] * 4}
 
 
 def evaluation(run: str = "checkpoints/one", data: str = "sample-1", **changes: Any) -> dict[str, Any]:
     replies = [["i", "am", "fine"], ["no"], ["no"], []]
     rows = {
-        name: figures(replies, [["no"]] * 4, {("no",): 0.25}, {("no",)}, speed, " ".join)
+        name: figures(replies, [["no"]] * 4, {("no",): 0.25}, {("no",)}, speed, " ".join, BROKEN.get(name, ()))
         for name, speed in [("greedy", 12_345.6), ("beam", 7.0), ("human", None), ("random", None), ("frequent", None)]
     }
     rows["frequent"]["distinct_1"] = 0.00047
@@ -43,10 +45,55 @@ def test_the_table_has_a_column_for_each_row_and_fits() -> None:
     assert {len(cells) for cells in figures.values()} == {5}
     greedy = [cells[0] for cells in figures.values()]
     assert greedy[:6] == ["0.500", "0.500", "0.500", "0.500", "0.8000", "1.0000"]
-    assert greedy[6:] == ["1.25", "2.00", "-", "100.0%", "50.0%", "12,346"]
+    assert greedy[6:] == ["1.25", "2.00", "-", "100.0%", "50.0%", "25.0%", "12,346"]
     assert figures["distinct-1"][4] == "4.7e-04"
     assert figures["pairs/s"][2] == "-"
+    assert figures["broken English"] == ["25.0%", "0.0%", "0.0%", "-", "-"]
     assert any(line == "beam most often says: no (2), i am fine (1), (nothing) (1)" for line in lines)
+
+
+def judged(human: tuple[float, int], **shares: tuple[float, int]) -> dict[str, Any]:
+    """An evaluation whose rows have these shares of broken English among so many replies."""
+    one = evaluation()
+    greedy, references = one["rows"]["greedy"], {name: one["rows"][name] for name in ("human", "random", "frequent")}
+    one["rows"] = {name: dict(greedy) for name in shares} | references
+    for name, (share, count) in {"human": human, **shares}.items():
+        one["rows"][name] |= {"broken": share, "judged": count}
+    return one
+
+
+@pytest.mark.parametrize(
+    ("human", "greedy", "warned"),
+    [
+        ((0.02, 5000), (0.029, 5000), False),  # less than a percentage point
+        ((0.02, 5000), (0.035, 5000), True),
+        ((0.02, 200), (0.035, 200), False),  # a point and a half of so few is chance
+        ((0.02, 200), (0.08, 200), True),
+        ((0.02, 5000), (0.0, 5000), False),
+        ((0.0, 25), (0.04, 25), False),
+    ],
+)
+def test_of_a_decoding_that_breaks_english_more_often_than_people_one_is_warned(
+    human: tuple[float, int], greedy: tuple[float, int], warned: bool
+) -> None:
+    one = judged(human, greedy=greedy, beam=(human[0], 5000))
+    line = f"greedy breaks English more often than people: {greedy[0]:.1%} of its replies, {human[0]:.1%} of theirs"
+    assert warnings(one) == [line] * warned
+    assert table(one).splitlines().count(line) == warned
+    two = judged(human, greedy=human) | {"run": "two"}
+    assert side_by_side([one, two]).splitlines().count(f"one: {line}") == warned
+
+
+def test_of_what_was_not_judged_nothing_is_said() -> None:
+    assert warnings(evaluation()) == []
+    one = judged((0.02, 500), greedy=(0.5, 500))
+    assert warnings(one)
+    for name in ("human", "greedy"):
+        before = one["rows"][name]
+        one["rows"][name] = before | {"broken": None, "judged": 0}
+        assert warnings(one) == []
+        assert "breaks English" not in table(one)
+        one["rows"][name] = before
 
 
 def test_the_corpora_of_a_mixture_have_a_column_each() -> None:

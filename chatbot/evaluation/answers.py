@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ..corpus.frequencies import Frequencies, most_frequent_reply
 from ..corpus.prepared import PairDataset
+from .broken import BrokenEnglish
 from .likelihood import EVALUATION_BATCH
 from .replies import Reply, figures
 from .scoreboard import REFERENCES
@@ -40,6 +41,7 @@ def answer(
     training: PairDataset,
     batch_size: int = EVALUATION_BATCH,
     text: Callable[[Reply], str] = str,
+    english: BrokenEnglish | None = None,
 ) -> dict[str, Row]:
     """Answer pairs by every decoding, and give the figures of the replies beside those of three references.
 
@@ -49,8 +51,9 @@ def answer(
     Args:
         decodings: by their names, none of them a reference's.
         dataset: where the pairs are; indices: which of them, P.
-        training: the training split, at least one pair.
+        training: the training split, at least one pair; `dataset` itself where it is that which is answered.
         text: writes a reply for people.
+        english: of `training`; it judges the decodings, and of people what it has not counted itself.
 
     Returns:
         rows of P replies: first the decodings in their order, then the references.
@@ -72,8 +75,16 @@ def answer(
     said["random"] = [training[place][1].tolist() for place in places]
     said["frequent"] = [most_frequent_reply(training)] * len(pairs)
     known = Frequencies.of(training, (reply for replies in said.values() for reply in replies))
+    judged = {name: said[name] for name in decodings}
+    judged["human"] = human
+    if english and dataset is training:
+        judged["human"] = [human[row] for row in np.flatnonzero(np.isin(indices, english.unseen))]
+    broken = {name: english.among(replies) for name, replies in judged.items()} if english else {}
     return {
-        name: Row(replies, figures(replies, human, known.probabilities, known.repeated, speeds.get(name), text))
+        name: Row(
+            replies,
+            figures(replies, human, known.probabilities, known.repeated, speeds.get(name), text, broken.get(name, ())),
+        )
         for name, replies in said.items()
     }
 

@@ -24,11 +24,12 @@ from ..system.devices import pick_device
 from ..system.errors import ChatbotError
 from ..system.files import atomic_file, read_json
 from .answers import SEED, answer, drawn
+from .broken import BrokenEnglish
 from .likelihood import EVALUATION_BATCH, evaluate
 from .scoreboard import SCORES, side_by_side
 
 MAX_BYTES = 16 << 20  # of a file of figures
-EXAMINATION_FORMAT = 1  # raise it when a figure comes to mean something else: those that were kept no longer count
+EXAMINATION_FORMAT = 2  # raise it when a figure comes to mean something else: those that were kept no longer count
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,18 @@ class Examination:
             self.tell(prepared)
         device = pick_device(self.device)
         model = checkpoint.build_model().to(device)
-        training = PairDataset(prepared.folder, "train", backward=dataset.backward)
-        scores = evaluate(model, dataset, split_of(checkpoint, self.corpus, self.split), device, self.batch_size)
-        bot = Chatbot.from_model(model, checkpoint.config, checkpoint.vocabulary)
-        text = functools.partial(readable, checkpoint.vocabulary, checkpoint.tokenizer)
+        split, vocabulary = split_of(checkpoint, self.corpus, self.split), checkpoint.vocabulary
+        same = split in ("train", "all")  # the pairs that are measured are those that the references are of
+        training = dataset if same else PairDataset(prepared.folder, "train", backward=dataset.backward)
+        scores = evaluate(model, dataset, split, device, self.batch_size)
+        bot = Chatbot.from_model(model, checkpoint.config, vocabulary)
+        text = functools.partial(readable, vocabulary, checkpoint.tokenizer)
         indices = drawn(dataset, self.limit)
         if self.backward:
             bot = bot.reranked_by(self._reranker, str(self.backward.path))
         decodings = {name: functools.partial(bot.generate, decoding=decoding) for name, decoding in ways.items()}
-        rows = answer(decodings, dataset, indices, training, self.batch_size, text)
+        english = BrokenEnglish.of(training, len(vocabulary), vocabulary.num_special)
+        rows = answer(decodings, dataset, indices, training, self.batch_size, text, english)
         figures = {
             "run": str(run.path),
             **self._of(checkpoint),

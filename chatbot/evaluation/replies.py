@@ -25,6 +25,7 @@ def figures(
     training: Container[Ngram],
     pairs_per_second: float | None = None,
     text: Callable[[Reply], str] = str,
+    broken: Sequence[bool] = (),
 ) -> dict[str, Any]:
     """All figures of a list of replies, under the keys of `--json`.
 
@@ -34,11 +35,13 @@ def figures(
         training: the training replies, as tuples.
         pairs_per_second: how fast they were found; None for replies that were not generated.
         text: writes a reply for people.
+        broken: of those replies that can be judged, which are broken English.
 
     Returns:
         replies: how many. bleu_n, corpus_bleu_n: for n from 1 to 4. distinct_n, entropy_n: for n of 1 and 2.
-        exact_repeats: share of the replies that are replies of the training set too. pairs_per_second. The others are
-        what the functions of their names return.
+        exact_repeats: share of the replies that are replies of the training set too. pairs_per_second. judged:
+        how many replies `broken` speaks of; broken: the share of these that are. The others are what the functions of
+        their names return.
     """
     if len(replies) != len(references):
         raise ValueError(f"{len(replies)} replies and {len(references)} references")
@@ -51,6 +54,8 @@ def figures(
         "mean_length": mean_length(replies),
         "generic_rate": generic_rate(replies),
         "exact_repeats": _mean(float(tuple(reply) in training) for reply in replies),
+        "judged": len(broken),
+        "broken": _mean(map(float, broken)),
         "pairs_per_second": pairs_per_second,
         "frequent": [{"reply": text(reply), "count": count} for reply, count in frequent(replies)],
     }

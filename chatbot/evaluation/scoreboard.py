@@ -4,6 +4,7 @@ An evaluation is what `chatbot evaluate` keeps as JSON: a dict with the figures 
 each list of replies.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,7 +18,8 @@ WIDTH = 100
 REFERENCES = {"human": "human replies", "random": "random reply", "frequent": "most frequent"}
 NOTE = (
     "BLEU: mean over replies, Chen and Cherry's smoothing 4. Random reply, most frequent: of the training\n"
-    "set. Generic: their own ten commonest replies. Repeats: stand in the training set word for word."
+    "set. Generic: their own ten commonest replies. Repeats: stand in the training set word for word.\n"
+    "Broken English: odder, by counts of words that meet, than 98% of what people say."
 )
 FORMATS = {"share": "{:.3f}", "plain": "{:.2f}", "percent": "{:.1%}", "speed": "{:,.0f}", "count": "{:,}"}
 
@@ -31,6 +33,7 @@ FIGURES = (  # of replies: key, name, format
     ("entropy_2", "bits a bigram", "plain"),
     ("generic_rate", "generic rate", "percent"),
     ("exact_repeats", "repeats of training", "percent"),
+    ("broken", "broken English", "percent"),
     ("pairs_per_second", "pairs/s", "speed"),
 )
 SCORES = (  # the same of a split
@@ -55,7 +58,8 @@ def table(evaluation: Mapping[str, Any]) -> str:
         _columns(("", [REFERENCES.get(name, name) for name in rows], list(rows.values()), FIGURES)),
         NOTE,
     ]
-    return "\n".join(lines + [_commonest(name, row) for name, row in rows.items() if name not in REFERENCES])
+    lines += [_commonest(name, row) for name, row in rows.items() if name not in REFERENCES]
+    return "\n".join(lines + warnings(evaluation))
 
 
 def side_by_side(evaluations: Sequence[Mapping[str, Any]]) -> str:
@@ -70,9 +74,30 @@ def side_by_side(evaluations: Sequence[Mapping[str, Any]]) -> str:
         counts = [f"({_shown(row.get('replies'), 'count')})" for row in rows]
         blocks.append((REFERENCES.get(kind, kind), counts, rows, FIGURES))
     parts = [_columns(*blocks)]
+    warned = [f"{name}: {line}" for name, one in zip(names, evaluations, strict=True) for line in warnings(one)]
+    parts += ["\n".join(warned)] if warned else []
     if len({evaluation["data"] for evaluation in evaluations}) > 1:
         parts.append("These runs were not scored on the same pairs in the same words: the figures do not compare.")
     return "\n\n".join([*parts, NOTE])
+
+
+def warnings(evaluation: Mapping[str, Any]) -> list[str]:
+    """A line for each decoding whose replies are broken English clearly more often than people's.
+
+    That is by more than a percentage point, and by more than two standard errors of such a difference between samples
+    of the same kind of replies.
+    """
+    people, lines = evaluation["rows"]["human"], []
+    for name, row in evaluation["rows"].items():
+        if name in REFERENCES or not (row["judged"] and people["judged"]):
+            continue
+        sizes = (row["judged"], people["judged"])
+        pooled = sum(one["broken"] * one["judged"] for one in (row, people)) / sum(sizes)
+        error = math.sqrt(pooled * (1 - pooled) * sum(1 / size for size in sizes))
+        if row["broken"] - people["broken"] > max(0.01, 2 * error):
+            shares = f"{row['broken']:.1%} of its replies, {people['broken']:.1%} of theirs"
+            lines.append(f"{name} breaks English more often than people: {shares}")
+    return lines
 
 
 def _columns(*blocks: Block) -> str:

@@ -20,7 +20,6 @@ and become distributions there, from an `NgramTable` that was sent once. N words
 vocabulary.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..corpus.vocabulary import EOS_ID, SOS_ID
+from ..corpus.ngrams import behind_sos, evenly_spaced, looked_up, turns, with_ends
+from ..corpus.vocabulary import SOS_ID
 from ..system.devices import sent
 
 ORDER = 4  # words of the longest n-grams; 5 would leave room for no vocabulary above 6,208 words
-COUNTED_PAIRS = 200_000  # at most so many, evenly spaced over the corpus, because the counts are held in memory
 
 
 class SoftTargets(NamedTuple):
@@ -135,14 +134,14 @@ class NgramModel:
         while vocabulary_size**order >= 1 << 63:
             order -= 1
         self.order = order
-        count = min(len(pairs), COUNTED_PAIRS)
-        self.share = count / len(pairs)  # of the pairs, that are counted
-        texts = _texts([pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(np.int64)], num_special)
+        counted = evenly_spaced(len(pairs))
+        self.share = len(counted) / len(pairs)  # of the pairs, that are counted
+        # each turn once: if one counted as a reply and as a prompt, `targets` would leave it out once and still find it
+        texts = turns([pairs[index] for index in counted], num_special)
         # the texts whose own words `targets` must leave out; None where that is all of them
-        self._counted = None if count == len(pairs) else frozenset(text.astype(np.int64).tobytes() for text in texts)
-        lengths = np.array([len(text) + 1 for text in texts])
-        said = np.concatenate([np.append(text, EOS_ID) for text in texts])
-        tokens, places = _behind_sos(said, np.cumsum(lengths) - lengths)
+        whole = len(counted) == len(pairs)
+        self._counted = None if whole else frozenset(text.astype(np.int64).tobytes() for text in texts)
+        tokens, places = behind_sos(*with_ends(texts))
         self._counts: dict[int, _Counts] = {}
         longer = np.empty(0, np.int64)
         for length in range(order, 1, -1):
@@ -182,7 +181,7 @@ class NgramModel:
             counted: whether the texts are training texts; which of them were counted is looked up.
         """
         size = self.vocabulary_size
-        tokens, places = _behind_sos(said, starts)
+        tokens, places = behind_sos(said, starts)
         at = np.flatnonzero(places)  # where each of `said` stands in `tokens`
         said, places = tokens[at], places[at]
         held = np.repeat(self._held(said, starts, counted), np.diff(np.append(starts, len(said))))
@@ -197,13 +196,13 @@ class NgramModel:
             counts = self._counts[length]
             rows = np.flatnonzero(places >= length - 1)
             keys = self._keys(tokens, at[rows], length)
-            place, seen = _looked_up(counts.keys, keys)
+            place, seen = looked_up(counts.keys, keys)
             count = np.zeros(len(keys), np.int64)
             count[seen] = counts.counts[place[seen]]
             ends_here = (length == self.order) | (places[rows] == length - 1)  # no longer n-gram ends in this word
             less = held[rows] & (count > 0) & (lost[rows] | ends_here)
             lost[rows] = less & (count == 1)
-            history, known = _looked_up(counts.histories, keys // size)
+            history, known = looked_up(counts.histories, keys // size)
             rows, count, less, history = rows[known], count[known], less[known], history[known]
 
             one_less = np.where(less, count - 1, count)
@@ -242,30 +241,6 @@ class NgramModel:
         return keys
 
 
-def _texts(pairs: list[tuple[np.ndarray, np.ndarray]], num_special: int) -> list[np.ndarray]:
-    """Each turn once: all replies, and of the prompts those that are not equal to a reply, counted one for one.
-
-    In a dialogue every turn but the first and the last is a reply and then a prompt. If it counted twice, `targets`
-    would leave it out once and still find it.
-    """
-    texts = [reply for _, reply in pairs]
-    replies = Counter(reply.tobytes() for reply in texts)
-    for prompt, _ in pairs:
-        key = prompt.tobytes()
-        if replies[key]:
-            replies[key] -= 1
-        elif len(prompt) and prompt.min() >= num_special:
-            texts.append(prompt)
-    return texts
-
-
-def _behind_sos(said: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The texts with SOS before each, as int64; and how far each token is from the SOS of its text."""
-    tokens = np.insert(said.astype(np.int64), starts, SOS_ID)
-    lengths = np.diff(np.append(starts, len(said))) + 1
-    return tokens, np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
 def _estimated_discounts(counts: np.ndarray) -> np.ndarray:
     """D of the counts 0, 1, 2, and 3 or more: Chen and Goodman's estimates, or 3/4 where too little was counted."""
     once, twice, thrice, four_times = (int((counts == count).sum()) for count in (1, 2, 3, 4))
@@ -274,11 +249,3 @@ def _estimated_discounts(counts: np.ndarray) -> np.ndarray:
     share = once / (once + 2 * twice)
     found = [1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four_times / thrice]
     return np.clip([0.0, *found], 0, [0, 1, 2, 3])
-
-
-def _looked_up(rising: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each value in a rising array, and whether it is there (where not, its place means nothing)."""
-    places = np.searchsorted(rising, values).clip(max=max(len(rising) - 1, 0))
-    if not len(rising):
-        return places, np.zeros(len(values), bool)
-    return places, rising[places] == values
