@@ -68,20 +68,20 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
 PRESETS: dict[str, Config] = {
     # how people talk: film, chats and small talk together, with the turns before; an hour on two cores
     "everyday": Config(
-        corpus=CorpusConfig(max_length=14, min_count=5, context=2),
+        corpus=CorpusConfig(max_length=14, min_count=8, context=2),
         model=ModelConfig(
             hidden_size=352,
             encoder_layers=1,
-            dropout=0.25,
-            recurrent_dropout=0.15,
+            dropout=0.15,
+            recurrent_dropout=0.1,
             scale_embeddings=True,
             copy_mechanism=True,
         ),
         training=TrainingConfig(
-            steps=6000,
+            steps=7000,
             weight_decay=0.1,
             bucket_batches=1,
-            word_dropout=0.03,
+            word_dropout=0.05,
             mark_dropout=0.3,
             dropout_warmup_epochs=1.0,
             weight_averaging=0.998,
