@@ -184,4 +184,4 @@ def test_help_fits_two_screens_and_help_all_has_every_setting(
     }
     for section in sections.get(verb, ()):
         for field in dataclasses.fields(section):
-            assert f"--{field.name.replace('_', '-')}" in whole
+            assert f"--{field.metadata['flag'] or field.name.replace('_', '-')}" in whole

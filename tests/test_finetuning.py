@@ -342,8 +342,11 @@ def test_a_training_that_makes_the_bot_worse_ends_early_and_keeps_it_as_it_was(p
 
 
 def test_steps_follow_from_the_corpus_unless_they_are_given(place: Place) -> None:
-    start, again = place.begin(), place.begin(batch_size=8)
-    assert again.config.training.steps > 3 * start.config.training.steps
+    start = place.begin(batch_size=2)
+    epoch = len(TrainingData(start.config, start.folder, Group()).reader.sampler)
+    sizes = start.config.training
+    assert (sizes.steps, sizes.validate_every, sizes.warmup_steps) == (4 * epoch, epoch // 2, 4 * epoch // 10)
+    assert place.begin(batch_size=1000).config.training.steps == 50
     given = place.begin(steps=3, validate_every=2, warmup_steps=1).config.training
     assert (given.steps, given.validate_every, given.warmup_steps) == (3, 2, 1)
 

@@ -45,14 +45,14 @@ web, offline, data_dir = test_sources.web, test_sources.offline, test_sources.da
 
 def asked(spec: str, data_dir: Path, offers: Offers | None = None) -> list[tuple[str, float]]:
     """The names and weights of a mixture."""
-    return [(source.name, weight) for source, weight in resolve_mixture(spec, data_dir, offers).parts]
+    return [(part.source.name, part.weight) for part in resolve_mixture(spec, data_dir, offers).parts]
 
 
 def test_one_corpus_is_a_mixture_of_one(tmp_path: Path) -> None:
     (tmp_path / "My chats.tsv").write_text("a\tb\n")
     for spec, name, path in (("sample", "sample", SAMPLE), (str(tmp_path / "My chats.tsv"), "my-chats", None)):
         mixture = resolve_mixture(spec, tmp_path)
-        assert mixture == (name, spec, [((name, path or Path(spec)), 1.0)], None)
+        assert mixture == (name, spec, [((name, path or Path(spec)), 1.0, False)], None)
         assert not is_mixture(spec)
 
 
