@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 
 from chatbot.chat.bot import Chatbot
+from chatbot.chat.terminal import describe
 from chatbot.config.presets import decoding_named
 
 EVERYDAY = Path(__file__).resolve().parent / "everyday"
@@ -97,6 +98,7 @@ def sheet(arguments: argparse.Namespace) -> None:
     asked = exchanges(arguments)
     asked = asked[: arguments.first] if arguments.first else asked
     said: dict[str, list[str]] = {}
+    systems: dict[str, str] = {}
     for system in arguments.system:
         name, _, place = system.partition("=")
         path, _, decoding = place.partition("@")
@@ -104,6 +106,7 @@ def sheet(arguments: argparse.Namespace) -> None:
         way = decoding_named(decoding or "default", bot.decoding)
         prompts = [bot.prompt_ids(turns[-1], turns[:-1]) for turns in asked]
         said[name] = bot.reply_batch(prompts, decoding=way)
+        systems[name] = describe(way)  # not where it lies, which is nobody's business
     rng = random.Random(arguments.seed)
     key: dict[str, dict[str, list[str]]] = {}
     blocks = []
@@ -122,7 +125,7 @@ def sheet(arguments: argparse.Namespace) -> None:
         ]
         blocks.append("\n".join([*before, *lines]))
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    (arguments.folder / "key.json").write_text(json.dumps({"systems": arguments.system, "key": key}, indent=1) + "\n")
+    (arguments.folder / "key.json").write_text(json.dumps({"systems": systems, "key": key}, indent=1) + "\n")
     for page, start in enumerate(range(0, len(blocks), arguments.per_sheet), 1):
         path = arguments.folder / f"sheet-{page}.txt"
         path.write_text(INSTRUCTIONS + "\n" + "\n\n".join(blocks[start : start + arguments.per_sheet]) + "\n")

@@ -375,9 +375,9 @@ def test_a_file_of_any_corpus_that_changes_meanwhile_is_refused(
 ) -> None:
     really = preparation.number
 
-    def number(*arguments: Any) -> Any:
+    def number(*arguments: Any, **more: Any) -> Any:
         corpora["logs"].write_text("> a\nb\n")
-        return really(*arguments)
+        return really(*arguments, **more)
 
     monkeypatch.setattr(preparation, "number", number)
     with pytest.raises(ChatbotError, match=r"logs\.txt changed while it was read"):

@@ -110,14 +110,15 @@ def test_the_source_archive_is_the_checkout(built: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_program_and_the_sample_and_nothing_else(built: Path) -> None:
+def test_the_wheel_holds_the_program_the_sample_and_the_bot_and_nothing_else(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = archive.read(f"chatbot-{chatbot.__version__}.dist-info/METADATA").decode()
         assert f"chatbot-{chatbot.__version__}.dist-info/licenses/LICENSE" in archive.namelist()
     sample = {f"chatbot/sample/{path.name}" for path in (ROOT / "data" / "sample").iterdir()}
-    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "chatbot").rglob("*.py")} | sample
+    box = {f"chatbot/pretrained/{name}" for name in ("MODEL_CARD.md", "best.pt", "config.json", "vocabulary.txt")}
+    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "chatbot").rglob("*.py")} | sample | box
     assert "Requires-Python: <3.14,>=3.10" in metadata
     assert "License-Expression: MIT" in metadata
 

@@ -367,9 +367,9 @@ def test_an_input_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch:
     path = talk(tmp_path)
     really = preparation.number
 
-    def number(*arguments: Any) -> Any:
+    def number(*arguments: Any, **more: Any) -> Any:
         path.write_text(path.read_text() + "\n")
-        return really(*arguments)
+        return really(*arguments, **more)
 
     monkeypatch.setattr(preparation, "number", number)
     with pytest.raises(ChatbotError, match="changed while it was read"):

@@ -21,8 +21,8 @@ class Rare(str):
 # the settings that most people change: `--help` shows these, `--help-all` shows every one
 EVERYDAY = {
     *("corpus", "format", "max_length", "min_count", "context"),
-    *("hidden_size", "encoder_layers", "decoder_layers", "attention", "dropout"),
-    *("base", "rehearse", "steps", "batch_size", "learning_rate", "max_minutes", "patience", "seed"),
+    *("hidden_size", "encoder_layers", "decoder_layers", "dropout"),
+    *("base", "rehearse", "steps", "batch_size", "learning_rate", "max_minutes", "seed"),
     *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "anti_lm"),
 }
 

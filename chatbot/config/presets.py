@@ -151,16 +151,16 @@ PRESETS: dict[str, Config] = {
         corpus=CorpusConfig(corpus="sample", min_count=1),
         model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
-            steps=800,
-            batch_size=32,
+            steps=1000,
             learning_rate=3e-3,
             warmup_steps=50,
-            prompt_dropout=0.0,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere
+            mark_dropout=0.3,
             weight_averaging=0.98,
             patience=0,
             keep="last",
         ),
+        decoding=CHOSEN,
     ),
 }
 # of a training on from a bot, whatever trained that; what is counted in steps follows from the corpus

@@ -59,9 +59,9 @@ class CorpusConfig:
     tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
     max_length: int = _number(12, "longest prompt and reply kept, in words", 1, 1000)
-    min_count: int = _number(3, "rarer words of training pairs are unknown", 1, 1_000_000)
+    min_count: int = _number(3, "a word seen less often in training pairs is unknown", 1, 1_000_000)
     vocabulary: str = _setting("", "take the words of this vocabulary.txt instead of those of the training pairs")
-    context: int = _number(0, "earlier turns in front of the prompt", 0, 20)
+    context: int = _number(0, "how many earlier turns stand in front of the prompt", 0, 20)
     unknown_prompts: str = _choice("keep", "pairs whose prompt has an unknown word", "keep", "drop")
     duplicates: str = _choice("keep", "pairs that stand in the corpus more than once", "keep", "drop")
     split: tuple[float, float, float] = _number((0.9, 0.05, 0.05), "shares of films for train, valid and test", 0, 1)
@@ -88,7 +88,7 @@ class ModelConfig:
     attention: str = _choice("dot", "Luong's score", "dot", "general", "concat")
     bridge: str = _choice("linear", "how the decoder's first state is made of the encoder's last", "linear", "tutorial")
     attention_mask: bool = _setting(True, "attention leaves padding out in training too, unlike the tutorial's")
-    dropout: float = _number(0.2, "share of values that training leaves out", 0, 0.95)
+    dropout: float = _number(0.2, "share of the values that training leaves out", 0, 0.95)
     recurrent_dropout: float = _number(0.0, "share of the recurrent connections that a batch leaves out", 0, 0.95)
     dropout_places: str = _choice(
         "all", "also before the output layer, or where the tutorial has it", "all", "tutorial"
@@ -110,11 +110,11 @@ class ModelConfig:
 class TrainingConfig:
     """How the weights are found. A step is one update on one batch."""
 
-    base: str = _setting("", "train on from this run or checkpoint", flag="from")
-    rehearse: float = _number(0.0, "the old corpora's share, 0.3 with --from", 0, 0.95)
+    base: str = _setting("", "train on from this bot: a run, pretrained, or a checkpoint's file", flag="from")
+    rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
-    batch_size: int = _number(64, "pairs in a batch, over all processes", 1, 1 << 20)
+    batch_size: int = _number(64, "pairs in a batch, over all processes together", 1, 1 << 20)
     accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
     draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
     bucket_batches: int = _number(64, "batches that are sorted by length together; 1 mixes all lengths", 1, 1 << 20)

@@ -136,7 +136,7 @@ def _parts(sources: list[dict[str, Any]], sizes: list[Any], pairs: int) -> list[
     """The parts of a split, or any error that plain data of another shape raises."""
     ends = list(itertools.accumulate(map(int, sizes)))
     parts = [
-        PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end), source["is_old"] is True)
+        PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end), source.get("is_old") is True)
         for source, start, end in zip(sources, [0, *ends[:-1]], ends, strict=True)
     ]
     if ends[-1] != pairs or ends != sorted(ends) or len({part.name for part in parts}) < len(parts):
