@@ -15,6 +15,9 @@ words that any of them could know (those of the bot, of the largest training fil
 to the network's own. Of e each look takes the value that is best for it. Thus every word costs something, whoever knows
 it, and what nobody knows costs the same everywhere but for e.
 
+The base must not have learnt the corpora. bench/results/finetune.json is of the bot in the box of version 0.1, which
+had learnt from film alone (`git show 87189e5:checkpoints/pretrained/best.pt`); today's has learnt both.
+
 Time is steps times the cost of a step: of the three networks in turn, on their own batches, in seconds of the
 processor, one thread; validations are not counted. FILE is written after every training; what stands in it already is
 not measured again.
@@ -32,7 +35,6 @@ import sys
 import tempfile
 import time
 import unittest.mock
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +191,7 @@ class Corpus:
     def of(cls, cell: str, arguments: argparse.Namespace, scratch: Path) -> "Corpus":
         """The first pairs of a random order of the conversations; those of the last conversations are held out."""
         kind, _, size = cell.rpartition("-")
-        conversations = list(pairs_by_conversation(kind, arguments.data_dir))
+        conversations = list(pairs_by_conversation(kind, arguments.data_dir))  # a copy, for it is kept
         random.Random(0).shuffle(conversations)
         held_out: list[Pair] = []
         while len(held_out) < HELD_OUT:
@@ -284,9 +286,10 @@ def step_costs(trainers: dict[str, Watched], rounds: int = 5, steps: int = 4) ->
     return {recipe: statistics.median(times) for recipe, times in seconds.items()}
 
 
-def pairs_by_conversation(kind: str, data_dir: Path) -> Iterator[list[Pair]]:
+@functools.cache
+def pairs_by_conversation(kind: str, data_dir: Path) -> list[list[Pair]]:
     """The pairs of a corpus that are short enough, as text, a list for each conversation."""
-    tokenize = TOKENIZERS["english"].tokenize
+    tokenize, found = TOKENIZERS["english"].tokenize, []
     for part in resolve_mixture(kind, data_dir).parts:
         format, files = recognise(input_files(part.source.path)[0], "auto", kind)
         for dialogue in dialogues(format, files, Reading(latin=False, examples=[], advance=lambda size: None)):
@@ -295,7 +298,8 @@ def pairs_by_conversation(kind: str, data_dir: Path) -> Iterator[list[Pair]]:
             answers = dialogue.answers or [True] * len(texts)
             places = [i for i in range(dialogue.start, len(texts) - 1) if fits[i] and fits[i + 1] and answers[i + 1]]
             if places:
-                yield [(str(texts[i]), str(texts[i + 1])) for i in places]
+                found.append([(str(texts[i]), str(texts[i + 1])) for i in places])
+    return found
 
 
 def first_rows(corpus: Corpus, base: str, data_dir: Path, steps: tuple[int, ...] = (0, 10, 30)) -> list[dict[str, Any]]:

@@ -299,6 +299,13 @@ def test_with_nothing_to_rehearse_nothing_is(place: Place) -> None:
         assert not any(part.is_old for part in PairDataset(start.folder, "train").parts)
 
 
+def test_the_prompts_that_are_shown_and_kept_are_the_new_corpus_s(place: Place) -> None:
+    for split in ([0.8, 0.1, 0.1], [1.0, 0.0, 0.0]):
+        start = place.begin(rehearse=0.9, split=split)
+        data = TrainingData(start.config, start.folder, Group())
+        assert {data.vocabulary.tokens[prompt[0]] for prompt in data.prompts} == {"is"}  # films ask where
+
+
 # the training
 
 
