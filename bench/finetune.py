@@ -5,7 +5,7 @@
     python bench/finetune.py --out FILE --markdown
 
 A cell is a corpus and so many of its pairs. From scratch its presets `default` and `sample` are trained, to where the
-held-out perplexity itself is lowest (it is looked at twice an epoch, and three looks without a better one end it): no
+held-out perplexity itself is lowest (it is looked at twice an epoch, and five looks without a better one end it): no
 early stopping of the program's could find a better place. Trained on from the bot is as `chatbot train --from` does it,
 and ends where its own validation pairs say. All see the same pairs, with the same split and the same `--min-count`.
 
@@ -65,7 +65,7 @@ CELLS = [f"{kind}-{size}" for size in (300, 2000, 10_000) for kind in ("chitchat
 HELD_OUT = 600
 LONGEST = 12  # words a side, of every pair
 SHARES = np.geomspace(1e-4, 0.5, 60)
-LOOKS, PATIENCE = 2, 3  # looks an epoch from scratch, and how many without a better one are the last
+LOOKS, PATIENCE = 2, 5  # looks an epoch from scratch, and how many without a better one are the last
 Pair = tuple[str, str]
 CHOSEN = finetuning.likenesses
 COLUMNS = {
@@ -226,7 +226,7 @@ class Corpus:
         changes["training"]["max_minutes"] = 0.0
         if every:
             changes["corpus"] |= {"min_count": TRAINED_ON.corpus.min_count, "split": TRAINED_ON.corpus.split}
-            changes["training"]["patience"] = 0
+            changes["training"]["patience"] = PATIENCE
         return Config.from_dict(changes, over=over)
 
     def perplexity(self, model: Seq2Seq, vocabulary: Vocabulary) -> float:
@@ -267,9 +267,7 @@ class Watched(Trainer):
         print(self.corpus.name, self.points[-1], file=sys.stderr, flush=True)
         if self.from_scratch:  # here the held-out pairs say when to stop
             scores = [point["held_out"] for point in self.points]
-            over = len(scores) - 1 - scores.index(min(scores)) >= PATIENCE
-            self.settings = dataclasses.replace(self.settings, patience=1 if over else 0)
-            self.progress.worse_validations = int(over)
+            self.progress.worse_validations = len(scores) - 1 - scores.index(min(scores))
 
 
 def step_costs(trainers: dict[str, Watched], rounds: int = 5, steps: int = 4) -> dict[str, float]:
