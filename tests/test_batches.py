@@ -94,9 +94,9 @@ def change(folder: Path, old: str, new: str) -> None:
 def test_the_pairs_of_each_corpus_are_known(tmp_path: Path) -> None:
     folder = write(tmp_path, SOME, parts={"films": (1.0, 1), "chats": (0.5, 0), "sample": (10.0, 3)})
     assert PairDataset(folder, "train").parts == [
-        ("films", 1.0, range(0, 1)),
-        ("chats", 0.5, range(1, 1)),
-        ("sample", 10.0, range(1, 4)),
+        ("films", 1.0, range(0, 1), False),
+        ("chats", 0.5, range(1, 1), False),
+        ("sample", 10.0, range(1, 4), False),
     ]
     assert [len(part.indices) for part in PairDataset(folder, "valid").parts] == [0, 0, 0]
     change(folder, '"name": "films"', '"name": "sample"')
