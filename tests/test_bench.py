@@ -1,16 +1,20 @@
 """The benches: one shape for what is measured, tables, the picture, settings that exist, and all of it once (slow)."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 
 import ablation
 import broken
+import finetune
 import numpy as np
 import preparation
 import quality
@@ -181,3 +185,33 @@ def test_everything_is_measured_and_stands_in_one_table(trained: RunDirectory, t
     assert again.stdout in done.stdout
     rows = {row["variant"]: row for row in found["inference"]["rows"]}
     assert rows["torchscript"]["equal_tokens"] == rows["onnx"]["equal_tokens"] == 1
+
+
+def test_training_on_is_compared_with_the_better_of_both_from_scratch() -> None:
+    def training(recipe: str, *points: tuple[int, float, bool]) -> dict[str, Any]:
+        looks = [{"step": step, "held_out": held_out, "kept": kept} for step, held_out, kept in points]
+        return {"cell": "chats-300", "recipe": recipe, "points": looks}
+
+    trainings = [
+        training("default", (10, 300.0, True), (20, 200.0, False), (30, 210.0, True)),
+        training("sample", (10, 250.0, True), (20, 240.0, True)),
+        training("bot", (0, 160.0, True), (10, 145.0, True), (20, 120.0, True), (30, 110.0, False)),
+    ]
+    costs = {"chats-300": {"default": 0.5, "sample": 0.1, "bot": 0.25}}
+    default, sample, bot = finetune.compared(trainings, costs)
+    assert (default["perplexity"], default["step"], default["seconds"]) == (200.0, 20, 10.0)
+    assert (sample["perplexity"], sample["seconds"]) == (240.0, 2.0)
+    # of its own looks that which its own validation pairs chose
+    assert (bot["perplexity"], bot["step"], bot["seconds"]) == (120.0, 20, 5.0)
+    assert bot["beside"] == pytest.approx(-0.4)
+    assert (bot["of_time"], bot["passed"]) == (0.5, 2.5)
+
+
+def test_every_network_is_scored_by_the_mixture_that_is_best_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    likely = torch.tensor([0.5, 0.25, 0.0, 0.125])
+    corpus = finetune.Corpus("chats-300", Path(), [], common=1000)
+    monkeypatch.setattr(finetune.Corpus, "likelihoods", lambda *_: likely)
+    found = corpus.perplexity(None, None)  # type: ignore[arg-type]
+    shares = [e / 100 for e in range(1, 50)]
+    tried = [math.exp(-sum(math.log((1 - e) * p + e / 1000) for p in likely.tolist()) / 4) for e in shares]
+    assert found == pytest.approx(min(tried), rel=0.01)

@@ -184,5 +184,4 @@ def test_help_fits_two_screens_and_help_all_has_every_setting(
     }
     for section in sections.get(verb, ()):
         for field in dataclasses.fields(section):
-            flag = "from" if field.name == "base" else field.name.replace("_", "-")
-            assert f"--{flag}" in whole
+            assert f"--{field.metadata['flag'] or field.name.replace('_', '-')}" in whole

@@ -39,7 +39,7 @@ from chatbot.training.loop import Trainer, train
 A, B, C = [f"a{x}" for x in "bcdfghj"], [f"e{x}" for x in "bcdfg"], ["groka", "grokb", "grokc"]
 FILMS = (
     "".join(f"where is {A[i % 7]} ?\tthe {B[i % 5]} is here .\n" for i in range(60))
-    + "only zyx once .\tnever again .\n"
+    + "here is zyx .\tthe ab is here .\nonce .\tnever again .\n"
 )
 # `groka`, `grokb`, `grokc` and `blip` are new to who learnt from the films; `hapax` comes once
 CHATS = "".join(f"is {C[i % 3]} {A[i % 7]} ?\tthe blip is {B[i % 5]} .\n" for i in range(80)) + "is hapax ?\tthe ab .\n"
@@ -125,6 +125,14 @@ def test_rehearsed_text_gives_no_words(place: Place) -> None:
     assert load_vocabulary(start.folder).tokens == start.checkpoint.vocabulary.tokens
 
 
+def test_an_old_corpus_gives_no_words_to_a_vocabulary_that_is_learnt_either(place: Place) -> None:
+    corpus = dataclasses.replace(PRESETS["default"].corpus, corpus=str(place.chats), min_count=1, split=(1.0, 0.0, 0.0))
+    alone, both = (prepare(dataclasses.replace(corpus, old_corpus=old), place.data) for old in ("", str(place.films)))
+    assert load_vocabulary(both.folder).tokens == load_vocabulary(alone.folder).tokens
+    assert both.figures["words_total"] == alone.figures["words_total"]
+    assert (alone.mixture.name, alone.mixture.spec) == (both.mixture.name, both.mixture.spec)
+
+
 # the weights
 
 
@@ -159,19 +167,26 @@ def test_what_was_there_is_there_bit_for_bit_before_the_first_step(place: Place,
     torch.testing.assert_close(saved.build_model()(*arguments)[:, :old], base.build_model()(*arguments))
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("tied", "share"), [(True, 0.0), (False, 0.0), (True, 0.5)])
 def test_new_rows_are_half_unk_and_half_what_stands_near_and_biases_how_often_they_are_said(
-    place: Place, tied: bool
+    place: Place, tied: bool, share: float
 ) -> None:
+    place.chats.write_text(CHATS.replace("blip", "zyx"))  # which the films have once, among words of theirs
     base = Checkpoint.load(place.base.best)
     model = dataclasses.replace(base.config.model, tie_embeddings=tied)
     base = random_bot(place.base, dataclasses.replace(base.config, model=model), base.vocabulary)
-    start = place.begin(rehearse=0.0)
+    start = place.begin(rehearse=share)
     old, vocabulary = len(base.vocabulary), start.checkpoint.vocabulary
+    assert "zyx" in vocabulary.tokens[old:]
+    data = TrainingData(start.config, start.folder, Group())
+    shown = Counter(Epoch(data.pairs).pairs(np.arange(len(Epoch(data.pairs))), 0).tolist())
     near: dict[int, list[int]] = {id: [] for id in range(old, len(vocabulary))}
     said = Counter(dict.fromkeys(range(len(vocabulary)), 0.5))
-    for prompt, reply in PairDataset(start.folder, "train"):
-        said.update([*reply.tolist(), vocabulary.ids["<eos>"]])
+    for index, (prompt, reply) in enumerate(data.pairs):
+        for id in [*reply.tolist(), vocabulary.ids["<eos>"]]:
+            said[id] += shown[index]
+        if index not in data.pairs.parts[0].indices:
+            continue  # how often it is said counts all that an epoch shows; what it is like, the new corpus
         for text in (prompt.tolist(), reply.tolist()):
             for place_, id in enumerate(text):
                 if id >= old:
@@ -299,6 +314,13 @@ def test_with_nothing_to_rehearse_nothing_is(place: Place) -> None:
         assert not any(part.is_old for part in PairDataset(start.folder, "train").parts)
 
 
+def test_the_prompts_that_are_shown_and_kept_are_the_new_corpus_s(place: Place) -> None:
+    for split in ([0.8, 0.1, 0.1], [1.0, 0.0, 0.0]):
+        start = place.begin(rehearse=0.9, split=split)
+        data = TrainingData(start.config, start.folder, Group())
+        assert {data.vocabulary.tokens[prompt[0]] for prompt in data.prompts} == {"is"}  # films ask where
+
+
 # the training
 
 
@@ -342,8 +364,11 @@ def test_a_training_that_makes_the_bot_worse_ends_early_and_keeps_it_as_it_was(p
 
 
 def test_steps_follow_from_the_corpus_unless_they_are_given(place: Place) -> None:
-    start, again = place.begin(), place.begin(batch_size=8)
-    assert again.config.training.steps > 3 * start.config.training.steps
+    start = place.begin(batch_size=2)
+    epoch = len(TrainingData(start.config, start.folder, Group()).reader.sampler)
+    sizes = start.config.training
+    assert (sizes.steps, sizes.validate_every, sizes.warmup_steps) == (4 * epoch, epoch // 2, 4 * epoch // 10)
+    assert place.begin(batch_size=1000).config.training.steps == 50
     given = place.begin(steps=3, validate_every=2, warmup_steps=1).config.training
     assert (given.steps, given.validate_every, given.warmup_steps) == (3, 2, 1)
 

@@ -167,7 +167,7 @@ PRESETS: dict[str, Config] = {
 TRAINED_ON = Config(
     corpus=CorpusConfig(min_count=2, split=(0.8, 0.1, 0.1)),
     training=TrainingConfig(
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         batch_size=32,
         bucket_batches=1,
         rehearse=0.3,

@@ -30,7 +30,6 @@ def number(
     config: CorpusConfig,
     folder: Path,
     given: Vocabulary | None = None,
-    *,
     grow: bool = False,
 ) -> dict[str, Any]:
     """Choose the vocabulary from the training pairs, drop pairs as the settings say, and write the arrays.

@@ -146,7 +146,7 @@ def _prepare(
         if not (sides == TRAIN).any():
             raise _nothing("no pair for training", inputs[0], sources, config)
         weights = [0.0 if one.part.is_old else one.part.weight for one in inputs]
-        numbered = number(draft, sides, parts, weights, config, folder, given, grow=grow)
+        numbered = number(draft, sides, parts, weights, config, folder, given, grow)
     if not numbered["splits"]["train"]["pairs"]:
         raise _nothing("no pair for training without a rare word", inputs[0], sources, config)
     counted = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")

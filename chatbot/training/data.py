@@ -95,9 +95,9 @@ def log_frequencies(dataset: PairDataset, vocabulary_size: int) -> np.ndarray:
 def kept_prompts(dataset: PairDataset) -> list[list[int]]:
     """Up to 64 prompts in which every length in `dataset` has a part (of more than 64 lengths a part of them).
 
-    Shortest first; the same ones every time.
+    Shortest first; the same ones every time. None is of an old corpus, which come last.
     """
-    lengths, _ = dataset.lengths(np.arange(len(dataset)))
+    lengths, _ = dataset.lengths(np.arange(sum(len(part.indices) for part in dataset.parts if not part.is_old)))
     order = np.argsort(lengths, kind="stable")
     by_length = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
     by_length = by_length[:: -(-len(by_length) // KEPT_PROMPTS)]

@@ -9,14 +9,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..config.presets import TRAINED_ON
-from ..config.settings import Config, TrainingConfig
+from ..config.settings import Config
 from ..corpus.mixture import at_hand
 from ..corpus.preparation import Preparation, prepare
 from ..corpus.prepared import PairDataset, load_vocabulary
@@ -28,10 +28,10 @@ from ..system.errors import ChatbotError
 from .data import log_frequencies
 from .epoch import Epoch, rehearsed
 
+EPOCHS = 4  # over the new corpus; the cosine ends with them, and early stopping may come before
+FEWEST_STEPS = 50
 NEAR = 2  # words before and behind a new one that tell what it is like
-# what may be other than the base's: it changes no weight's shape and no word's id
-FREE = {"dropout", "recurrent_dropout", "dropout_places"}
-FIXED = ("tokenizer", "context", "vocabulary")  # of the corpus; the vocabulary is the base's and grows
+FREE = {"dropout", "recurrent_dropout", "dropout_places"}  # of the network: training alone goes by them
 
 
 class Start(NamedTuple):
@@ -78,8 +78,8 @@ def begin(
 
     pairs = PairDataset(folder, "train", backward=config.model.direction == "backward")
     pairs.parts = rehearsed(pairs.parts, share)
-    places = len(Epoch(pairs))
-    sized = dataclasses.replace(default, training=_sized(config.training, places))
+    sizes = _sized(len(Epoch(pairs)), config.training.batch_size)
+    sized = dataclasses.replace(default, training=dataclasses.replace(default.training, **sizes))
     training = dataclasses.replace(settings(sized).training, base=name, rehearse=share)
     config = dataclasses.replace(config, corpus=corpus, training=training)
     model = grown(base.model, likenesses(base.vocabulary, pairs, len(vocabulary)), _biases(base, pairs, vocabulary))
@@ -100,25 +100,22 @@ def _default(base: Config) -> Config:
 
 def _refuse_contradictions(wanted: Config, base: Config, name: str) -> None:
     """Raise a ChatbotError if settings ask for another network than the base's, or for other words."""
-    fixed = [field.name for field in dataclasses.fields(base.model) if field.name not in FREE]
-    for setting in (*fixed, *FIXED):
-        section = "model" if setting in fixed else "corpus"
-        here, there = (getattr(getattr(config, section), setting) for config in (wanted, base))
-        flag = "--" + setting.replace("_", "-")
-        if setting == "vocabulary":
-            if here:
+    if wanted.corpus.vocabulary:
+        raise ChatbotError(f"--vocabulary does not go with --from: {name} keeps its words and learns further ones")
+    if (here := wanted.model.direction) != (there := base.model.direction):
+        raise ChatbotError(
+            f"{name} was trained with --direction {there}: to train that on give --direction {there} too, or begin "
+            f"from a bot of --direction {here}"
+        )
+    network = [field.name for field in dataclasses.fields(base.model) if field.name not in FREE]
+    for section, names in (("model", network), ("corpus", ("tokenizer", "context"))):
+        for setting in names:
+            asked, own = (getattr(getattr(config, section), setting) for config in (wanted, base))
+            if asked != own:
+                flag = "--" + setting.replace("_", "-")
                 raise ChatbotError(
-                    f"--vocabulary does not go with --from: {name} keeps its words and learns further ones"
+                    f"--from keeps the bot's network and the way it reads, and {name} has {flag} {own}, not {asked}"
                 )
-        elif setting == "direction" and here != there:
-            raise ChatbotError(
-                f"{name} was trained with --direction {there}: to train that on give --direction {there} too, or begin "
-                f"from a bot of --direction {here}"
-            )
-        elif here != there:
-            raise ChatbotError(
-                f"--from keeps the bot's network and tokenizer, and {name} has {flag} {there}, not {here}"
-            )
 
 
 def _old_corpus(base: Config, config: Config, data_dir: Path) -> str:
@@ -128,12 +125,11 @@ def _old_corpus(base: Config, config: Config, data_dir: Path) -> str:
     return at_hand(learnt, data_dir, besides=new) or at_hand("sample", data_dir, besides=new)
 
 
-def _sized(training: TrainingConfig, places: int) -> TrainingConfig:
-    """Steps and validations for so many places in an epoch."""
-    batches = -(-places // training.batch_size)
-    return dataclasses.replace(
-        TRAINED_ON.training, steps=10 * batches, validate_every=max(5, batches // 2), warmup_steps=10
-    )
+def _sized(places: int, batch_size: int) -> dict[str, Any]:
+    """The settings that are counted in steps, for so many places in an epoch."""
+    epoch = -(-places // batch_size)
+    steps = max(FEWEST_STEPS, EPOCHS * epoch)
+    return {"steps": steps, "validate_every": max(10, epoch // 2), "warmup_steps": min(100, steps // 10)}
 
 
 def likenesses(known: Vocabulary, pairs: PairDataset, size: int) -> Tensor:
