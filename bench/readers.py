@@ -10,7 +10,8 @@ marks-*.txt.
 
 A system is NAME=RUN or NAME=RUN@DECODING, where RUN is whatever `chatbot chat` opens, and DECODING is written as for
 `chatbot evaluate --decodings`. Prompts are bench/everyday/prompts.txt; `--conversations` takes the exchanges of
-bench/everyday/conversations.txt instead, `--held-out 100` so many prompts of the films in the test split of a run.
+bench/everyday/conversations.txt instead, `--held-out 100` so many prompts of the films in the test split of a run,
+`--prompts FILE` those of a file, one a line. A system named by `--alone` reads only the last turn of an exchange.
 """
 
 import argparse
@@ -48,6 +49,8 @@ def main() -> None:
     made.add_argument("folder", type=Path)
     made.add_argument("--system", action="append", required=True, metavar="NAME=RUN[@DECODING]")
     made.add_argument("--conversations", action="store_true")
+    made.add_argument("--prompts", type=Path, default=EVERYDAY / "prompts.txt")
+    made.add_argument("--alone", action="append", default=[], metavar="NAME")
     made.add_argument("--held-out", type=int, default=0, metavar="N", help="prompts of the test split of --run")
     made.add_argument("--run", type=Path, help="a run whose corpus holds the films")
     made.add_argument("--data-dir", type=Path, default=Path("data"))
@@ -73,7 +76,7 @@ def exchanges(arguments: argparse.Namespace) -> list[Exchange]:
         return [[line.removeprefix("> ") for line in block.splitlines()] for block in blocks]
     if arguments.held_out:
         return held_out(arguments.run, arguments.data_dir, arguments.held_out)
-    return [[line] for line in (EVERYDAY / "prompts.txt").read_text().splitlines()]
+    return [[line] for line in arguments.prompts.read_text().splitlines()]
 
 
 def held_out(run: Path, data_dir: Path, count: int) -> list[Exchange]:
@@ -104,7 +107,7 @@ def sheet(arguments: argparse.Namespace) -> None:
         path, _, decoding = place.partition("@")
         bot = Chatbot.load(path)
         way = decoding_named(decoding or "default", bot.decoding)
-        prompts = [bot.prompt_ids(turns[-1], turns[:-1]) for turns in asked]
+        prompts = [bot.prompt_ids(turns[-1], () if name in arguments.alone else turns[:-1]) for turns in asked]
         said[name] = bot.reply_batch(prompts, decoding=way)
         systems[name] = describe(way)  # not where it lies, which is nobody's business
     rng = random.Random(arguments.seed)
