@@ -373,6 +373,15 @@ def test_steps_follow_from_the_corpus_unless_they_are_given(place: Place) -> Non
     assert (given.steps, given.validate_every, given.warmup_steps) == (3, 2, 1)
 
 
+def test_prompts_are_damaged_as_they_were_for_the_base_unless_it_is_said(place: Place) -> None:
+    own = place.base.load_chosen()
+    training = dataclasses.replace(own.config.training, word_dropout=0.07, mark_dropout=0.4, learning_rate=0.5)
+    random_bot(RunDirectory(place.runs / "robust"), dataclasses.replace(own.config, training=training), own.vocabulary)
+    found = place.begin("robust").config.training
+    assert (found.word_dropout, found.mark_dropout, found.learning_rate) == (0.07, 0.4, 1e-3)
+    assert place.begin("robust", mark_dropout=0.0).config.training.mark_dropout == 0.0
+
+
 @pytest.mark.parametrize("stop", [0, 3, 7])
 def test_it_resumes_exactly_without_the_bot_that_it_began_from(place: Place, stop: int) -> None:
     flags = ["--steps", 12, "--validate-every", 3, "--weight-averaging", 0.9]
