@@ -96,7 +96,10 @@ def _default(base: Config) -> Config:
     own = {name: getattr(base.corpus, name) for name in ("tokenizer", "context", "max_length", "unknown_prompts")}
     reading = {name: getattr(base.training, name) for name in ("word_dropout", "mark_dropout")}
     model = dataclasses.replace(base.model, direction="forward")  # who trains another kind of bot says so
-    corpus, training = dataclasses.replace(TRAINED_ON.corpus, **own), dataclasses.replace(TRAINED_ON.training, **reading)
+    corpus, training = (
+        dataclasses.replace(TRAINED_ON.corpus, **own),
+        dataclasses.replace(TRAINED_ON.training, **reading),
+    )
     return Config(corpus, model, training, base.decoding)
 
 
