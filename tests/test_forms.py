@@ -234,7 +234,7 @@ HOSTILE: list[Any] = [
     {"robin": ""},
     {"robin": None},
     {"robin": ["Robin"]},
-    {"joker": "Joker"},
+    {"zyzzyva": "Zyzzyva"},
     {4: "Robin"},
     {None: "Robin"},
     ["robin"],
