@@ -53,7 +53,8 @@ def test_one_file_rebuilds_model_vocabulary_and_settings(trained: RunDirectory, 
 def test_the_shared_embedding_is_stored_once(trained: RunDirectory) -> None:
     checkpoint = Checkpoint.load(trained.best)
     stored = {tensor.data_ptr(): tensor.nbytes for tensor in checkpoint.model.values()}
-    assert trained.best.stat().st_size < sum(stored.values()) + 100_000
+    largest = max(stored.values())  # the embedding
+    assert trained.best.stat().st_size < sum(stored.values()) + largest // 2
 
 
 def test_a_checkpoint_cut_anywhere_is_refused(run: RunDirectory) -> None:

@@ -151,12 +151,14 @@ def test_words_are_written_in_the_forms_of_the_vocabulary(client: Path, trained:
     checkpoint = trained.load_chosen()
     tokens = checkpoint.vocabulary.tokens
     forms = {token: token.upper() for token in tokens[4::2] if token.upper() != token}
-    loud = dataclasses.replace(checkpoint, vocabulary=Vocabulary(tokens, forms))
+    decoding = DecodingConfig(no_repeat_ngram=1, min_length=6)  # so many different words
+    config = dataclasses.replace(checkpoint.config, decoding=decoding)
+    loud = dataclasses.replace(checkpoint, config=config, vocabulary=Vocabulary(tokens, forms))
     export(loud, tmp_path / "export")
     texts = ["hello", "What's your name?", "How are you?", "tell me a joke"]
     said = answers(client, tmp_path / "export" / "chatbot.pt", *(text.encode() for text in texts))
     assert said == Chatbot.from_model(loud.build_model(), loud.config, loud.vocabulary).reply_batch(texts)
-    assert said != Chatbot.load(trained.path).reply_batch(texts)
+    assert said != Chatbot.load(trained.path).reply_batch(texts, decoding=decoding)
 
 
 def test_the_last_line_needs_no_end_and_quit_ends(client: Path, bundle: Path) -> None:
