@@ -95,12 +95,9 @@ def _default(base: Config) -> Config:
     """The settings that go without saying: the base's, as far as its weights and words, and how it reads, need them."""
     own = {name: getattr(base.corpus, name) for name in ("tokenizer", "context", "max_length", "unknown_prompts")}
     reading = {name: getattr(base.training, name) for name in ("word_dropout", "mark_dropout")}
+    corpus = dataclasses.replace(TRAINED_ON.corpus, **own)
     model = dataclasses.replace(base.model, direction="forward")  # who trains another kind of bot says so
-    corpus, training = (
-        dataclasses.replace(TRAINED_ON.corpus, **own),
-        dataclasses.replace(TRAINED_ON.training, **reading),
-    )
-    return Config(corpus, model, training, base.decoding)
+    return Config(corpus, model, dataclasses.replace(TRAINED_ON.training, **reading), base.decoding)
 
 
 def _refuse_contradictions(wanted: Config, base: Config, name: str) -> None:
