@@ -21,7 +21,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell begins what 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
-    "corpus": {"corpus": "sample", "min_count": 1, "split": [0.8, 0.1, 0.1]},
+    "corpus": {"corpus": "sample", "min_count": 1, "split": [0.94, 0.03, 0.03]},
     "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.1, "recurrent_dropout": 0.1},
     "training": {
         "steps": 40,
