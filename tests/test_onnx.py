@@ -122,7 +122,14 @@ def test_the_metadata_tells_all_that_text_needs(folder: Path, checkpoint: Checkp
             assert json.loads(metadata["vocabulary"]) == checkpoint.vocabulary.tokens
             assert json.loads(metadata["written"]) == checkpoint.vocabulary.written
             assert json.loads(metadata["never_replied"]) == checkpoint.never_replied
-            assert json.loads(metadata["special"]) == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None}
+            assert json.loads(metadata["special"]) == {
+                "pad": 0,
+                "sos": 1,
+                "eos": 2,
+                "unk": 3,
+                "sep": None,
+                "voice": None,
+            }
             assert json.loads(metadata["config"]) == json.loads(json.dumps(checkpoint.config.to_dict()))
             assert json.loads(metadata["perplexity"]) == checkpoint.perplexity
             content = path.read_bytes()

@@ -290,7 +290,7 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
     assert manifest["files"].keys() == {"chatbot.pt"}
     assert manifest["files"]["chatbot.pt"]["sha256"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
     assert manifest["config"]["model"] == dataclasses.asdict(checkpoint.config.model)
-    assert manifest["special_ids"] == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None}
+    assert manifest["special_ids"] == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None, "voice": None}
     assert manifest["torch"] == torch.__version__
     golden = [Golden(**row) for row in manifest["golden"]]
     assert len(golden) >= 20

@@ -205,7 +205,7 @@ class Chatbot:
             # preparation puts turns before a prompt in just this form: their last words, and <sep> behind each
             if words := self.words(turn)[-self.max_length :]:
                 before += self.vocabulary.encode([*words, SEP])
-        return before + ids
+        return self.vocabulary.voiced(before + ids)
 
     def words(self, text: str) -> list[str]:
         """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""

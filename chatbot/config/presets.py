@@ -68,7 +68,7 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
 PRESETS: dict[str, Config] = {
     # how people talk: film, chats and small talk together, with the turns before; an hour on two cores
     "everyday": Config(
-        corpus=CorpusConfig(max_length=14, min_count=8, context=2),
+        corpus=CorpusConfig(max_length=14, min_count=8, context=2, voices=True),
         model=ModelConfig(
             hidden_size=352,
             encoder_layers=1,

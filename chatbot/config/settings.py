@@ -62,6 +62,9 @@ class CorpusConfig:
     min_count: int = _number(3, "a word seen less often in training pairs is unknown", 1, 1_000_000)
     vocabulary: str = _setting("", "take the words of this vocabulary.txt instead of those of the training pairs")
     context: int = _number(0, "how many earlier turns stand in front of the prompt", 0, 20)
+    voices: bool = _setting(
+        False, "in a mixture, prompts begin with a token of their corpus; the last one's answers (Kobus et al. 2017)"
+    )
     unknown_prompts: str = _choice("keep", "pairs whose prompt has an unknown word", "keep", "drop")
     duplicates: str = _choice("keep", "pairs that stand in the corpus more than once", "keep", "drop")
     split: tuple[float, float, float] = _number((0.9, 0.05, 0.05), "shares of films for train, valid and test", 0, 1)

@@ -27,6 +27,7 @@ def number(
     sides: np.ndarray,
     parts: np.ndarray,
     weights: Sequence[float],
+    names: Sequence[str],
     config: CorpusConfig,
     folder: Path,
     given: Vocabulary | None = None,
@@ -38,6 +39,7 @@ def number(
         sides: (P,) TRAIN, VALID or TEST for each pair of the (closed) draft, or NO_SIDE for one that is dropped.
         parts: (P,) uint8, the number of the corpus that each pair is of.
         weights: how often an epoch shows the pairs of each corpus, and so how often their words count.
+        names: of the corpora, whose voices begin their prompts if `config.voices` says so and there are several.
         folder: where the arrays and the vocabulary are written.
         given: a vocabulary to use instead. If it has no `<unk>`, every pair with an unknown word is dropped.
         grow: the given vocabulary is followed by those words of the chosen one that it lacks.
@@ -46,10 +48,12 @@ def number(
         The figures of what was kept, dropped and written.
 
     Raises:
-        ChatbotError: the given vocabulary has no `<sep>`, and the settings ask for context.
+        ChatbotError: the given vocabulary has no `<sep>`, and the settings ask for context; or no voice likewise.
     """
     if given and config.context and given.sep_id is None:
         raise ChatbotError("the given vocabulary has no <sep>, so there can be no context: leave out --context")
+    if given and config.vocabulary and config.voices and len(names) > 1 and not given.voices:
+        raise ChatbotError("the given vocabulary has no voices, such as <as:sample>: give --no-voices")
     words = draft.words
     hashes = np.empty(len(sides), np.uint64)  # one array for three uses: it is 160 MB for 20 million pairs
     for chunk in draft.chunks():
@@ -65,9 +69,11 @@ def number(
         counts += np.bincount(chunk.numbers, chunk.per_number(used), minlength=len(words))
     counts = np.ceil(counts.round(6)).astype(np.int64)  # rounded, for 0.1 added up 30 times may be a little over 3
     counts[[UNK_NUMBER, SEP_NUMBER]] = 0  # they are no words
-    vocabulary = given or _learnt(draft, counts, config)
-    if grow:
-        vocabulary = vocabulary.grown(_learnt(draft, counts, config))
+    if given and not grow:
+        vocabulary = given
+    else:
+        learnt = _learnt(draft, counts, config, names)
+        vocabulary = given.grown(learnt) if given else learnt
     final = np.fromiter((vocabulary.ids.get(word, -1) for word in words), np.int32, len(words))
     final[UNK_NUMBER] = -1  # unknown words are -1 here, since there may be no <unk>
 
@@ -87,7 +93,8 @@ def number(
     dropped |= leaked
     reasons["pairs_leaked"] = int(leaked.sum())
 
-    written = _write(draft, final, sides, dropped, vocabulary, folder)
+    voices = np.array([vocabulary.voice_of(name) for name in names])[parts] if vocabulary.voices else None
+    written = _write(draft, final, sides, dropped, vocabulary, voices, folder)
     for side, split in enumerate(SPLITS):
         by_part = np.bincount(parts[(sides == side) & ~dropped], minlength=len(weights))
         written["splits"][split]["by_part"] = by_part.tolist()
@@ -113,7 +120,7 @@ def number(
     }
 
 
-def _learnt(draft: Draft, counts: np.ndarray, config: CorpusConfig) -> Vocabulary:
+def _learnt(draft: Draft, counts: np.ndarray, config: CorpusConfig, names: Sequence[str]) -> Vocabulary:
     """The vocabulary of all words that are frequent enough, the commonest first, equally common ones as first seen."""
     by_count = np.argsort(-counts, kind="stable")
     known = by_count[: np.count_nonzero(counts >= config.min_count)]
@@ -124,6 +131,7 @@ def _learnt(draft: Draft, counts: np.ndarray, config: CorpusConfig) -> Vocabular
         words,
         unknown=config.unknown_prompts == "keep",
         separator=config.context > 0,
+        voices=names if config.voices and len(names) > 1 else (),
         written=majority_forms(draft.runs, words),
     )
 
@@ -141,9 +149,18 @@ def _unusable(chunk: Chunk, ids: np.ndarray, vocabulary: Vocabulary, config: Cor
 
 
 def _write(
-    draft: Draft, final: np.ndarray, sides: np.ndarray, dropped: np.ndarray, vocabulary: Vocabulary, folder: Path
+    draft: Draft,
+    final: np.ndarray,
+    sides: np.ndarray,
+    dropped: np.ndarray,
+    vocabulary: Vocabulary,
+    voices: np.ndarray | None,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Write the vocabulary and every split's ids and offsets; return their sizes and histograms of lengths in words."""
+    """Write the vocabulary and every split's ids and offsets; return their sizes and histograms of lengths in words.
+
+    voices (P,): the id that begins each pair's prompt, which the histograms do not count; None where there is none.
+    """
     vocabulary.save(folder / VOCABULARY)
     dtype = "uint16" if len(vocabulary) <= 1 << 16 else "int32"
     unknown = 0 if vocabulary.unk_id is None else vocabulary.unk_id
@@ -155,12 +172,16 @@ def _write(
             for chunk in draft.chunks():
                 here = (sides[chunk.pairs] == side) & ~dropped[chunk.pairs]
                 ids = final[chunk.numbers[chunk.per_number(here)]]
-                ids_out.write(np.where(ids < 0, unknown, ids).astype(DTYPES[dtype]).data)
                 lengths = np.diff(chunk.bounds).reshape(-1, 2)[here]
-                offsets_out.write((tokens + np.cumsum(lengths)).astype(OFFSETS_DTYPE).data)
-                pairs, tokens = pairs + len(lengths), tokens + int(lengths.sum())
                 for histogram, column in zip(histograms, lengths.T, strict=True):
                     histogram += np.bincount(column, minlength=len(histogram))
+                if voices is not None:
+                    begins = np.cumsum(lengths.sum(axis=1)) - lengths.sum(axis=1)
+                    ids = np.insert(ids, begins, voices[chunk.pairs][here])
+                    lengths[:, 0] += 1
+                ids_out.write(np.where(ids < 0, unknown, ids).astype(DTYPES[dtype]).data)
+                offsets_out.write((tokens + np.cumsum(lengths)).astype(OFFSETS_DTYPE).data)
+                pairs, tokens = pairs + len(lengths), tokens + int(lengths.sum())
         splits[split] = {"pairs": pairs, "tokens": tokens}
     prompts, replies = (np.trim_zeros(histogram, "b").tolist() for histogram in histograms)
     return {"dtype": dtype, "splits": splits, "lengths": {"prompts": prompts, "replies": replies}}

@@ -146,7 +146,8 @@ def _prepare(
         if not (sides == TRAIN).any():
             raise _nothing("no pair for training", inputs[0], sources, config)
         weights = [0.0 if one.part.is_old else one.part.weight for one in inputs]
-        numbered = number(draft, sides, parts, weights, config, folder, given, grow)
+        names = [one.part.source.name for one in inputs]
+        numbered = number(draft, sides, parts, weights, names, config, folder, given, grow)
     if not numbered["splits"]["train"]["pairs"]:
         raise _nothing("no pair for training without a rare word", inputs[0], sources, config)
     counted = ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short")
@@ -257,7 +258,7 @@ def _key(
 ) -> str:
     """A short digest of the input's content and of the settings that matter."""
     given = [vocabulary.tokens, vocabulary.written, grow] if vocabulary else None
-    parts = [(one.format, one.part.weight, one.part.is_old, len(one.files)) for one in inputs]
+    parts = [(one.format, one.part.weight, one.part.is_old, len(one.files), one.part.source.name) for one in inputs]
     settings = dataclasses.asdict(config) | {"corpus": None, "old_corpus": None, "format": parts, "vocabulary": given}
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in entries]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -13,6 +13,7 @@ from ..system.files import atomic_file, read_whole
 from .tokenizer import MARKS
 
 PAD, SOS, EOS, UNK, SEP = "<pad>", "<sos>", "<eos>", "<unk>", "<sep>"
+VOICE = "<as:{}>"
 PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the tutorial's included
 MAX_BYTES = 1 << 28  # of a file: 16 million words
 
@@ -21,7 +22,8 @@ class Vocabulary:
     """A bijection between tokens and the ids 0 .. len-1.
 
     The first three tokens are always `<pad>`, `<sos>`, `<eos>`. Some vocabularies have `<unk>` (an unknown word) and
-    `<sep>` (after a turn of context) next; the tutorial's has neither.
+    `<sep>` (after a turn of context) next; the tutorial's has neither. That of a mixture may go on with voices: a
+    token such as `<as:cornell>` for each corpus, with which its prompts begin.
 
     Args:
         tokens: every token in order of its id, special tokens first.
@@ -49,13 +51,22 @@ class Vocabulary:
                 raise ChatbotError(f"not a vocabulary: {shown(form)} is no token of it, {shown(token)}, with capitals")
         self.unk_id: int | None = self.ids.get(UNK)
         self.sep_id: int | None = self.ids.get(SEP)
+        named = itertools.takewhile(_is_voice, self.tokens[3 + (UNK in self.ids) + (SEP in self.ids) :])
+        self.voices: dict[str, int] = {token: self.ids[token] for token in named}
 
     @classmethod
     def from_words(
-        cls, words: Iterable[str], *, unknown: bool, separator: bool, written: Mapping[str, str] | None = None
+        cls,
+        words: Iterable[str],
+        *,
+        unknown: bool,
+        separator: bool,
+        voices: Iterable[str] = (),
+        written: Mapping[str, str] | None = None,
     ) -> "Vocabulary":
-        """Number `words` in the order given, after the special tokens."""
-        return cls([PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else []), *words], written)
+        """Number `words` in the order given, after the special tokens and a voice for each of the names."""
+        special = [PAD, SOS, EOS, *([UNK] if unknown else []), *([SEP] if separator else [])]
+        return cls([*special, *map(VOICE.format, voices), *words], written)
 
     def grown(self, other: "Vocabulary") -> "Vocabulary":
         """This vocabulary, every id and form as it is, and behind it the words of `other` that it lacks."""
@@ -70,7 +81,20 @@ class Vocabulary:
     @property
     def num_special(self) -> int:
         """How many ids are those of special tokens; words begin at this id."""
-        return 3 + (self.unk_id is not None) + (self.sep_id is not None)
+        return 3 + (self.unk_id is not None) + (self.sep_id is not None) + len(self.voices)
+
+    @property
+    def voice_id(self) -> int | None:
+        """The voice that a bot answers in, the last one; None where there is none."""
+        return max(self.voices.values(), default=None)
+
+    def voiced(self, prompt: list[int]) -> list[int]:
+        """A prompt with words, with the voice to answer in before it, if there is one."""
+        return [self.voice_id, *prompt] if prompt and self.voice_id is not None else prompt
+
+    def voice_of(self, corpus: str) -> int | None:
+        """The voice of a corpus by its name, or else the one that a bot answers in."""
+        return self.voices.get(VOICE.format(corpus), self.voice_id)
 
     @property
     def never_replied(self) -> list[int]:
@@ -85,7 +109,14 @@ class Vocabulary:
     @property
     def special_ids(self) -> dict[str, int | None]:
         """Ids of the special tokens by name, None for one that is missing; exports tell them to other programs."""
-        return {"pad": PAD_ID, "sos": SOS_ID, "eos": EOS_ID, "unk": self.unk_id, "sep": self.sep_id}
+        return {
+            "pad": PAD_ID,
+            "sos": SOS_ID,
+            "eos": EOS_ID,
+            "unk": self.unk_id,
+            "sep": self.sep_id,
+            "voice": self.voice_id,
+        }
 
     def encode(self, words: Iterable[str]) -> list[int]:
         """Ids of `words`. An unknown word becomes `<unk>`, or is left out if the vocabulary has none."""
@@ -121,3 +152,7 @@ class Vocabulary:
             raise ChatbotError(f"cannot read the vocabulary {path}: {error}") from error
         except ChatbotError as error:
             raise ChatbotError(f"{path}: {error}") from error
+
+
+def _is_voice(token: str) -> bool:
+    return token.startswith("<as:") and token.endswith(">")

@@ -62,6 +62,7 @@ class BundleModule(nn.Module):
         self.written = words.written
         self.unk_id = -1 if words.unk_id is None else words.unk_id
         self.sep_id = -1 if words.sep_id is None else words.sep_id
+        self.voice_id = -1 if words.voice_id is None else words.voice_id
         self.num_special = words.num_special
         self.pad_id, self.eos_id = PAD_ID, EOS_ID
         self.max_length, self.context = checkpoint.config.corpus.max_length, checkpoint.config.corpus.context
@@ -112,13 +113,13 @@ class BundleModule(nn.Module):
 
     def reply_words(self, words: list[str]) -> list[str]:
         """The words of the reply to a prompt's words (lower case, as the tokenizer cuts them)."""
-        return self._replies([self.ids(words)], self.plan)[0]
+        return self._replies([self._voiced(self.ids(words))], self.plan)[0]
 
     def reply_nbest(self, text: str, count: int) -> list[tuple[str, float]]:
         """Up to `count` different replies, best first, each with its log-probability in nats. A beam, or samples, find
         as many as that takes (so a beam may get wider); in place of greedy search a beam does."""
         replies: list[tuple[str, float]] = []
-        ids = self.ids(self.tokenizer.last_words(text))
+        ids = self.prompt_ids(text, [])
         if len(ids) == 0:
             return replies
         src, src_lengths = self._padded([ids])
@@ -161,7 +162,7 @@ class BundleModule(nn.Module):
                 if len(words) > 0:
                     found += self.ids(words[max(0, len(words) - self.max_length) :])
                     found.append(self.sep_id)
-        return found + said
+        return self._voiced(found + said)
 
     def ids(self, words: list[str]) -> list[int]:
         """Ids of words; an unknown word is `<unk>`, or left out where none was learnt."""
@@ -182,8 +183,14 @@ class BundleModule(nn.Module):
                 found.append(self.vocabulary[id])
         return found
 
+    def _voiced(self, ids: list[int]) -> list[int]:
+        """A prompt with words, with the voice to answer in before it, if the network learnt several."""
+        voice = [self.voice_id] if self.voice_id >= 0 and len(ids) > 0 else ids[:0]
+        return voice + ids
+
     def _answers(self, texts: list[str], plan: Plan) -> list[str]:
-        prompts = [self.ids(self.tokenizer.last_words(text)) for text in texts]
+        alone: list[str] = []
+        prompts = [self.prompt_ids(text, alone) for text in texts]
         return [self.tokenizer.text(words, self.written) for words in self._replies(prompts, plan)]
 
     def _replies(self, prompts: list[list[int]], plan: Plan) -> list[list[str]]:

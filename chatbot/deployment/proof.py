@@ -141,7 +141,7 @@ def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     decode = Decoding(*parts, torch.device("cpu"), vocabulary.marks)
     golden = []
     for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids), vocabulary.written) for ids in prompts)]:
-        ids = vocabulary.encode(last_words(tokenizer, text))
+        ids = vocabulary.voiced(vocabulary.encode(last_words(tokenizer, text)))
         longest = checkpoint.config.corpus.max_length + 1
         tokens, scores = replies(decode.greedy(*pad_prompts([ids]), longest))[0] if ids else ([], [])
         own = decode([ids], settings, longest)[0][0].ids

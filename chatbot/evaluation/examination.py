@@ -147,12 +147,14 @@ class Examination:
 
 
 def readable(vocabulary: Vocabulary, tokenizer: Tokenizer, ids: Sequence[Any]) -> str:
-    """Text as a `Chatbot` writes it, but unknown words stay `<unk>`, and ` / ` stands between the turns of a prompt."""
+    """Text as a `Chatbot` writes it, but unknown words stay `<unk>`, and ` / ` stands between the turns of a prompt.
+
+    The voice that a prompt begins with is left out."""
     turns: list[list[str]] = [[]]
     for id in ids:
         if id == vocabulary.sep_id:
             turns.append([])
-        else:
+        elif id not in vocabulary.voices.values():
             turns[-1].append(vocabulary.tokens[id])
     return " / ".join(tokenizer.detokenize(words, vocabulary.written) for words in turns)
 

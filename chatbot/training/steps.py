@@ -135,7 +135,7 @@ class StepReader(Dataset[StepData]):
         alone = self._shown_alone(indices, step)
         prompts, replies = self.pairs.lengths(indices)
         # counted over the whole batch before it is shared out: each process divides its loss by the same number
-        tokens = int(np.where(alone, prompts, replies).sum()) + len(indices)
+        tokens = int(np.where(alone, prompts - bool(self.vocabulary.voices), replies).sum()) + len(indices)
         own = np.stack((indices, alone), axis=1)[self.rank :: self.size]
         share = self.settings.dropout_share(step / len(self.sampler))
         rng = np.random.default_rng(step_seed(self.settings.seed, step, self.rank, "words"))
@@ -160,8 +160,8 @@ class StepReader(Dataset[StepData]):
         drawn = np.random.default_rng(step_seed(self.settings.seed, step, 0, "alone")).random(len(indices))
         alone = drawn < self.settings.prompts_as_replies
         for place in np.flatnonzero(alone):
-            prompt, _ = self.pairs[indices[place]]
-            alone[place] = len(prompt) > 0 and (prompt >= self.vocabulary.num_special).all()
+            spoken = self._spoken(self.pairs[indices[place]][0])
+            alone[place] = len(spoken) > 0 and (spoken >= self.vocabulary.num_special).all()
         return alone
 
     def _as_shown(
@@ -176,7 +176,7 @@ class StepReader(Dataset[StepData]):
         prompt, reply = pair
         unk_id = self.vocabulary.unk_id
         if alone:
-            return prompt[:0], prompt
+            return prompt[:0], self._spoken(prompt)
         if self.settings.prompt_dropout and rng.random() < self.settings.prompt_dropout:
             return prompt[:0], reply
         if self.settings.mark_dropout and rng.random() < self.settings.mark_dropout:
@@ -187,6 +187,10 @@ class StepReader(Dataset[StepData]):
             forgotten = rng.random(len(prompt)) < share * self.settings.word_dropout
             prompt = np.where(forgotten & (prompt >= self.vocabulary.num_special), unk_id, prompt)
         return prompt, reply
+
+    def _spoken(self, prompt: np.ndarray) -> np.ndarray:
+        """A prompt without its voice."""
+        return prompt[1:] if self.vocabulary.voices else prompt
 
 
 def smoothed(batch: Batch, ngrams: NgramModel, share: float) -> Part:
