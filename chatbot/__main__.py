@@ -390,11 +390,12 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 
 
 def _tell(prepared: Any) -> None:
-    from .corpus.report import summary
+    from .corpus.report import first_pairs, summary
 
     if prepared.mixture.notice:
         _say(prepared.mixture.notice)
     _say(summary(prepared.figures))
+    _say(first_pairs(prepared.folder, prepared.figures))
 
 
 def _try_next(*commands: str) -> None:

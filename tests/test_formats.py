@@ -587,12 +587,6 @@ def test_an_empty_file_is_named(tmp_path: Path, content: bytes) -> None:
         read(tmp_path / "a.txt")
 
 
-def test_utf_16_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("one\ntwo\n", encoding="utf-16")
-    with pytest.raises(ChatbotError, match="UTF-16"):
-        read(tmp_path / "a.txt")
-
-
 def test_an_empty_folder_and_a_device_are_named(tmp_path: Path) -> None:
     with pytest.raises(ChatbotError, match="holds no text file"):
         read(tmp_path)
@@ -669,12 +663,10 @@ def test_a_json_array_is_no_log(tmp_path: Path, name: str, indent: int | None) -
         read(tmp_path / name)
 
 
-def test_a_json_array_of_an_object_a_line_is_named_and_a_log_of_times_is_read(tmp_path: Path) -> None:
+def test_a_json_array_of_an_object_a_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[\n{"prompt": "a", "reply": "b"},\n{"prompt": "c", "reply": "d"}\n]\n')
     with pytest.raises(ChatbotError, match="a JSON array"):
         read(tmp_path / "a.json")
-    (tmp_path / "a.log").write_text("[12:30] Hello?\n[12:31] Hi.\n")
-    assert turns(tmp_path / "a.log") == [["[12:30] Hello?", "[12:31] Hi."]]
 
 
 def test_many_columns_without_a_header_are_no_log(tmp_path: Path) -> None:

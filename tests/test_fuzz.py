@@ -26,6 +26,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_batches import SOME, write
+from test_chats import ANDROID, IRC, MESSENGER, SRT, TELEGRAM
 from test_tutorial import Plain, made_up
 
 from chatbot.chat.bot import Chatbot
@@ -194,6 +195,14 @@ CORPORA = {
     "jsonl": json.dumps({"turns": TALK}) + "\n" + json.dumps({"prompt": "a", "reply": "b"}) + "\n",
     "transcript": "> Hello?\n> you\nHi.\n> How are you?\nI'm fine.\nAnd you?\n\n> a\nb\n=== 2\n> x\ny\n",
     "log": "\n".join(TALK) + "\n\nHello?\nHi.\n=== 2\nx\ny\n",
+    "whatsapp": ANDROID,
+    "telegram": TELEGRAM,
+    "messenger": MESSENGER,
+    "signal": "[2019-05-29, 15:04] Me: Hello?\n[2019-05-29, 15:10] Aya: Hi.\nyou?\n" * 2,
+    "irc": IRC,
+    "stamped": "[12:30] Ann: Hello?\n[12:31] Bob: Hi: you?\nand so on\n[00:01] Ann: Fine.\n",
+    "subtitles": SRT,
+    "labels": "User: Hi.\nBot: Hello.\n\nQ: Who?\nA: Me,\nme.\n",
     "dailydialog": " __eou__ ".join(TALK) + " __eou__\n" + "I ' m here . __eou__ Good . __eou__\n",
     "chitchat": json.dumps({f"k{i}": {"messages": [[{"text": t, "sender": "x"}] for t in TALK]} for i in range(3)}),
 }
@@ -201,7 +210,8 @@ CORNELL = {
     "movie_lines.txt": "".join(f"L{i} +++$+++ u0 +++$+++ m0 +++$+++ ANN +++$+++ {t}\n" for i, t in enumerate(TALK)),
     "movie_conversations.txt": "u0 +++$+++ u1 +++$+++ m0 +++$+++ ['L0', 'L1', 'L2', 'L3']\n",
 }
-SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl", "chitchat": ".json"}
+SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl", "chitchat": ".json", "telegram": ".json"}
+SUFFIXES["messenger"] = ".json"
 
 
 def read_corpus(path: Path, format: str, tokenizer: str) -> None:

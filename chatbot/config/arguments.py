@@ -20,7 +20,7 @@ class Rare(str):
 
 # the settings that most people change: `--help` shows these, `--help-all` shows every one
 EVERYDAY = {
-    *("corpus", "format", "max_length", "min_count", "context"),
+    *("corpus", "format", "me", "private", "max_length", "min_count", "context"),
     *("hidden_size", "encoder_layers", "decoder_layers", "dropout"),
     *("base", "rehearse", "steps", "batch_size", "learning_rate", "max_minutes", "seed"),
     *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "anti_lm"),
@@ -216,7 +216,7 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
             method = f"{field.metadata['method']}: " if field.metadata["method"] else ""
             said = f"{method}{field.metadata['help']} (default: {default})"
             options: dict[str, Any] = {"help": said if field.name in EVERYDAY else Rare(said)}
-            if kind is bool:
+            if kind in (bool, bool | None):
                 options["action"] = argparse.BooleanOptionalAction
             elif typing.get_origin(kind) is tuple:
                 options |= {"type": float, "nargs": len(typing.get_args(kind)), "metavar": "SHARE"}

@@ -11,7 +11,10 @@ from ..system.errors import ChatbotError, shown
 from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
-FORMATS = ("cornell", "convokit", "delimited", "jsonl", "transcript", "log", "dailydialog", "chitchat")
+FORMATS = (
+    *("cornell", "convokit", "delimited", "jsonl", "transcript", "labels", "log", "dailydialog", "chitchat"),
+    *("whatsapp", "telegram", "messenger", "signal", "irc", "stamped", "subtitles"),
+)
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.
 # (What histograms asked for changed nothing in a run, so it is not missed.)
 RETIRED: dict[str, dict[str, Any]] = {
@@ -56,6 +59,11 @@ class CorpusConfig:
     corpus: str = _setting("auto", "auto, cornell, chitchat, sample, a path, or several: cornell+my.tsv+sample*5")
     old_corpus: str = _setting("", "with --from: what --rehearse shows again; empty is what the bot learnt, or sample")
     format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
+    me: str = _setting("", "learn only the replies of this speaker, so that the bot talks like them")
+    gap: float = _number(6.0, "a pause of so many hours begins a new conversation", 0.001, 100_000)
+    private: bool | None = _setting(
+        None, "leave out names, phone numbers, addresses and links; without a word, in chat exports only"
+    )
     tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
     max_length: int = _number(12, "longest prompt and reply kept, in words", 1, 1000)
@@ -287,9 +295,11 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
             return float(value)
         except OverflowError as error:
             raise ChatbotError(f"{name} is too large") from error
-    elif type(value) is kind:
+    elif (
+        type(value) is kind or (value is None and kind == bool | None) or (type(value) is bool and kind == bool | None)
+    ):
         return value
-    wanted = kind.__name__ if not isinstance(kind, types.GenericAlias) else str(kind)
+    wanted = str(kind) if isinstance(kind, types.GenericAlias | types.UnionType) else kind.__name__
     raise ChatbotError(f"{name} must be {wanted}, not {shown(value)}")
 
 

@@ -3,6 +3,7 @@
 Archives are limited in size, and their members are read in place: nothing is unpacked to a path that an archive names.
 """
 
+import codecs
 import contextlib
 import gzip
 import stat
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ..system.errors import ChatbotError, failing_as
 
@@ -59,7 +60,7 @@ class InputFile:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The content as a stream of bytes.
+        """The content as a stream of bytes; UTF-16 that says so by its first two bytes comes as UTF-8.
 
         Raises:
             ChatbotError: it cannot be read, its archive is damaged, or it is an archive bomb.
@@ -68,12 +69,12 @@ class InputFile:
             with failing_as(f"cannot read {self.name}"):
                 if self.archive:
                     with self.archive.open(self._checked(self.archive.getinfo(self.member))) as stream:
-                        yield stream
+                        yield _as_utf8(stream)
                 else:
                     with self.path.open("rb") as file:
                         gzipped = file.read(2) == b"\x1f\x8b"
                         file.seek(0)
-                        yield _Gunzipped(file, self) if gzipped else file  # type: ignore[misc]
+                        yield _as_utf8(_Gunzipped(file, self) if gzipped else file)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise ChatbotError(f"{self.name} is a damaged or unsupported archive ({error}): get it again") from error
 
@@ -91,6 +92,12 @@ class InputFile:
         """The first 64 KiB of the content."""
         with self.open() as stream:
             return stream.read(1 << 16)
+
+
+def _as_utf8(stream: Any) -> IO[bytes]:
+    if stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return codecs.EncodedFile(stream, "utf-8", "utf-16", "replace")
+    return stream
 
 
 class _Gunzipped(gzip.GzipFile):

@@ -1,11 +1,12 @@
-"""Decode the bytes of a corpus's files to lines, and keep account of what is damaged in them."""
+"""Decode the bytes of a corpus's files to lines; keep account of how they are understood and what is damaged."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..system.errors import ChatbotError
+from ..config.settings import CorpusConfig
+from ..system.errors import ChatbotError, shown
 from .inputs import BadLine, InputFile
 
 CHUNK = 1 << 20  # bytes read at once
@@ -18,23 +19,31 @@ _CP1252 = {code: bytes([code]).decode("cp1252", "replace").replace("\ufffd", chr
 
 @dataclass
 class Reading:
-    """One reading of a corpus: how its bytes are decoded, and the account of what is damaged.
+    """One reading of a corpus: how its bytes are decoded, and the account of what was understood and what is damaged.
 
     Attributes:
         latin: decode all as ISO-8859-1, as the tutorial does; otherwise as UTF-8, and lines that are not as cp1252.
+        config: what the user asked of it (`columns`, `me`, `gap`, `private`).
         advance: called with the number of bytes that were just read.
+        layouts: how the files were understood, and how many of them so.
+        speakers: how many messages each speaker has, where a format names them.
+        left_out: how many of what was left out on purpose, such as pictures or links.
         records: lines read so far, or dialogues where the format has no lines.
         recoded, first_recoded: how many lines were not UTF-8, and the file and line of the first.
         reasons, examples: how many records were damaged in each way, and the first MAX_EXAMPLES of them.
     """
 
     latin: bool = False
+    config: CorpusConfig = field(default_factory=CorpusConfig)
     advance: Callable[[int], Any] = lambda size: None
     records: int = 0
     recoded: int = 0
     first_recoded: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[BadLine] = field(default_factory=list)
+    layouts: Counter[str] = field(default_factory=Counter)
+    speakers: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def bad(self) -> int:
@@ -60,6 +69,30 @@ class Reading:
                 f"first {first.file}:{first.line}: {first.reason}"
             )
 
+    def is_me(self, speaker: str) -> bool:
+        """Whether `--me` names this speaker: alone, or among several names between commas; capitals don't matter."""
+        wanted, name = self.config.me.strip().casefold(), speaker.strip().casefold()
+        return bool(name) and (name == wanted or name in map(str.strip, wanted.split(",")))
+
+    def check_me(self, where: str) -> None:
+        """Refuse a corpus that names its speakers, if none of them is the one whose replies are to be learnt.
+
+        Raises:
+            ChatbotError: nobody is called so; the message names those who speak most.
+        """
+        if self.config.me and self.speakers and not any(map(self.is_me, self.speakers)):
+            there = ", ".join(f"{name!r} ({count:,} messages)" for name, count in self.speakers.most_common(5))
+            raise ChatbotError(f"{where}: --me {shown(self.config.me)} is nobody's name; there are {there}")
+
+    def understood(self) -> dict[str, Any]:
+        """How it was understood, as plain data for the figures of a preparation."""
+        return {
+            "layouts": dict(self.layouts.most_common(8)),
+            "speakers": dict(self.speakers.most_common(8)),
+            "speakers_in_all": len(self.speakers),
+            "left_out": dict(self.left_out.most_common()),
+        }
+
     def lines(self, file: InputFile) -> Iterator[tuple[int, str]]:
         """Yield every line with its number from 1, without its end (`\\n` or `\\r\\n`).
 
@@ -74,8 +107,6 @@ class Reading:
             else:
                 if number == 0:
                     block = block.removeprefix(b"\xef\xbb\xbf")
-                    if block.startswith((b"\xff\xfe", b"\xfe\xff")):
-                        raise ChatbotError(f"{file.name} is UTF-16: save it as UTF-8")
                 lines = self._decoded(block, file.name, number + 1)
                 if b"\0" in block or b"\r" in block:
                     lines = [self._cleaned(file.name, number + i, line) for i, line in enumerate(lines, 1)]

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..system.files import atomic_file
+from .prepared import SPLITS, VOCABULARY, PairDataset
+from .vocabulary import Vocabulary
 
+SHOWN = 3  # pairs of each corpus
 TABLE = "stats.tsv"
 DROPPED = {
     "pairs_duplicate": "seen before",
@@ -65,6 +68,20 @@ def _sources(figures: dict[str, Any]) -> Iterator[str]:
         elif source["weight"] != 1:
             line += f"; shown {source['weight']:g} times an epoch"
         yield line
+        yield from _understood(source["understood"])
+
+
+def _understood(understood: dict[str, Any]) -> Iterator[str]:
+    """How the files of a corpus were read, who speaks in them, and what was left out of them."""
+    yield "understood    " + "; ".join(
+        layout + (f" ({count:,} files)" if count > 1 else "") for layout, count in understood["layouts"].items()
+    )
+    if speakers := understood["speakers"]:
+        more = understood["speakers_in_all"] - len(speakers)
+        named = ", ".join(f"{name} ({count:,})" for name, count in speakers.items())
+        yield f"speakers      {named}" + (f" and {more:,} more" if more else "")
+    if left_out := understood["left_out"]:
+        yield "left out      " + ", ".join(f"{what} {count:,}" for what, count in left_out.items())
 
 
 def _damage(bad: dict[str, Any]) -> list[str]:
@@ -81,6 +98,19 @@ def _damage(bad: dict[str, Any]) -> list[str]:
         place = f"{example['file']}:{example['line']}" if example["line"] else example["file"]
         lines.append(f"              {place}: {example['reason']}")
     return lines
+
+
+def first_pairs(folder: Path, figures: dict[str, Any]) -> str:
+    """The first SHOWN training pairs of each corpus, as they will be learnt, word for word."""
+    words = Vocabulary.load(folder / VOCABULARY).tokens
+    dataset = PairDataset(folder, SPLITS[0])
+    lines: list[str] = []
+    for source, part in zip(figures["sources"], dataset.parts, strict=True):
+        for index in part.indices[:SHOWN]:
+            prompt, reply = (" ".join(words[id] for id in ids.tolist()) for ids in dataset[index])
+            head = "learnt" if not lines else source["name"][:13] if index == part.indices[0] else ""
+            lines.append(f"{head:<13} {prompt} => {reply}")
+    return "\n".join(lines)
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -1,25 +1,94 @@
-"""A chat log: one utterance a line; a blank line or one that begins with `===` ends a dialogue."""
+"""A chat log: one utterance a line; a blank line or one that begins with `===` ends a dialogue.
+
+Any text could be one. What looks like something else is refused, and what is left is shown before it is learnt.
+"""
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator
 
+from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
+DASH = re.compile(r"\s*[-–—]\s+(?=\S)")
+TIME = re.compile(r"\W{0,3}(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}[:.]\d{2})(?!\d)")
+COUNTER = re.compile(r"\W{0,2}(\d{1,9})\W")
+TAG = re.compile(r"\s*</?[a-zA-Z][^<>]*>")
+YAML = re.compile(r"\s*(?:- - |-$|[\w -]{1,40}:(?:\s*$|\s*[|>]-?$))|---\s*$|%YAML")
+BINARY = {
+    "%PDF": "a PDF",
+    "{\\rtf": "rich text",
+    "SQLite format 3": "a database",
+    "\x7fELF": "a program",
+    "\ufffdPNG": "a picture",
+}
+
 
 def looks_like(head: Head) -> bool:
-    """Any text except JSON may be a chat log, so this format is asked last."""
-    return not head.begins_with("{")
+    """Any text except JSON may be a chat log, so this format is asked last.
+
+    Raises:
+        ChatbotError: most lines begin with a time, a counter or a tag, or it is a table, YAML, or no text at all; the
+            message says what to do.
+    """
+    if head.begins_with("{", "[{", '["') or not head.lines:
+        return False
+    name, lines = head.file.name, head.lines
+
+    def most(pattern: re.Pattern[str], share: float = 0.5) -> bool:
+        return sum(pattern.match(line) is not None for line in lines) > share * len(lines)
+
+    convert = "write it in one of the formats of docs/data.md (if every line is an utterance, give --format log)"
+    for mark, what in BINARY.items():
+        if head.begins_with(mark):
+            raise ChatbotError(f"{name} is {what} and no text: export the dialogue as text or JSON")
+    if most(TAG) or head.begins_with("<!DOCTYPE", "<!doctype", "<html", "<HTML", "<?xml"):
+        raise ChatbotError(f"{name} is HTML or XML: export the dialogue as JSON or text, or {convert}")
+    if any("-->" in line for line in lines):
+        raise ChatbotError(f"{name} has arrows as subtitles have, and no times that can be read: {convert}")
+    if most(TIME):
+        raise ChatbotError(
+            f"{name}: most lines begin with a time, in no layout that is known: cut it off, or {convert}"
+        )
+    numbers = [int(found[1]) for line in lines if (found := COUNTER.match(line))]
+    if (
+        len(numbers) * 2 > len(lines)
+        and len(lines) > 2
+        and sum(map(int.__lt__, numbers, numbers[1:])) * 10 > 7 * len(numbers)
+    ):
+        raise ChatbotError(f"{name}: most lines begin with a counter: cut it off, or {convert}")
+    if most(YAML, 0.2) and any(DASH.match(line) for line in lines):
+        raise ChatbotError(f"{name} looks like YAML of an unknown layout: {convert}")
+    if head.file.base.endswith((".csv", ".tsv", ".tab")) or _is_table(lines):
+        raise ChatbotError(
+            f"{name}:1: a table whose columns are not understood ({lines[0][:80]!r}): put a header line that names "
+            f"the prompt's and the reply's column (prompt,reply), or {convert}"
+        )
+    return True
+
+
+def _is_table(lines: list[str]) -> bool:
+    """Whether nearly all lines have the same number of separators, two or more; tabs and bars count from one."""
+    for mark, fewest in (("\t", 1), ("|", 1), (";", 2), (",", 2)):
+        count, often = Counter(line.count(mark) for line in lines).most_common(1)[0]
+        if count >= fewest and len(lines) > 4 and often * 10 >= 9 * len(lines):
+            return True
+    return False
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the lines between two separators as a dialogue; a long one is cut here, since it may have no end."""
+    lines = Head.of(file).lines
+    dashed = sum(DASH.match(line) is not None for line in lines) * 5 > 4 * len(lines)
+    reading.layouts["one utterance a line" + ", without the dash at its head" * dashed] += 1
     turns: list[str | None] = []
     start = 0
     for _, line in itertools.chain(reading.lines(file), [(0, "")]):  # the end of the file separates too
         if line.strip() and not line.startswith("==="):
-            turns.append(line if line != "\0" else None)
+            turns.append(None if line == "\0" else DASH.sub("", line, count=1) if dashed else line)
             if len(turns) - start >= MAX_TURNS:
                 yield Dialogue("", "", turns, start)
                 turns = turns[-OVERLAP:]

@@ -28,6 +28,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     People who chat leave out the mark at a message's end. It gets a full stop, or two messages would read as one
     sentence, and a bot would learn that a sentence may end anywhere.
     """
+    reading.layouts["chitchat-dataset: turns of several messages"] += 1
     for number, (key, value) in enumerate(_members(file, reading), 1):
         reading.records += 1
         try:

@@ -29,6 +29,7 @@ def looks_like(head: Head) -> bool:
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield every chain of replies; memory holds one conversation at a time."""
+    reading.layouts["ConvoKit's utterances, ordered by who replies to whom"] += 1
     with contextlib.closing(sqlite3.connect("", isolation_level=None)) as database:  # "": a temporary file
         database.execute("PRAGMA cache_size = -65536")  # KiB
         database.execute("PRAGMA journal_mode = OFF")

@@ -38,6 +38,7 @@ def read(lines: InputFile, conversations: InputFile, reading: Reading) -> Iterat
     All lines are held in memory, because only the second file gives their order. If an id comes twice, the last line
     counts. A line of white space is no turn, as in the tutorial and in ConvoKit's edition.
     """
+    reading.layouts["the two files of Cornell"] += 1
     texts: dict[str, str | None] = {}
     for number, line in reading.lines(lines):
         fields = line.split(" +++$+++ ", 4)

@@ -50,6 +50,9 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     if table is None:
         raise ChatbotError(f"{file.name} has no two columns separated by tab, comma, semicolon or bar")
     rows = _rows(file, table, reading)
+    separator = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}[table.delimiter]
+    columns = f"columns {table.prompt + 1} and {table.reply + 1} of {table.columns}"
+    reading.layouts[f"{columns}, between {separator}"] += 1
     if table.header:
         next(rows, None)
     for number, row in rows:

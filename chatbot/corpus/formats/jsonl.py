@@ -55,6 +55,7 @@ def _object(line: str) -> dict[str, Any] | None:
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """`{"prompt": …, "reply": …}` or `{"turns": [...]}` a line; turns are texts or objects with a text."""
+    reading.layouts["an object a line"] += 1
     for number, record in objects(file, reading):
         listed = next((record[key] for key in TURNS_KEYS if isinstance(record.get(key), list)), None)
         if listed is None:

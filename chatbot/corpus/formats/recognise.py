@@ -13,22 +13,50 @@ from pathlib import PurePosixPath
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
-from . import chat_log, chitchat, convokit, cornell, dailydialog, delimited, jsonl, transcript
+from . import (
+    chat_log,
+    chitchat,
+    convokit,
+    cornell,
+    dailydialog,
+    delimited,
+    irc,
+    jsonl,
+    labels,
+    messenger,
+    signal,
+    stamped,
+    subtitles,
+    telegram,
+    transcript,
+    whatsapp,
+)
 from .dialogue import Dialogue, Format, Head, in_pieces
+from .privacy import Privacy
 
 READERS: dict[str, Format] = {  # in the order in which they are asked whether a file is theirs
     "chitchat": chitchat,
+    "telegram": telegram,
+    "messenger": messenger,
     "convokit": convokit,
     "jsonl": jsonl,
+    "subtitles": subtitles,
+    "signal": signal,
+    "whatsapp": whatsapp,
+    "irc": irc,
+    "stamped": stamped,
     "dailydialog": dailydialog,
     "delimited": delimited,
     "transcript": transcript,
+    "labels": labels,
     "log": chat_log,
 }
+# what people write to people: names and the like are left out of it by themselves, before messages become turns
+EXPORTS = frozenset(("telegram", "messenger", "signal", "whatsapp", "irc", "stamped"))
 # published corpora come with other files about the corpus; only this one holds the dialogues
 PUBLISHED = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
 UNKNOWN = "unknown"  # JSON of another kind
-TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", "")
+TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", ".srt", ".vtt", ".md", "")
 NO_CORPUS = re.compile(r"readme|licen[cs]e|copying|change|notice")
 
 
@@ -88,4 +116,7 @@ def dialogues(format: str, files: list[InputFile], reading: Reading) -> Iterator
         found = cornell.read(lines, conversations, reading)
     else:
         found = (dialogue for file in files for dialogue in READERS[format].read(file, reading))
+    if reading.config.private and format not in EXPORTS:
+        clean = Privacy((), reading.left_out).clean
+        found = (dialogue._replace(turns=[turn and clean(turn) for turn in dialogue.turns]) for dialogue in found)
     return itertools.chain.from_iterable(map(in_pieces, found))

@@ -23,6 +23,7 @@ def looks_like(head: Head) -> bool:
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the turns between two separators as a dialogue; a long one is cut here, since it may have no end."""
+    reading.layouts["a transcript; learnt as replies: what answers a visitor's `> `"] += 1
     turns: list[str | None] = []
     answers: list[bool] = []
     start = 0

@@ -1,0 +1,73 @@
+"""Chats with a time and a name at the head of each message: `[12:30] Ann: Hi`, `2024-01-31 12:30:05 Ann: Hi`."""
+
+import functools
+import re
+from collections.abc import Iterator
+
+from ..inputs import InputFile
+from ..reading import Reading
+from .dialogue import Dialogue, Head
+from .messages import Message, conversations
+from .moments import DATE, DAY, TIME, clock, day, order_of
+
+LONGEST = 65_536  # characters of a message; what goes on longer is something else
+STAMP = re.compile(rf"\s*[\[(]?(?:(?P<date>{DATE})[ T,]+)?(?P<time>{TIME})Z?[\])]?\s*[-–|]?\s*")
+NAMED = re.compile(
+    r"(?:From )?([^\s:\[\]()<>][^:\[\]()<>\"]{0,39}?)(?:\s?\((?:private|direct message)\)| to everyone)?\s?:\s+(\S.*)",
+    re.IGNORECASE,
+)
+
+
+def looks_like(head: Head) -> bool:
+    """Half of the lines or more begin with a time and a name, the first among them."""
+    found = [_parts(line) for line in head.lines]
+    return bool(found and found[0]) and sum(map(bool, found)) * 2 >= len(found) >= 2
+
+
+def _parts(line: str) -> tuple[str, str, str, str] | None:
+    """Date ("" if there is none), time, name and text of a line; None if one of the last three is missing."""
+    stamp = STAMP.match(line)
+    named = stamp and NAMED.match(line, stamp.end())
+    return (stamp["date"] or "", stamp["time"], named[1], named[2]) if stamp and named else None
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """Yield the conversations; a line without a time goes on with the message before, one without a name goes."""
+    dates = [parts[0] for line in Head.of(file).lines if (parts := _parts(line)) and parts[0]]
+    layout = "times and names" + f" ({order_of(dates)})" * bool(dates)
+    yield from conversations(functools.partial(_messages, file, order_of(dates)), reading, layout)
+
+
+def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message]:
+    message: Message | None = None
+    days = last = 0.0
+    begun = False
+    for number, line in reading.lines(file):
+        if line == "\0":
+            if message:
+                yield message
+            message = None
+            yield Message("", None)
+        elif parts := _parts(line):
+            if message:
+                yield message
+            date, time, name, text = parts
+            at = clock(time)
+            if at is not None:
+                if date:
+                    days = day(date, order) or days
+                elif at < last:
+                    days += DAY
+                last, at = at, days + at
+            message, begun = Message(name, text.strip(), at), True
+        elif STAMP.match(line):
+            if message:
+                yield message
+            message = None
+            reading.left_out["lines without a name"] += 1
+        elif message and len(message.text or "") < LONGEST:
+            message = message._replace(text=f"{message.text} {line.strip()}".strip())
+        elif line.strip() and (message or not begun):
+            reading.damaged(file.name, number, "no time and name, and no message that it goes on with")
+    if message:
+        yield message

@@ -1,0 +1,111 @@
+"""WhatsApp's export of a chat, from Android (`31/12/2023, 23:59 - Ann: Hi`) and iOS (`[31/12/2023, 23:59:59] Ann: Hi`).
+
+Dates stand in any order, times have 12 or 24 hours; a line without them goes on with the message before.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+
+from ..inputs import InputFile
+from ..reading import Reading
+from .dialogue import Dialogue, Head
+from .messages import Message, conversations
+from .moments import DATE, TIME, clock, day, order_of
+
+LONGEST = 65_536  # characters that a message of WhatsApp has at most
+# marks of direction: iOS begins with one what is no one's words
+MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+STAMP = rf"({DATE}),?\s(?:\w{{1,4}}\.? )?({TIME})"
+LINE = re.compile(rf"[{MARKS}]*(?:\[{STAMP}\]|{STAMP}\s[-–])\s(.*)", re.DOTALL)
+NAMED = re.compile(r"([^:\"“”«»]{1,64}): ?(.*)", re.DOTALL)
+DELETED = re.compile(
+    r"(?:this message was deleted|you deleted this message|(?:diese nachricht wurde|du hast diese nachricht) gelöscht|"
+    r"se eliminó este mensaje|eliminaste este mensaje|este mensaje fue eliminado|ce message a été supprimé|"
+    r"vous avez supprimé ce message|questo messaggio è stato eliminato|hai eliminato questo messaggio|"
+    r"(?:mensagem|esta mensagem foi|essa mensagem foi) apagada|você apagou esta mensagem|dit bericht is verwijderd|"
+    r"(?:u hebt|je hebt) dit bericht verwijderd|данное сообщение удалено|вы удалили данное сообщение|bu mesaj silindi|"
+    r"bu mesajı sildiniz|wiadomość usunięta|此訊息已刪除|此消息已删除|このメッセージは削除されました|"
+    r"यह मैसेज हटा दिया गया|تم حذف هذه الرسالة)[.。]?",
+    re.IGNORECASE,
+)
+MEDIA = re.compile(
+    r"<[^<>]{3,60}>|null|(?:image|video|audio|sticker|gif|document|contact card|voice message|video note) omitted|"
+    r"(?:missed )?(?:group )?(?:voice|video) call(?:, .*)?|waiting for this message\..*|"
+    r"(?:live )?location(?: shared|: .*)|poll:.*|bild weggelassen|imagen omitida|image absente|immagine omessa",
+    re.IGNORECASE | re.DOTALL,
+)
+ATTACHED = re.compile(
+    r"[^\n]{1,200}\.(?:jpe?g|png|gif|webp|mp4|3gp|mov|opus|ogg|m4a|mp3|aac|pdf|docx?|xlsx?|pptx?|vcf|zip|txt|apk)"
+    r" \([^\n()]{3,40}\)(?:\n|$)",
+    re.IGNORECASE,
+)
+EDITED = re.compile(rf"\s?[{MARKS}]?<(?:this message was edited|diese nachricht wurde bearbeitet|se editó este mensaje|"
+    r"ce message a été modifié|questo messaggio è stato modificato|mensagem editada|dit bericht is bewerkt)\.?>\s*$",
+    re.IGNORECASE)  # fmt: skip
+
+
+def looks_like(head: Head) -> bool:
+    """Its first line begins with a date and a time in WhatsApp's way, and a name follows them in one of the lines."""
+    found = [LINE.match(line) for line in head.lines]
+    return bool(found and found[0]) and any(line and NAMED.match(line[5]) for line in found)
+
+
+def read(file: InputFile, reading: Reading, program: str = "WhatsApp's export") -> Iterator[Dialogue]:
+    """Yield the conversations; what the program wrote itself, media, and deleted messages are left out."""
+    head = [found for line in Head.of(file).lines if (found := LINE.match(line))]
+    order = order_of(found[1] or found[3] for found in head)
+    layout = "iOS" if head and head[0][1] else "Android"
+    layout = f"{program} ({f'{layout}, ' * (program[0] == 'W')}{order})"
+    yield from conversations(functools.partial(_messages, file, order), reading, layout)
+
+
+def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message]:
+    message: Message | None = None  # None before the first, and behind a line of the program's own
+    lines: list[str] = []
+    size, begun = 0, False
+    for number, line in reading.lines(file):
+        if line == "\0":
+            if message and (said := _said(message, lines, reading)):
+                yield said
+            message = None
+            yield Message("", None)
+        elif found := LINE.match(line):
+            if message and (said := _said(message, lines, reading)):
+                yield said
+            begins, at = day(found[1] or found[3], order), clock(found[2] or found[4])
+            message, lines, size, begun = None, [], 0, True
+            if named := NAMED.match(found[5]):
+                moment = None if begins is None or at is None else begins + at
+                message, lines = Message(named[1].strip(MARKS + " ~"), "", moment), [named[2]]
+            else:
+                reading.left_out["lines of the program's own"] += 1
+        elif not begun or size > LONGEST:
+            if line.strip():
+                reading.damaged(file.name, number, "no date, time and name, and no message that it goes on with")
+        else:
+            lines.append(line)
+            size += len(line) + 1
+    if message and (said := _said(message, lines, reading)):
+        yield said
+
+
+def _said(message: Message, lines: list[str], reading: Reading) -> Message | None:
+    """The message with its text; None if it is none of the speaker's own words."""
+    text = "\n".join(lines)
+    while attached := ATTACHED.match(text.lstrip(MARKS)):
+        reading.left_out["media"] += 1
+        text = text.lstrip(MARKS)[attached.end() :]
+    if EDITED.search(text):
+        reading.left_out["marks of edits"] += 1
+        text = EDITED.sub("", text)
+    bare = text.strip(MARKS + " \n")
+    if not bare:
+        return None
+    if DELETED.fullmatch(bare):
+        reading.left_out["deleted messages"] += 1
+    elif text.startswith("\u200e") or MEDIA.fullmatch(bare):
+        reading.left_out["media"] += 1
+    else:
+        return message._replace(text=" ".join(bare.split()))
+    return None
