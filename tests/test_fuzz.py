@@ -210,8 +210,8 @@ CORNELL = {
     "movie_lines.txt": "".join(f"L{i} +++$+++ u0 +++$+++ m0 +++$+++ ANN +++$+++ {t}\n" for i, t in enumerate(TALK)),
     "movie_conversations.txt": "u0 +++$+++ u1 +++$+++ m0 +++$+++ ['L0', 'L1', 'L2', 'L3']\n",
 }
-SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl", "chitchat": ".json", "telegram": ".json"}
-SUFFIXES["messenger"] = ".json"
+SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl"}
+SUFFIXES |= dict.fromkeys(("chitchat", "telegram", "messenger"), ".json")
 
 
 def read_corpus(path: Path, format: str, tokenizer: str) -> None:

@@ -166,7 +166,8 @@ def _read(
     one: _Input, draft: Draft, config: CorpusConfig, workers: int, advance: Callable[[int], Any]
 ) -> dict[str, Any]:
     """Add the pairs of one corpus to the draft; returns the figures of the corpus."""
-    reading = Reading(latin=config.tutorial_quirks, config=config, examples=list(one.refused), advance=advance)
+    asked = dataclasses.replace(config, me="") if one.part.is_old else config  # who speaks is asked of what is new
+    reading = Reading(latin=config.tutorial_quirks, config=asked, examples=list(one.refused), advance=advance)
     totals: Counter[str] = Counter()
     films: set[str] = set()
     runs: defaultdict[int, dict[str, float]] = defaultdict(dict)
