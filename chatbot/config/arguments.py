@@ -20,7 +20,7 @@ class Rare(str):
 
 # the settings that most people change: `--help` shows these, `--help-all` shows every one
 EVERYDAY = {
-    *("corpus", "format", "me", "private", "max_length", "min_count", "context"),
+    *("corpus", "format", "me", "max_length", "min_count", "context"),
     *("hidden_size", "encoder_layers", "decoder_layers", "dropout"),
     *("base", "rehearse", "steps", "batch_size", "learning_rate", "max_minutes", "seed"),
     *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "anti_lm"),
