@@ -59,7 +59,7 @@ class CorpusConfig:
     corpus: str = _setting("auto", "auto, cornell, chitchat, sample, a path, or several: cornell+my.tsv+sample*5")
     old_corpus: str = _setting("", "with --from: what --rehearse shows again; empty is what the bot learnt, or sample")
     format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
-    me: str = _setting("", "learn only the replies of this speaker, so that the bot talks like them")
+    me: str = _setting("", "learn only what this speaker replies")
     gap: float = _number(6.0, "a pause of so many hours begins a new conversation", 0.001, 100_000)
     private: bool | None = _setting(
         None, "leave out names, phone numbers, addresses and links; without a word, in chat exports only"
@@ -125,7 +125,7 @@ class TrainingConfig:
     rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
-    batch_size: int = _number(64, "pairs in a batch, over all processes together", 1, 1 << 20)
+    batch_size: int = _number(64, "pairs in a batch, over all processes", 1, 1 << 20)
     accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
     draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
     bucket_batches: int = _number(64, "batches that are sorted by length together; 1 mixes all lengths", 1, 1 << 20)
