@@ -195,6 +195,7 @@ CORPORA = {
     "jsonl": json.dumps({"turns": TALK}) + "\n" + json.dumps({"prompt": "a", "reply": "b"}) + "\n",
     "transcript": "> Hello?\n> you\nHi.\n> How are you?\nI'm fine.\nAnd you?\n\n> a\nb\n=== 2\n> x\ny\n",
     "log": "\n".join(TALK) + "\n\nHello?\nHi.\n=== 2\nx\ny\n",
+    "json": json.dumps({"data": [{"messages": [{"role": "user", "content": t} for t in TALK]}, ["a", "b"]]}),
     "whatsapp": ANDROID,
     "telegram": TELEGRAM,
     "messenger": MESSENGER,
@@ -211,7 +212,7 @@ CORNELL = {
     "movie_conversations.txt": "u0 +++$+++ u1 +++$+++ m0 +++$+++ ['L0', 'L1', 'L2', 'L3']\n",
 }
 SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl"}
-SUFFIXES |= dict.fromkeys(("chitchat", "telegram", "messenger"), ".json")
+SUFFIXES |= dict.fromkeys(("chitchat", "telegram", "messenger", "json"), ".json")
 
 
 def read_corpus(path: Path, format: str, tokenizer: str) -> None:

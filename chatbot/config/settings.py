@@ -12,7 +12,7 @@ from ..system.files import read_json
 
 MAX_BYTES = 1 << 20  # of a file of settings
 FORMATS = (
-    *("cornell", "convokit", "delimited", "jsonl", "transcript", "labels", "log", "dailydialog", "chitchat"),
+    *("cornell", "convokit", "delimited", "jsonl", "json", "transcript", "labels", "log", "dailydialog", "chitchat"),
     *("whatsapp", "telegram", "messenger", "signal", "irc", "stamped", "subtitles"),
 )
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.
@@ -59,6 +59,7 @@ class CorpusConfig:
     corpus: str = _setting("auto", "auto, cornell, chitchat, sample, a path, or several: cornell+my.tsv+sample*5")
     old_corpus: str = _setting("", "with --from: what --rehearse shows again; empty is what the bot learnt, or sample")
     format: str = _choice("auto", "how to read the corpus; auto recognises the format by its content", "auto", *FORMATS)
+    columns: str = _setting("", "which columns are what: prompt=3,reply=5, by number or name")
     me: str = _setting("", "learn only what this speaker replies")
     gap: float = _number(6.0, "a pause of so many hours begins a new conversation", 0.001, 100_000)
     private: bool | None = _setting(

@@ -23,6 +23,7 @@ MAX_TOTAL = 1 << 36  # bytes of all members of any archive
 MAX_FILES = 10_000
 MAX_TABLE = 1 << 25  # bytes of an archive's table of contents, which is read as a whole
 MAX_DEPTH = 4
+HEAD = 1 << 16  # bytes that tell a file's format
 
 
 class BadLine(NamedTuple):
@@ -91,7 +92,7 @@ class InputFile:
     def head(self) -> bytes:
         """The first 64 KiB of the content."""
         with self.open() as stream:
-            return stream.read(1 << 16)
+            return stream.read(HEAD)
 
 
 def _as_utf8(stream: Any) -> IO[bytes]:

@@ -1,6 +1,8 @@
 """A JSON file of any size, read value by value: memory holds one value and a chunk of the file."""
 
 import codecs
+import contextlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -51,6 +53,15 @@ def values(file: InputFile, reading: Reading, enters: Callable[[Path], bool]) ->
                 ) from None
             reading.records += 1
             reading.damaged(file.name, line, "JSON that breaks off")
+
+
+def first_values(head: str, enters: Callable[[Path], bool]) -> list[tuple[Path, Any]]:
+    """The whole values in the beginning of a JSON file, with their paths."""
+    text = _Text(io.BytesIO(head.encode("utf-8", "replace")).read, lambda size: None)
+    found: list[tuple[Path, Any]] = []
+    with contextlib.suppress(BrokenJsonError):
+        found.extend(_inside(text, (), enters))
+    return found
 
 
 def _inside(text: "_Text", path: Path, enters: Callable[[Path], bool]) -> Iterator[tuple[Path, Any]]:

@@ -96,7 +96,7 @@ def prepare(
             "recognised by its content: name one corpus (--corpus)"
         )
     mixture = resolve_mixture(config.corpus, data_dir, old=config.old_corpus)
-    inputs = [_input(part, "auto" if part.is_old else config.format) for part in mixture.parts]
+    inputs = [_input(part, config) for part in mixture.parts]
     files = [file for one in inputs for file in one.files]
     prepared = data_dir / "prepared"
     with contextlib.ExitStack() as stack:
@@ -118,9 +118,10 @@ def prepare(
     return Preparation(folder, figures, False, mixture)
 
 
-def _input(part: Part, format: str) -> _Input:
+def _input(part: Part, config: CorpusConfig) -> _Input:
     found, refused = input_files(part.source.path)
-    return _Input(part, *recognise(found, format, str(part.source.path)), refused)
+    format, columns = ("auto", "") if part.is_old else (config.format, config.columns)
+    return _Input(part, *recognise(found, format, str(part.source.path), columns), refused)
 
 
 def _prepare(
@@ -166,7 +167,9 @@ def _read(
     one: _Input, draft: Draft, config: CorpusConfig, workers: int, advance: Callable[[int], Any]
 ) -> dict[str, Any]:
     """Add the pairs of one corpus to the draft; returns the figures of the corpus."""
-    asked = dataclasses.replace(config, me="") if one.part.is_old else config  # who speaks is asked of what is new
+    asked = (
+        dataclasses.replace(config, me="", columns="") if one.part.is_old else config
+    )  # who speaks is asked of what is new
     reading = Reading(latin=config.tutorial_quirks, config=asked, examples=list(one.refused), advance=advance)
     totals: Counter[str] = Counter()
     films: set[str] = set()

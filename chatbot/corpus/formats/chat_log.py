@@ -16,6 +16,7 @@ from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 DASH = re.compile(r"\s*[-–—]\s+(?=\S)")
 TIME = re.compile(r"\W{0,3}(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}[:.]\d{2})(?!\d)")
 COUNTER = re.compile(r"\W{0,2}(\d{1,9})\W")
+JSON = re.compile(r"\s*\[\s*(?:[\[{\"]|\]|$|-?[\d.]+\s*,)")  # and not the `[12:30]` of a chat
 TAG = re.compile(r"\s*</?[a-zA-Z][^<>]*>")
 YAML = re.compile(r"\s*(?:- - |-$|[\w -]{1,40}:(?:\s*$|\s*[|>]-?$))|---\s*$|%YAML")
 BINARY = {
@@ -34,7 +35,7 @@ def looks_like(head: Head) -> bool:
         ChatbotError: most lines begin with a time, a counter or a tag, or it is a table, YAML, or no text at all; the
             message says what to do.
     """
-    if head.begins_with("{", "[{", '["') or not head.lines:
+    if head.begins_with("{") or JSON.match(head.text) or not head.lines:
         return False
     name, lines = head.file.name, head.lines
 

@@ -23,8 +23,10 @@ BY_CONVERSATION = (  # conversations in the order in which they begin; a join in
 
 
 def looks_like(head: Head) -> bool:
+    """Utterances have an id, a text and a conversation; those of OpenAssistant are named otherwise."""
     found = keys(head)
-    return {"id", "text"} <= found and not found.isdisjoint(("conversation_id", "root"))
+    named = {"id", "text"} <= found and not found.isdisjoint(("conversation_id", "root"))
+    return named or {"message_id", "parent_id", "text", "message_tree_id"} <= found
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
@@ -45,12 +47,12 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None, ...]]:
     """Yield the rows of the table. Old corpora have `root` and `reply_to` for `conversation_id` and `reply-to`."""
     for number, record in objects(file, reading):
-        id, text = record.get("id"), record.get("text")
-        conversation = record.get("conversation_id", record.get("root"))
+        id, text = record.get("id", record.get("message_id")), record.get("text")
+        conversation = record.get("conversation_id", record.get("root", record.get("message_tree_id")))
         if not (isinstance(id, str) and isinstance(text, str) and isinstance(conversation, str)):
             reading.damaged(file.name, number, "no id, text and conversation_id")
             continue
-        parent, meta = record.get("reply-to", record.get("reply_to")), record.get("meta")
+        parent, meta = record.get("reply-to", record.get("reply_to", record.get("parent_id"))), record.get("meta")
         film = meta.get("movie_id") if isinstance(meta, dict) else None
         cells = (conversation, str(film or ""), id, None if parent is None else str(parent), text)
         # JSON can hold half a surrogate pair, the database cannot

@@ -1,7 +1,9 @@
-"""Delimited files: a prompt and a reply a row, separated by tab, comma, semicolon or bar, quoted or not."""
+"""Delimited files: a prompt and a reply a row, or a message; between tabs, commas, semicolons or bars."""
 
 import csv
+import functools
 import itertools
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,76 +11,137 @@ from typing import NamedTuple
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
+from .columns import Columns, asked, by_header, by_request, replies_by_id
 from .dialogue import Dialogue, Head
+from .messages import Message, conversations
+from .moments import iso
 
-PROMPT_KEYS = ("prompt", "question", "input", "query", "text", "message", "context", "source", "q", "utterance")
-REPLY_KEYS = ("reply", "answer", "output", "response", "target", "completion", "a")
 MAX_ROW = 50  # lines that one row may run over
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+COMMA = re.compile(r"_(comma|period|exclamation|question)_")  # EmpatheticDialogues
+MARKS = {"comma": ",", "period": ".", "exclamation": "!", "question": "?"}
 
 
 class Table(NamedTuple):
-    """How a delimited file is laid out."""
+    """How a delimited file is laid out; `names` is its header, empty if it has none."""
 
     delimiter: str
-    header: bool
-    prompt: int
-    reply: int
-    columns: int
+    names: list[str]
+    columns: Columns
+    width: int
 
 
 def looks_like(head: Head) -> bool:
-    if head.begins_with("{") or not head.lines:
+    if head.begins_with("{", "[{", '["') or not head.lines:
         return False
-    if _table(head.lines, sure=head.file.base.endswith((".csv", ".tsv", ".tab"))):
+    sure = head.file.base.endswith((".csv", ".tsv", ".tab"))
+    if _table(head.lines, sure, asked(head.columns), head.file.name, recognising=True):
         return True
     tabs, count = Counter(line.count("\t") for line in head.lines).most_common(1)[0]
     if tabs >= 2 and count * 2 > len(head.lines):
         raise ChatbotError(
-            f"{head.file.name}:1: {tabs + 1} columns and no header: put a header line that names the prompt's and the "
-            "reply's column, or keep two columns (if it is a chat log, give --format log)"
+            f"{head.file.name}:1: {tabs + 1} columns and no header that names the prompt's and the reply's: give "
+            "--columns prompt=2,reply=3 (from 1), or keep two columns (if it is a chat log, --format log)"
         )
     return False
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """Yield the prompt and the reply of every row, from the columns that the header names, or else the first two.
+    """Yield the prompt and the reply of every row, from the columns that `--columns` or the header names, or else the
+    first two; or the conversations of a table of messages.
 
     Raises:
-        ChatbotError: the file does not look like two columns.
+        ChatbotError: the file does not look like such a table, or has no such column.
     """
-    table = _table(Head.of(file).lines, sure=True)
+    table = _table(Head.of(file).lines, True, asked(reading.config.columns), file.name, "+" in reading.config.corpus)
     if table is None:
-        raise ChatbotError(f"{file.name} has no two columns separated by tab, comma, semicolon or bar")
+        raise ChatbotError(
+            f"{file.name} has no two columns separated by tab, comma, semicolon or bar, and no header that names the "
+            "prompt's and the reply's: give --columns prompt=2,reply=3 (from 1, or by name)"
+        )
+    layout = f"{table.columns.told(table.names)}; between {SEPARATORS[table.delimiter]}"
+    if not table.columns.are_pairs:
+        messages = functools.partial(_messages, file, table)
+        yield from conversations(messages, reading, layout, is_export=table.columns.time is not None)
+        return
+    reading.layouts[layout] += 1
+    prompt, reply, further = table.columns.prompt, table.columns.reply, table.columns.further
+    for _, row in _whole_rows(file, table, reading):
+        said = row[prompt] if further is None else f"{row[prompt]}\n{row[further]}".strip()  # type: ignore[index]
+        yield Dialogue("", "", [said, row[reply]])  # type: ignore[index]
+
+
+def _messages(file: InputFile, table: Table, reading: Reading) -> Iterator[Message]:
+    text, speaker, conversation, time = table.columns[2:6]
+    for number, row in _whole_rows(file, table, reading):
+        said = " ".join(COMMA.sub(lambda found: MARKS[found[1]], row[text]).split())  # type: ignore[index]
+        # without a column for them, speakers take turns
+        name = row[speaker].strip()[:80] if speaker is not None else str(number)
+        talk = row[conversation] if conversation is not None else ""
+        if said:
+            yield Message(name, said, None if time is None else iso(row[time]), talk)
+        else:
+            reading.left_out["messages without text"] += 1
+
+
+def _whole_rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows below the header that have all columns."""
     rows = _rows(file, table, reading)
-    separator = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}[table.delimiter]
-    columns = f"columns {table.prompt + 1} and {table.reply + 1} of {table.columns}"
-    reading.layouts[f"{columns}, between {separator}"] += 1
-    if table.header:
+    if table.names:
         next(rows, None)
     for number, row in rows:
-        if len(row) == table.columns:
-            yield Dialogue("", "", [row[table.prompt], row[table.reply]])
+        if len(row) == table.width:
+            yield number, row
         else:
-            reading.damaged(file.name, number, f"not {table.columns} columns", f" but {len(row)}")
+            reading.damaged(file.name, number, f"not {table.width} columns", f" but {len(row)}")
 
 
-def _table(lines: list[str], sure: bool) -> Table | None:
+def _table(
+    lines: list[str],
+    sure: bool,
+    wanted: dict[str, str] | None = None,
+    where: str = "",
+    lenient: bool = False,
+    recognising: bool = False,
+) -> Table | None:
     """Guess the layout of a delimited file from its first lines; None if it does not look like one.
 
     Prose has commas too: without a header they count only if the file's name or the user says so (`sure`).
+
+    Args:
+        wanted: what `--columns` asks for.
+        lenient: that may be of another corpus of a mixture.
+        recognising: only whether it is a table matters.
+
+    Raises:
+        ChatbotError: rows reply to each other by ids, or there is no such column.
     """
-    if not lines:
-        return None
-    for delimiter in "\t,;|":
+    for delimiter in SEPARATORS if lines else ():
         rows = [_fields([line], delimiter) or [] for line in lines]
-        names = [name.strip().lower() for name in rows[0]]
-        prompts = [names.index(key) for key in PROMPT_KEYS if key in names]
-        replies = [names.index(key) for key in REPLY_KEYS if key in names]
-        if prompts and replies:
-            return Table(delimiter, True, prompts[0], replies[0], len(names))
-        columns, count = Counter(map(len, rows)).most_common(1)[0]
-        if columns == 2 and count * 5 >= len(rows) * 4 and (sure or delimiter == "\t"):
-            return Table(delimiter, False, 0, 1, 2)
+        width, often = Counter(map(len, rows)).most_common(1)[0]
+        fits = often * 5 >= len(rows) * 4
+        has_width = sum(len(row) == len(rows[0]) for row in rows) * 5 >= 4 * len(rows)
+        named = by_header(rows[0], loosely=sure or has_width) if len(rows[0]) > 1 else None
+        if wanted and width > 1 and (fits or sure):
+            # by numbers, and with no usual name in the first row, that one is a row like the others
+            header = rows[0] if named or not all(map(str.isdigit, wanted.values())) else []
+            names = header or [str(number) for number in range(1, width + 1)]
+            try:
+                return Table(delimiter, header, by_request(wanted, names, where), len(names))
+            except ChatbotError:
+                if recognising:
+                    return Table(delimiter, header, Columns(), len(names))  # `read` will say what is wrong
+                if not lenient or not (named or width == 2):
+                    raise
+        if named and not named.are_pairs and replies_by_id(rows[0]):
+            raise ChatbotError(
+                f"{where or 'the table'}: its rows reply to each other by ids, in any order: write them as pairs, or "
+                "name the columns that are learnt as they stand (--columns)"
+            )
+        if named:
+            return Table(delimiter, rows[0], named, len(rows[0]))
+        if width == 2 and fits and (sure or delimiter == "\t"):
+            return Table(delimiter, [], Columns(0, 1), 2)
     return None
 
 
@@ -88,7 +151,7 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
     In tab-separated files a quote is often just a quote: if two neighbouring lines both have the right number of
     tabs, they are two rows, even if a quote is open between them.
     """
-    delimiter, tabs = table.delimiter, table.columns - 1
+    delimiter, tabs = table.delimiter, table.width - 1
     lines = reading.lines(file)
     ahead = deque(itertools.islice(lines, MAX_ROW))
     while ahead:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from ..inputs import InputFile
+from ..inputs import HEAD, InputFile
 from ..reading import Reading
 
 MAX_TURNS = 256  # a longer dialogue is cut into pieces, each with the end of the one before as its context
@@ -39,18 +39,20 @@ def in_pieces(dialogue: Dialogue) -> Iterator[Dialogue]:
 
 
 class Head(NamedTuple):
-    """The head of a file: its first 64 KiB as text, and the first 200 whole lines that are not blank."""
+    """The head of a file: its first 64 KiB as text, the first 200 whole lines that are not blank, and `--columns`."""
 
     file: InputFile
     text: str
     lines: list[str]
+    columns: str = ""
 
     @classmethod
-    def of(cls, file: InputFile) -> "Head":
-        text = file.head().decode("utf-8", "replace").lstrip("\ufeff")
+    def of(cls, file: InputFile, columns: str = "") -> "Head":
+        content = file.head()
+        text = content.decode("utf-8", "replace").lstrip("\ufeff")
         lines = [line.rstrip("\r") for line in text.split("\n")]
-        whole = lines[:-1] if len(lines) > 1 else lines  # the last line may be cut off
-        return cls(file, text, [line for line in whole if line.strip()][:200])
+        whole = lines[:-1] if len(lines) > 1 and len(content) >= HEAD else lines  # the last line may be cut off
+        return cls(file, text, [line for line in whole if line.strip()][:200], columns)
 
     def begins_with(self, *marks: str) -> bool:
         """Whether the text begins with one of `marks`, after any white space."""

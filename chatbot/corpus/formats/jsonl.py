@@ -1,73 +1,119 @@
-"""JSON Lines: each line is an object with a prompt and a reply, or with the turns of a dialogue."""
+"""JSON Lines: each line is a record with a prompt and a reply or the turns of a dialogue, or each line is a message."""
 
+import functools
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
-from .delimited import PROMPT_KEYS, REPLY_KEYS
 from .dialogue import Dialogue, Head
+from .messages import Message, conversations
+from .moments import moment
+from .records import NO_TEXT, dialogues_of, parts_played, records_in, turn_of
 
-TURNS_KEYS = ("turns", "messages", "dialog", "dialogue", "utterances", "conversation")
-TEXT_KEYS = ("text", "content", "utterance", "value")
-ARRAY = re.compile(r"\s*\[\s*(?:[\[{\"]|$)")  # and not the `[12:30] ann: hi` of a log
+TIME_KEYS = ("timestamp", "date", "time", "created_at", "ts", "timestamp_ms", "created_date", "originalarrivaltime")
+TALK_KEYS = ("conversation_id", "dialogue_id", "dialog_id", "chat_id", "thread_id", "session_id")
 
 
 def looks_like(head: Head) -> bool:
-    return bool(keys(head)) or (head.begins_with("{", "[") and head.file.base.endswith((".jsonl", ".ndjson")))
+    """Its first lines are objects or lists, one a line; a single line is a record, or the name says so."""
+    if not head.begins_with("{", "["):
+        return False
+    first = [_record(line) for line in head.lines[:2]]
+    if None in first or not first:
+        return head.file.base.endswith((".jsonl", ".ndjson")) and head.begins_with("{")
+    named = head.file.base.endswith((".jsonl", ".ndjson"))
+    return len(first) == 2 or (named and dialogues_of(first[0], Reading()) is not None)
 
 
 def keys(head: Head) -> set[str]:
-    """All keys of the objects on the first lines.
-
-    Raises:
-        ChatbotError: the file is one JSON array.
-    """
-    if not head.begins_with("{", "["):
-        return set()
-    found = {key for line in head.lines[:20] for key in _object(line) or ()}
-    if ARRAY.match(head.text) and (not found or head.lines[0].strip() == "["):
-        raise ChatbotError(f"{head.file.name}:1: a JSON array: write one object a line instead (JSONL, docs/data.md)")
-    return found
+    """All keys of the objects on the first lines, if they are an object a line."""
+    found = [_record(line) for line in head.lines[:20]] if head.begins_with("{") else []
+    return {key for record in found if isinstance(record, dict) for key in record}
 
 
 def objects(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and the object of every line that is not blank."""
-    for number, line in reading.lines(file):
-        if line == "\0" or not line.strip():
-            continue
-        if (record := _object(line)) is not None:
+    for number, record in _records(file, reading, "not a JSON object"):
+        if isinstance(record, dict):
             yield number, record
         else:
             reading.damaged(file.name, number, "not a JSON object")
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _records(file: InputFile, reading: Reading, otherwise: str) -> Iterator[tuple[int, Any]]:
+    for number, line in reading.lines(file):
+        if line == "\0" or not line.strip():
+            continue
+        if (record := _record(line)) is not None:
+            yield number, record
+        else:
+            reading.damaged(file.name, number, otherwise)
+
+
+def _record(line: str) -> Any:
+    """The object or the list of a line; None for anything else."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict | list) else None
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
-    """`{"prompt": …, "reply": …}` or `{"turns": [...]}` a line; turns are texts or objects with a text."""
-    reading.layouts["an object a line"] += 1
-    for number, record in objects(file, reading):
-        listed = next((record[key] for key in TURNS_KEYS if isinstance(record.get(key), list)), None)
-        if listed is None:
-            listed = [next((record[key] for key in of if key in record), None) for of in (PROMPT_KEYS, REPLY_KEYS)]
-        turns = [_text(turn) for turn in listed if not (isinstance(turn, dict) and turn.get("role") == "system")]
-        if None in turns or len(turns) < 2:
-            reading.damaged(file.name, number, "neither a prompt and a reply nor two or more turns of text")
-        else:
-            yield Dialogue("", "", turns)
+    """Yield the dialogues of every line, or the conversations of a file of messages."""
+    head = [record for line in Head.of(file).lines[:20] if (record := _record(line)) is not None]
+    if are_messages(head, reading):
+        left_out, answerers = played(head)
+        messages = functools.partial(_messages, file, left_out)
+        is_export = any(time_of(record) for record in head)
+        yield from conversations(messages, reading, "a message a line", is_export, answerers)
+        return
+    reading.layouts["a record a line"] += 1
+    for number, record in _records(file, reading, "no JSON object or list"):
+        for found in records_in(record, reading):
+            if found is None:
+                reading.damaged(file.name, number, NO_TEXT)
+            yield from found or ()
 
 
-def _text(turn: Any) -> str | None:
-    if isinstance(turn, dict):
-        turn = next((turn[key] for key in TEXT_KEYS if key in turn), None)
-    return turn if isinstance(turn, str) else None
+def are_messages(records: list[Any], reading: Reading) -> bool:
+    """Whether records are the messages of one dialogue, and none is a dialogue by itself."""
+    if not records or any(dialogues_of(record, reading) for record in records):
+        return False
+    turns = [turn_of(record) for record in records]
+    return sum(turn is not None for turn in turns) * 2 > len(records)
+
+
+def played(records: list[Any]) -> tuple[set[str], set[str]]:
+    """Of the speakers of these messages, those whose messages are left out, and those who alone are learnt from."""
+    return parts_played({turn.speaker.lower() for record in records if (turn := turn_of(record))})
+
+
+def _messages(file: InputFile, left_out: set[str], reading: Reading) -> Iterator[Message]:
+    for number, record in _records(file, reading, "no JSON object or list"):
+        yield message(record, file.name, number, number, left_out, reading)
+
+
+def message(record: Any, file: str, line: int, number: int, left_out: set[str], reading: Reading) -> Message:
+    """The message that a record is, damaged if it has no text; without a name, speakers take turns."""
+    turn = turn_of(record)
+    if turn is None:
+        reading.damaged(file, line, "a message without text")
+        return Message("", None)
+    text = " ".join(turn.text.split())
+    if turn.speaker.lower() in left_out:
+        reading.left_out["turns of the system or of tools"] += 1
+        text = ""
+    elif not text:
+        reading.left_out["messages without text"] += 1
+    talk = next((record[key] for key in TALK_KEYS if key in record), "") if isinstance(record, dict) else ""
+    return Message(turn.speaker[:80] or f"speaker {number}", text, time_of(record), str(talk)[:80])
+
+
+def time_of(record: Any) -> float | None:
+    """When a message was written, if it says so."""
+    if not isinstance(record, dict):
+        return None
+    return moment(next((record[key] for key in TIME_KEYS if key in record), None))

@@ -5,7 +5,7 @@ only one speaker's turns learnt as replies. Messages may come oldest or newest f
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from ..reading import MAX_LINE, Reading
@@ -32,7 +32,11 @@ class Message(NamedTuple):
 
 
 def conversations(
-    messages: Callable[[Reading], Iterable[Message]], reading: Reading, layout: str
+    messages: Callable[[Reading], Iterable[Message]],
+    reading: Reading,
+    layout: str,
+    is_export: bool = True,
+    answerers: Collection[str] = (),
 ) -> Iterator[Dialogue]:
     """Yield the dialogues of a chat export.
 
@@ -40,9 +44,11 @@ def conversations(
         messages: yields the messages of the file, and counts in the `Reading` that it is given; it is called twice
             where names are left out, for all of them must be known before.
         layout: what the file is, for people.
+        answerers: the names, in lower case, of those who alone are learnt from; by default all are.
+        is_export: people wrote these messages to each other, so `private` is on if it is not off.
     """
     clean = None
-    if reading.config.private is not False:
+    if reading.config.private or (is_export and reading.config.private is None):
         names: dict[str, None] = {}
         for message in messages(Reading(config=reading.config)):
             if len(names) < MAX_NAMES:
@@ -51,7 +57,11 @@ def conversations(
     said = (message for message in messages(reading) if message.text != "")
     for turns, start, newest_first in _apart(said, reading, clean, layout):
         turns = turns[::-1] if newest_first else turns
-        answers = [reading.is_me(turn.speaker) for turn in turns] if reading.config.me else None
+        answers = None
+        if reading.config.me:
+            answers = [reading.is_me(turn.speaker) for turn in turns]
+        elif answerers:
+            answers = [turn.speaker.lower() in answerers for turn in turns]
         if len(turns) > start + 1 and (answers is None or any(answers[start + 1 :])):
             yield Dialogue("", "", [turn.text for turn in turns], start, answers)
 

@@ -59,6 +59,15 @@ def clock(time: str) -> float | None:
     return hour * 3600.0 + minute * 60 + second if hour < 24 and minute < 60 and second < 61 else None
 
 
+def moment(value: object) -> float | None:
+    """Seconds of a time as JSON has it: seconds or milliseconds since 1970, or ISO 8601; None for anything else."""
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit() and len(value) < 20:
+        value = float(value)
+    if isinstance(value, int | float) and 0 <= value < 1e17:
+        return value / 1000 if value > 1e11 else float(value)
+    return iso(value)
+
+
 def iso(text: object) -> float | None:
     """Seconds of an ISO 8601 time, or of one with a space for its T; None for anything else."""
     if not isinstance(text, str):

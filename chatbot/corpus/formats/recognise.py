@@ -21,6 +21,7 @@ from . import (
     dailydialog,
     delimited,
     irc,
+    json_file,
     jsonl,
     labels,
     messenger,
@@ -40,6 +41,7 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "messenger": messenger,
     "convokit": convokit,
     "jsonl": jsonl,
+    "json": json_file,
     "subtitles": subtitles,
     "signal": signal,
     "whatsapp": whatsapp,
@@ -55,17 +57,18 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
 EXPORTS = frozenset(("telegram", "messenger", "signal", "whatsapp", "irc", "stamped"))
 # published corpora come with other files about the corpus; only this one holds the dialogues
 PUBLISHED = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
-UNKNOWN = "unknown"  # JSON of another kind
+UNKNOWN = "unknown"  # JSON that is no dialogue
 TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", ".srt", ".vtt", ".md", "")
 NO_CORPUS = re.compile(r"readme|licen[cs]e|copying|change|notice")
 
 
-def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, list[InputFile]]:
+def recognise(files: list[InputFile], wanted: str, where: str, columns: str = "") -> tuple[str, list[InputFile]]:
     """Find the format (a name in READERS, or `cornell`) and those of `files` that hold dialogues, in order.
 
     Args:
         wanted: the format that the user named, or `auto`.
         where: the path that was given, for messages.
+        columns: what `--columns` says.
 
     Raises:
         ChatbotError: no file is of a supported format, or they are of several.
@@ -78,7 +81,7 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
     found: defaultdict[str, list[InputFile]] = defaultdict(list)
     refused: list[ChatbotError] = []  # they matter only if no published corpus is here, whose other files they are
     for file in files:
-        head = Head.of(file)
+        head = Head.of(file, columns)
         if head.text.strip(" \t\r\n\ufeff"):
             try:
                 likely = (name for name, format in READERS.items() if format.looks_like(head))
@@ -95,7 +98,7 @@ def recognise(files: list[InputFile], wanted: str, where: str) -> tuple[str, lis
     if refused:
         raise refused[0]
     if not found:
-        what = "only JSON that is neither an object a line nor chitchat" if unknown else "no text file to read"
+        what = "only JSON in which no prompt with a reply and no turns are found" if unknown else "no text file to read"
         raise ChatbotError(f"{where} holds {what}; docs/data.md shows the formats")
     if len(found) > 1:
         kinds = ", ".join(f"{files[0].name} ({name})" for name, files in sorted(found.items()))
