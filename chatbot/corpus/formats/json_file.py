@@ -47,9 +47,9 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the dialogues, value by value."""
     kind = _kind(Head.of(file).text, reading) or RECORDS
     if kind == MESSAGES:
-        found = [value for _, value in first_values(Head.of(file).text, _enters)]
-        left_out, answerers = played(found)
-        messages, is_export = functools.partial(_messages, file, left_out), any(map(time_of, found))
+        first = [value for _, value in first_values(Head.of(file).text, _enters)]
+        left_out, answerers = played(first)
+        messages, is_export = functools.partial(_messages, file, left_out), any(map(time_of, first))
         yield from conversations(messages, reading, kind, is_export, answerers)
         return
     reading.layouts[kind] += 1
