@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat evaluate export cpp prepare check format test test-fast fuzz docs-check bench bench-quality tensorboard clean
+.PHONY: help train chat serve evaluate export cpp prepare check format test test-fast fuzz docs-check bench bench-quality tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ train: $(VENV)/.installed ## environment, corpus, preparation, training; FROM=pr
 
 chat: $(VENV)/.installed ## talk to the latest run (or RUN=name, or RUN=file)
 	@$(BIN)/python -m chatbot chat $(if $(RUN),"$(RUN)") $(ARGS)
+
+serve: $(VENV)/.installed ## the same in a browser, and for programs: a page and an API as OpenAI's at localhost:8000
+	@$(BIN)/python -c 'import starlette, uvicorn' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve]' >&2
+	@$(BIN)/python -m chatbot serve $(if $(RUN),"$(RUN)") $(ARGS)
 
 evaluate: $(VENV)/.installed ## score the latest run (or RUN=name) on the test split
 	@$(BIN)/python -m chatbot evaluate $(if $(RUN),"$(RUN)") $(ARGS)

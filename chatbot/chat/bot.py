@@ -13,7 +13,7 @@ from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
-from ..decoding.generate import Decoding, log_likelihood
+from ..decoding.generate import Decoding, Hypothesis, log_likelihood
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint, is_bundle, never_replied
 from ..runs.directory import BUNDLE, RunDirectory
@@ -187,7 +187,10 @@ class Chatbot:
             T tokens of the reply (`<eos>` with them), attention weights (T, S).
         """
         ids = self.prompt_ids(prompt)
-        best = self.decode([ids], decoding or self.decoding, self.max_length + 1)[0][0]
+        return self.looked(ids, self.decode([ids], decoding or self.decoding, self.max_length + 1)[0][0])
+
+    def looked(self, ids: Sequence[int], best: Hypothesis) -> tuple[list[str], list[str], np.ndarray]:
+        """How a reply that was found looks at its prompt: what `attend` returns."""
         tokens = self.vocabulary.tokens
         said = [tokens[id] for id in [*best.ids, EOS_ID][: len(best.attention)]]
         read = [tokens[id] for id in ids] + [EOS] * (best.attention.shape[1] - len(ids))

@@ -199,6 +199,29 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.add("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the reply")
     made.runs()
     add_flags(made.parser, DecodingConfig)
+
+    made = verb("serve", "a page to talk to a run or an exported file, and an API as OpenAI's", "[RUN|FILE] ")
+    made.run("run, checkpoint or exported file (default: the latest run)", "RUN|FILE")
+    made.add(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one (default: this machine only)"
+    )
+    made.number("--port", 8000, "0 is any that is free", high=65535)
+    what = "ask clients for the key that this variable of the environment holds"
+    made.add("--api-key", nargs="?", const="CHATBOT_API_KEY", metavar="VARIABLE", help=f"{what} (CHATBOT_API_KEY)")
+    made.add("--name", help="what clients call the model (default: the run's name)")
+    made.path(
+        "--log", "FILE", "write prompts and replies there, behind what it holds; without it they are kept nowhere"
+    )
+    made.number("--queue", 256, "requests that may wait; more are told to come again", low=1, high=1 << 20)
+    made.number("--timeout", 30, "seconds from a request to its reply", low=1, high=3600)
+    made.number("--batch-size", 64, "prompts answered side by side at most", low=1, high=1 << 12)
+    made.add(
+        "--allow-origin", nargs="+", default=(), metavar="URL", help=Rare("hosts whose pages may use the API (CORS)")
+    )
+    made.device("cpu", threads=1)
+    made.add("--rerank", metavar="RUN", help=Rare("run trained with --direction backward that chooses the reply"))
+    made.runs()
+    add_flags(made.parser, DecodingConfig)
     return whole
 
 

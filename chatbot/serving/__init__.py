@@ -1,4 +1,5 @@
-"""Programs talk to a trained network. In come many prompts, from a pipe or a file; out come as many replies in the
-same order. Read `lines.py`: one reply for each line, as it comes or in batches. A server over HTTP belongs into
-this package: a `Chatbot` is never changed by what it is asked, so the server's requests can share one.
+"""Programs talk to a trained network. In come many prompts, from a pipe, a file or over HTTP; out come as many replies.
+`lines.py` has one reply for each line. `application.py` is the server: requests come through `guard.py` to a door
+(`/reply`, or OpenAI's in `completions.py`), are checked by `schema.py`, and meet in `batches.py`, which answers those
+that wait together. `server.py` puts it on a socket; `page/` is what a browser shows.
 """

@@ -1,0 +1,207 @@
+"""Dynamic batching: one thread answers, and whatever waits when it is free is answered together.
+
+Nobody waits for company: a prompt that finds the thread idle is begun at once, alone. While it is worked on others
+gather, and those that want the same kind of search make the next batch. Replies last a few words, so a batch is soon
+over, and to join one under way would gain little: its rows would stand at other steps than the rest.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..chat.bot import Chatbot
+from ..config.settings import DecodingConfig
+from ..corpus.vocabulary import EOS_ID
+from ..decoding.generate import ROWS, ROWS_ELSEWHERE, Hypothesis
+from ..decoding.together import streams_in_batches, words_together
+from .metrics import Metrics
+from .refusal import RefusalError, broken, busy
+
+log = logging.getLogger(__name__)
+
+
+class Question(NamedTuple):
+    """What is to be answered: a prompt's ids (at least one), how, and by how many tokens at most, EOS counted."""
+
+    ids: Sequence[int]
+    decoding: DecodingConfig
+    max_length: int
+
+
+@dataclass(eq=False)
+class Job:
+    """A question in the queue or at work. What is found goes into `events`, on the event loop's thread."""
+
+    question: Question
+    kind: tuple[DecodingConfig, int]  # what questions must have in common to be answered together
+    streams: bool  # whether the asker wants each word as it is found
+    events: "asyncio.Queue[int | list[Hypothesis] | RefusalError]" = field(default_factory=asyncio.Queue)
+    left: bool = False  # whether the asker has gone
+
+
+class Batches:
+    """Answers questions for one event loop, in one thread of its own.
+
+    Args:
+        waiting: how many questions may wait. batch: how many are answered side by side at most; 1 is no batching.
+    """
+
+    def __init__(self, bot: Chatbot, metrics: Metrics, *, waiting: int, batch: int) -> None:
+        self.bot, self.metrics, self.bound, self.batch = bot, metrics, waiting, batch
+        self._waiting: dict[Job, None] = {}  # the oldest first
+        self._changed = threading.Condition()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
+        metrics.waiting.set_function(lambda: len(self._waiting))
+
+    def open(self) -> None:
+        """Begin to answer, for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def close(self) -> None:
+        """End the thread after the batch under way."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a question that came now would be taken."""
+        return self._thread.is_alive() and not self._closed and len(self._waiting) < self.bound
+
+    def ask(self, question: Question, *, streams: bool = False) -> Job:
+        """Put a question into the queue.
+
+        Raises:
+            RefusalError: the queue is full.
+        """
+        job = Job(question, self._kind(question), streams)
+        with self._changed:
+            if len(self._waiting) >= self.bound:
+                raise busy("too many requests are waiting: try again in a second")
+            self._waiting[job] = None
+            self._changed.notify()
+        return job
+
+    async def answer(self, job: Job) -> list[Hypothesis]:
+        """The replies that were found, best first.
+
+        Raises:
+            RefusalError: the search failed.
+        """
+        async for event in self.events(job):
+            if isinstance(event, list):
+                return event
+        raise broken()
+
+    async def events(self, job: Job) -> AsyncIterator[int | list[Hypothesis]]:
+        """The ids of the best reply as they are found, if the job streams; then the replies, best first.
+
+        An asker who leaves, which ends the iteration, frees his place in the queue.
+        """
+        try:
+            while True:
+                event = await job.events.get()
+                if isinstance(event, RefusalError):
+                    raise event
+                yield event
+                if isinstance(event, list):
+                    return
+        finally:
+            self.leave(job)
+
+    def leave(self, job: Job) -> None:
+        """Nobody waits for this one any more."""
+        job.left = True
+        with self._changed:
+            self._waiting.pop(job, None)
+
+    def _work(self) -> None:
+        while jobs := self._next():
+            self.metrics.batch.observe(len(jobs))
+            try:
+                if streams_in_batches(self.bot.decode, jobs[0].question.decoding):
+                    self._word_by_word(jobs)
+                else:
+                    self._whole(jobs)
+            except Exception:
+                log.exception("a batch of %d failed", len(jobs))  # the traceback holds no text of a prompt
+                self._tell([(job, broken()) for job in jobs])
+
+    def _next(self) -> list[Job]:
+        """The oldest question and those that can be answered with it; none when all is over."""
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return []
+                self._changed.wait()
+            kind = next(iter(self._waiting)).kind
+            rows = ROWS.get(self.bot.decode.device.type, ROWS_ELSEWHERE)
+            most = max(1, min(self.batch, rows // kind[0].candidates))
+            jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), most))
+            for job in jobs:
+                del self._waiting[job]
+            return jobs
+
+    def _kind(self, question: Question) -> tuple[DecodingConfig, int]:
+        decoding = question.decoding
+        if streams_in_batches(self.bot.decode, decoding):  # there each has a seed of its own
+            decoding = dataclasses.replace(decoding, seed=0)
+        return decoding, question.max_length
+
+    def _whole(self, jobs: list[Job]) -> None:
+        first = jobs[0].question
+        found = self.bot.decode([job.question.ids for job in jobs], first.decoding, first.max_length)
+        told: list[tuple[Job, int | list[Hypothesis] | RefusalError]] = []
+        for job, hypotheses in zip(jobs, found, strict=True):
+            if job.streams:
+                told += [(job, id) for id in hypotheses[0].ids]
+            told.append((job, hypotheses))
+        self._tell(told)
+
+    def _word_by_word(self, jobs: list[Job]) -> None:
+        first = jobs[0].question
+        ids: list[list[int]] = [[] for _ in jobs]
+        attention: list[list[np.ndarray]] = [[] for _ in jobs]
+        prompts, seeds = zip(*((job.question.ids, job.question.decoding.seed) for job in jobs), strict=True)
+        for step in words_together(self.bot.decode, prompts, first.decoding, first.max_length, seeds):
+            told: list[tuple[Job, int | list[Hypothesis] | RefusalError]] = []
+            for row, id, looked in step:
+                attention[row].append(looked)
+                if id != EOS_ID:
+                    ids[row].append(id)
+                    if jobs[row].streams:
+                        told.append((jobs[row], id))
+                if id == EOS_ID or len(attention[row]) == first.max_length:
+                    told.append((jobs[row], [Hypothesis(ids[row], 0.0, 0.0, np.stack(attention[row]))]))
+            self._tell(told)
+            if all(job.left for job in jobs):
+                return
+
+    def _tell(self, told: Sequence[tuple[Job, int | list[Hypothesis] | RefusalError]]) -> None:
+        """Hand over what was found, in one visit of the event loop."""
+
+        def hand_over() -> None:
+            for job, event in told:
+                job.events.put_nowait(event)
+
+        if told and self._loop is not None:
+            _unless_closed(self._loop.call_soon_threadsafe, hand_over)
+
+
+def _unless_closed(call: Callable[..., object], *arguments: object) -> None:
+    try:
+        call(*arguments)
+    except RuntimeError:  # the loop is closed: the server ended while this was worked on, and nobody waits
+        log.debug("the event loop is closed")
