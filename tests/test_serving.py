@@ -19,9 +19,8 @@ from chatbot.config.settings import DecodingConfig
 from chatbot.runs.directory import RunDirectory
 from chatbot.serving.limits import Limits
 
-
 LIMITS = Limits(body=100_000, messages=8, characters=5000, patience=1.0, timeout=20.0)
-PROMPTS = ["hello", "how are you?", "tell me a joke", "what is your name?", "zzzz", "good night"]
+PROMPTS = ["hello", "how are you?", "tell me a joke", "what is your name?", "qxzvw", "good night"]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +136,7 @@ def test_parameters_do_what_they_say(client: openai.OpenAI, bot: Chatbot) -> Non
 def test_a_stop_is_never_streamed_in_part(http: httpx.Client, bot: Chatbot) -> None:
     whole = bot.reply("hello")
     stop = whole[2:6]
-    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True, "stop": [stop, "zzz"]}
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True, "stop": [stop, "qqq"]}
     found = events(http.post("/v1/chat/completions", json=body).text)
     assert found[-1] == "[DONE]"
     deltas = [json.loads(event)["choices"][0]["delta"].get("content", "") for event in found[:-1]]
@@ -173,11 +172,11 @@ def test_what_a_small_bot_cannot_do_is_refused_by_name(client: openai.OpenAI) ->
 
 
 def test_reply_in_one_line(http: httpx.Client, bot: Chatbot) -> None:
-    done = http.post("/reply", json={"text": "zzzz hello", "history": ["hi", "Hello."], "attention": True}).json()
-    assert done["reply"] == bot.reply("zzzz hello", ["hi", "Hello."])
-    assert done["unknown"] == ["zzzz"]
-    read, said, weights = bot.attend(bot.prompt_ids("zzzz hello"))
-    assert done["attention"]["read"] == ["zzzz", "hello"]
+    done = http.post("/reply", json={"text": "qxzvw hello", "history": ["hi", "Hello."], "attention": True}).json()
+    assert done["reply"] == bot.reply("qxzvw hello", ["hi", "Hello."])
+    assert done["unknown"] == ["qxzvw"]
+    read, said, weights = bot.attend(bot.prompt_ids("qxzvw hello"))
+    assert done["attention"]["read"] == ["qxzvw", "hello"]
     assert read == ["<unk>", "hello"]
     assert done["attention"]["said"] == said
     assert [len(row) for row in done["attention"]["weights"]] == [2] * len(said)

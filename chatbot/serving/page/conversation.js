@@ -131,7 +131,7 @@ function fail(asked, said, sentence, error) {
 function finish(asked, said, turn) {
   markUnknown(asked.querySelector(".bubble"), turn);
   const bubble = said.querySelector(".bubble");
-  bubble.textContent = turn.reply || "(no word in that; try another)";
+  bubble.textContent = turn.reply || (turn.attention ? "(it says nothing)" : "(no word in that; try another)");
   bubble.classList.toggle("nothing", !turn.reply);
   const notes = document.createElement("div");
   notes.className = "notes";

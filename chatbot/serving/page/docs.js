@@ -9,7 +9,7 @@ document.getElementById("paths").append(...paths);
 
 function section(path, method, operation) {
   const made = element("section");
-  made.append(element("h2", element("b", method), path), element("p", operation.summary));
+  made.append(element("h2", element("b", method), " ", path), element("p", operation.summary));
   const body = operation.requestBody?.content["application/json"];
   if (body) {
     const command = `curl ${location.origin}${path} --json '${JSON.stringify(body.example)}'`;
