@@ -50,7 +50,7 @@ format: $(VENV)/.developed ## put every file into its format
 test: $(VENV)/.developed ## every test
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-fast: $(VENV)/.developed ## those that are not slow: some minutes
+test-fast: $(VENV)/.developed ## those that are not slow: three minutes
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 docs-check: $(VENV)/.developed ## run every command of the documentation, in a scratch copy: some minutes

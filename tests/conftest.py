@@ -1,4 +1,4 @@
-"""What many tests share: the sample corpus, prepared once, and a small model trained on it once."""
+"""What many tests share: an excerpt of the sample corpus, prepared once, and a small model trained on it once."""
 
 import dataclasses
 import os
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import no_pictures
 
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.corpus.preparation import prepare
+from chatbot.corpus.sources import SAMPLE
 from chatbot.runs.directory import RunDirectory
 from chatbot.training.distributed import Group
 from chatbot.training.loop import train
@@ -20,8 +22,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell begins what it runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+CONVERSATIONS = 120  # of each file of the sample corpus, in the excerpt
 TINY = {
-    "corpus": {"corpus": "sample", "min_count": 1, "split": [0.94, 0.03, 0.03]},
+    "corpus": {"min_count": 1, "split": [0.94, 0.03, 0.03]},
     "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.1, "recurrent_dropout": 0.1},
     "training": {
         "steps": 40,
@@ -47,10 +50,29 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's own trainings draw no attention, for the run that all share did, unless it is marked `draws`."""
+    if "draws" not in request.keywords:
+        no_pictures(monkeypatch)
+
+
 @pytest.fixture(scope="session")
-def tiny() -> Config:
+def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `sample` with the beginning of every file of the sample corpus: enough to learn from, quick to read."""
+    folder = tmp_path_factory.mktemp("excerpt") / "sample"
+    folder.mkdir()
+    for file in SAMPLE.glob("*.txt"):
+        conversations = file.read_text().split("\n\n")[:CONVERSATIONS]
+        (folder / file.name).write_text("\n\n".join(conversations) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(excerpt: Path) -> Config:
     """Settings of a model that trains in a second or two."""
-    return Config.from_dict(TINY, over=dataclasses.replace(PRESETS["default"], decoding=DecodingConfig()))
+    config = Config.from_dict(TINY, over=dataclasses.replace(PRESETS["default"], decoding=DecodingConfig()))
+    return dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=str(excerpt)))
 
 
 @pytest.fixture(scope="session")
@@ -61,13 +83,13 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(tiny: Config, data_dir: Path) -> Path:
-    """The sample corpus, prepared."""
+    """The excerpt of the sample corpus, prepared."""
     return prepare(tiny.corpus, data_dir).folder
 
 
 @pytest.fixture(scope="session")
 def trained(tiny: Config, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run of a small model on the sample corpus: look, don't touch."""
+    """A run of a small model on that excerpt: look, don't touch."""
     run = RunDirectory(tmp_path_factory.mktemp("checkpoints") / "tiny")
     train(tiny, prepared, run, Group())
     return run

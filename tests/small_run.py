@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,10 @@ def at_step(step: int, action: Callable[[], object]) -> Any:
 
 
 def no_pictures(patch: pytest.MonkeyPatch) -> None:
-    """Attention is drawn in no time, for drawing it would be most of what so small a training does."""
+    """Attention is drawn in no time, for drawing it, and looking through all of this process's objects for what is left
+    of figures, would be most of what so small a training does."""
     patch.setattr(journal, "attention_picture", lambda *_: np.zeros((2, 2, 3), np.uint8))
+    patch.setattr(journal, "gc", types.SimpleNamespace(collect=lambda: 0))
 
 
 def assert_the_same(one: RunDirectory, other: RunDirectory) -> None:

@@ -75,7 +75,7 @@ def test_readers_and_scores_agree_by_ranks() -> None:
     assert [broken.broken_share(mark) for mark in (-1, 0, 2, [-1, 0, -1, 1])] == [1, 0, 0, 0.5]
 
 
-def test_marks_are_read_beside_every_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_marks_are_read_beside_every_score(excerpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"reply": "I don't know.", "mark": 1, "from": "greedy"},
         {"reply": "What do you think?", "mark": [2, 2], "from": "greedy"},
@@ -83,7 +83,7 @@ def test_marks_are_read_beside_every_score(tmp_path: Path, capsys: pytest.Captur
         {"reply": "You're. You the", "mark": -1, "from": "sample"},
     ]
     (tmp_path / "marks.json").write_text(json.dumps(rows))
-    broken.main([str(tmp_path / "marks.json"), "--corpus", "sample", "--data-dir", str(tmp_path)])
+    broken.main([str(tmp_path / "marks.json"), "--corpus", str(excerpt), "--data-dir", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "4 replies, 2 of them broken by most readers"
     assert lines[2].split()[-3:] == ["1.000", "100%", "0.0%"]  # the figure's own

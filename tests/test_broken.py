@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config.presets import PRESETS
+from chatbot.config.settings import Config
 from chatbot.corpus.ngrams import with_ends
 from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
@@ -217,6 +218,11 @@ def own_share(folder: Path, split: str) -> tuple[float, int]:
 
 def test_of_people_themselves_it_finds_two_in_a_hundred(prepared: Path) -> None:
     assert near(*own_share(prepared, "test"))
+
+
+@pytest.mark.slow
+def test_of_people_themselves_it_finds_two_in_a_hundred_of_the_sample(tiny: Config, data_dir: Path) -> None:
+    assert near(*own_share(prepare(dataclasses.replace(tiny.corpus, corpus="sample"), data_dir).folder, "test"))
 
 
 @pytest.mark.slow

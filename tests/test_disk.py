@@ -46,11 +46,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
         return make_small(tmp_path_factory.mktemp("small"))
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_pictures(monkeypatch)
-
-
 @pytest.fixture
 def half(small: Small, tmp_path: Path) -> RunDirectory:
     """A run that stands at step HALF, to be gone on with."""

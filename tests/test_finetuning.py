@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_run import assert_the_same, at_step, no_pictures
+from small_run import assert_the_same, at_step
 
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
@@ -86,8 +86,7 @@ def random_bot(run: RunDirectory, config: Config, vocabulary: Vocabulary, **chan
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    no_pictures(monkeypatch)
+def place(tmp_path: Path) -> Place:
     made = Place(tmp_path)
     made.films.write_text(FILMS)
     made.chats.write_text(CHATS)

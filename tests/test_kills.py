@@ -101,10 +101,8 @@ def test_killed_at_random_moments_a_training_resumes_and_equals_the_one_that_was
     seed: int,
     small: Small,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    no_pictures(monkeypatch)
     began = time.monotonic()
     assert in_child(lambda: Watch().train(small, tmp_path / "timed", resume=False)) == 0
     seconds = time.monotonic() - began

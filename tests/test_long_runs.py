@@ -38,6 +38,7 @@ def nothing_was_added(early: tuple[int, ...], late: tuple[int, ...], times: int)
 
 @needs_proc
 @pytest.mark.slow
+@pytest.mark.draws
 def test_a_training_holds_no_more_at_its_end_than_early(
     tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_its_card_tells_how_it_was_trained() -> None:
     assert given["training"].keys() >= {"steps", "rehearse", "learning_rate"}
 
 
+@pytest.mark.slow
 def test_every_form_gives_the_golden_replies() -> None:
     golden = [Golden(**row) for row in read_manifest(BOX.export)["golden"]]
     assert len(golden) >= 20
@@ -71,6 +72,7 @@ def test_its_figures_and_its_export_are_of_these_weights() -> None:
     assert read_manifest(BOX.export)["checkpoint"] == digest
 
 
+@pytest.mark.slow
 def test_it_can_be_exported_again(tmp_path: Path) -> None:
     export(BOX.load_chosen(), tmp_path / "export")
     size = (BOX.export / "chatbot.pt").stat().st_size

@@ -124,6 +124,7 @@ def test_soft_targets_mixed_lengths_and_forcing_resume_exactly(
     assert same_weights(stopped.best, whole.best)
 
 
+@pytest.mark.slow  # test_kills.py has the same within its own process
 def test_killed_and_resumed_it_equals_the_run_that_was_not(
     trained: RunDirectory, data_dir: Path, tmp_path: Path
 ) -> None:
