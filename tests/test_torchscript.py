@@ -10,7 +10,7 @@ import subprocess
 import sys
 import unicodedata
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,13 @@ def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("export") / "export"
     export(checkpoint, folder)
     return folder / "chatbot.pt"
+
+
+@pytest.fixture
+def unoptimised() -> Iterator[None]:
+    """Code runs as the C++ client runs it; optimising it, as other tests here do, takes longer than all else."""
+    with torch.jit.optimized_execution(False):
+        yield
 
 
 def prompts(vocabulary_size: int, count: int, longest: int) -> list[list[int]]:
@@ -123,6 +130,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("tokenizer", ["english", "tutorial"])
 def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "export" / "chatbot.pt"
@@ -206,6 +214,7 @@ def test_a_folder_that_holds_other_things_is_not_replaced(checkpoint: Checkpoint
         export(checkpoint, tmp_path / "export")
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) -> None:
     module, bot = (
         load_bundle(bundle).module,
@@ -243,6 +252,7 @@ def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Check
             torch.testing.assert_close(expected.scores, found.scores, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("way", OWN, ids=lambda way: way.method)
 def test_it_answers_by_the_runs_own_decoding(checkpoint: Checkpoint, way: DecodingConfig, tmp_path: Path) -> None:
     corpus = dataclasses.replace(checkpoint.config.corpus, context=2)
