@@ -85,7 +85,7 @@ def pages() -> list[Path]:
     """README, then what it leads to."""
     readme = ROOT / "README.md"
     card = ROOT / "checkpoints" / "pretrained" / "MODEL_CARD.md"
-    return [readme, *sorted((ROOT / "docs").glob("*.md")), *sorted(set(ROOT.glob("*.md")) - {readme}), card]
+    return [readme, *sorted((ROOT / "docs").rglob("*.md")), *sorted(set(ROOT.glob("*.md")) - {readme}), card]
 
 
 def blocks(page: Path) -> Iterator[Block]:
