@@ -82,6 +82,7 @@ def flags() -> set[str]:
     for verb in parser(door.VERBS)._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
         known |= set(verb._option_string_actions)
     known |= {"--version", "--no-deps"}  # the parser's own; pip's
+    known |= {"--rm", "--build-arg", "--install"}  # docker's; xcode-select's
     return known | {"--nnodes", "--nproc-per-node", "--max-restarts", "--rdzv-backend", "--rdzv-endpoint"}  # torchrun's
 
 
