@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat serve evaluate export cpp prepare check format test test-fast fuzz docs-check bench bench-quality tensorboard clean
+.PHONY: help train chat serve evaluate export cpp prepare check format test test-fast fuzz docs-check bench bench-gpu bench-quality tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ fuzz: $(VENV)/.developed ## damaged input for every reader of files: 1,000 input
 
 bench: $(VENV)/.developed ## speed and memory of everything beside the tutorial's way, one table (CORPUS=folder of Cornell, RUN=folder)
 	@$(BIN)/python bench $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)
+
+bench-gpu: $(VENV)/.developed ## is a GPU right, how fast is it, what does it learn: four minutes; in miniature without one (CORPUS=folder of Cornell)
+	@$(BIN)/python bench/gpu.py $(if $(CORPUS),--corpus "$(CORPUS)") $(ARGS)
 
 bench-quality: $(VENV)/.developed ## hours: held-out perplexity over time of the tutorial's recipe and ours, and its picture
 	@$(BIN)/python bench/quality.py tutorial --steps 2500 $(if $(CORPUS),--corpus "$(CORPUS)") --out bench/results/quality-tutorial.json

@@ -132,7 +132,7 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     if not arguments.resume:
         if not again:
             _refuse_trained(run)
-        config = Config.load(run.config) if resume else _settled(config, prepared.mixture.spec, group.device)
+        config = Config.load(run.config) if resume else _settled(config, prepared.mixture.spec, group, folder)
     outcome = train(config, folder, run, group, resume=resume, start=start and start.checkpoint)
     if group.is_writer:
         _report(outcome, config, run)
@@ -166,11 +166,17 @@ def _report(outcome: Any, config: Config, run: Any) -> None:
     _try_next(*go_on, command("chat", run.path.name), command("export", run.path.name))
 
 
-def _settled(config: Config, corpus: str, device: Any) -> Config:
+def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
+    from .corpus.prepared import load_vocabulary
     from .system.devices import pick_precision
+    from .training import batch_size
 
-    training = dataclasses.replace(config.training, precision=pick_precision(config.training.precision, device))
+    training = dataclasses.replace(config.training, precision=pick_precision(config.training.precision, group.device))
+    if not training.batch_size:
+        size = batch_size.picked(config, len(load_vocabulary(folder)), group.device, group.size)
+        training = batch_size.scaled(training, size)
+        _say(f"batches of {size:,} pairs: {training.steps:,} steps at a rate of up to {training.learning_rate:.2g}")
     decoding = config.decoding
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
         decoding = dataclasses.replace(decoding, anti_lm=0.0)

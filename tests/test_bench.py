@@ -187,6 +187,25 @@ def test_everything_is_measured_and_stands_in_one_table(trained: RunDirectory, t
     assert rows["torchscript"]["equal_tokens"] == rows["onnx"]["equal_tokens"] == 1
 
 
+@pytest.mark.slow
+def test_the_bench_of_a_gpu_runs_in_miniature_without_one(tmp_path: Path) -> None:
+    command = [sys.executable, BENCH / "gpu.py", "--device", "cpu", "--json", tmp_path / "gpu.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results.read(tmp_path / "gpu.json")
+    assert len(found["checks"]) == 4
+    assert all(check["passed"] for check in found["checks"])
+    assert [row["variant"].split(", ")[-1] for row in found["steps"]] == ["tutorial", "eager", "graph"]
+    assert all(row["pairs_per_second"] > 0 for row in found["steps"])
+    assert {(row["decoding"], row["at_once"]) for row in found["replies"]} == {
+        (decoding, size) for decoding in ("greedy", "default") for size in (1, 4)
+    }
+    assert [row["perplexity"] > 1 for row in found["trainings"]] == [True]
+    assert found["left_out"] == []
+    for row in found["steps"]:
+        assert row["variant"] in done.stdout
+
+
 def test_training_on_is_compared_with_the_better_of_both_from_scratch() -> None:
     def training(recipe: str, *points: tuple[int, float, bool]) -> dict[str, Any]:
         looks = [{"step": step, "held_out": held_out, "kept": kept} for step, held_out, kept in points]

@@ -246,12 +246,22 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
             else:
                 options |= {"type": kind, "metavar": None if field.metadata["choices"] else kind.__name__.upper()}
                 options["choices"] = field.metadata["choices"]
+                if word := field.metadata["zero"]:
+                    options["type"] = _number_or(word)
             group.add_argument(
                 "--" + (field.metadata["flag"] or field.name.replace("_", "-")),
                 dest=f"{section_name(section)}.{field.name}",
                 default=argparse.SUPPRESS,
                 **options,
             )
+
+
+def _number_or(word: str) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        return 0 if text == word else int(text)
+
+    number.__name__ = f"number or {word}"  # argparse names it so in its message
+    return number
 
 
 def _shown(value: Any) -> str:

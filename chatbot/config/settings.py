@@ -25,8 +25,9 @@ RETIRED: dict[str, dict[str, Any]] = {
 
 
 def _setting(default: Any, help: str, **more: Any) -> Any:
-    """A field with the help text of its flag; `flag` if that has another name; `method` if only one decoding has it."""
-    empty = {"low": None, "high": None, "choices": None, "method": None, "flag": None}
+    """A field with the help text of its flag; `flag` if that has another name; `method` if only one decoding has it;
+    `zero` is a word that the flag takes for 0."""
+    empty = {"low": None, "high": None, "choices": None, "method": None, "flag": None, "zero": None}
     return dataclasses.field(default=default, metadata={"help": help, **empty, **more})
 
 
@@ -126,7 +127,9 @@ class TrainingConfig:
     rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
-    batch_size: int = _number(64, "pairs in a batch, over all processes", 1, 1 << 20)
+    batch_size: int = _setting(
+        64, "pairs in a batch, over all processes; auto is more on a GPU", low=0, high=1 << 20, zero="auto"
+    )
     accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
     draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
     bucket_batches: int = _number(64, "batches that are sorted by length together; 1 mixes all lengths", 1, 1 << 20)
@@ -147,6 +150,9 @@ class TrainingConfig:
     word_frequencies: bool = _setting(True, "the output layer's biases begin at how often each word is said")
     weight_averaging: float = _number(0.995, "decay a step of the averaged weights that are kept; 0 is off", 0, 0.99999)
     precision: str = _choice("auto", "of products; auto is bf16 where the processor has it", "auto", "fp32", "bf16")
+    fixed_shapes: str = _choice(
+        "auto", "steps in fixed shapes, recorded as CUDA graphs; auto is on a GPU", "auto", "on", "off"
+    )
     validate_every: int = _number(200, "steps between validations; each keeps `last`", 1, 1_000_000_000)
     patience: int = _number(4, "stop after so many validations without a better one; 0 never stops", 0, 1_000_000)
     keep: str = _choice("best", "the checkpoint that chat, evaluate and export open", "best", "last")

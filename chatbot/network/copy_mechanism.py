@@ -34,13 +34,13 @@ class CopyMechanism(nn.Module):
     def forward(self, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """logits (B, T, V), raised by what speaks for copying; states (B, T, E), memory (B, S, H), source (B, S)."""
         copied = self.scores(states, memory, source)
-        return _raised(logits, copied, source.unsqueeze(1).expand_as(copied))
+        return raised(logits, copied, source.unsqueeze(1).expand_as(copied))
 
     def at_real(self, real: RealPositions, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """Do the same at the N real positions of a padded batch: logits (N, V), states (N, E) as `real.pick` gave."""
         # scores want a prompt's states side by side, so those are padded again; logits, V wide, are not
         copied = real.pick(self.scores(real.spread(states), memory, source))  # (N, S)
-        return _raised(logits, copied, source.index_select(0, real.texts))
+        return raised(logits, copied, source.index_select(0, real.texts))
 
     def scores(self, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """How much speaks for copying: states (B, T, E), memory (B, S, H), source (B, S) -> (B, T, S), float32.
@@ -64,7 +64,7 @@ class CopyMechanism(nn.Module):
         return copied.masked_fill(~once.unsqueeze(1), float("-inf"))
 
 
-def _raised(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
+def raised(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
     """logits (..., V), raised for the words `source` (..., S) by their copying scores `copied` (..., S)."""
     # log((e^logit + e^copied) / e^logit) is what one word gains; 0 where copied is minus infinity
     gain = nn.functional.softplus(copied - logits.gather(-1, source))

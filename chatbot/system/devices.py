@@ -39,6 +39,11 @@ def pick_precision(name: str, device: torch.device) -> str:
     return "bf16" if device.type == "cpu" and multiplies else "fp32"
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether it says that a device, or the host, has no memory left."""
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
 def sent(values: Tensor, device: torch.device) -> Tensor:
     """Values of the host on a device. An ordinary copy would wait for all that a GPU has still to do.
 

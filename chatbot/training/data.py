@@ -15,6 +15,7 @@ from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, command
 from .distributed import Group
 from .epoch import Epoch, rehearsed
+from .fixed_batch import FixedReader, Widths
 from .ngrams import NgramModel, NgramTable
 from .signals import leave_signals_alone
 from .steps import StepData, StepReader
@@ -47,6 +48,8 @@ class TrainingData:
         ngrams = NgramModel(*counted) if settings.ngram_smoothing else None
         self.ngrams: NgramTable | None = ngrams.table().to(group.device) if ngrams else None
         check_whole_batches(settings, group.size)
+        if not settings.batch_size:
+            raise ChatbotError("batch_size is 0: only the command line takes auto (`training.batch_size.picked`)")
         if settings.epochs:
             steps = max(1, round(settings.epochs * -(-len(Epoch(self.pairs)) // settings.batch_size)))
             settings = dataclasses.replace(settings, steps=steps)
@@ -56,11 +59,15 @@ class TrainingData:
         readable = [prompt for prompt in self.prompts if vocabulary.unk_id not in prompt] or self.prompts
         self.shown = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
 
-    def steps(self, first: int, end: int, device: torch.device) -> Iterable[StepData]:
-        """What the steps from `first` on read; for a GPU it is read ahead by other processes, into pinned memory."""
-        ahead = device.type == "cuda"
+    def steps(self, first: int, end: int, device: torch.device, *, fixed: bool = False) -> Iterable[StepData]:
+        """What the steps from `first` on read; for a GPU it is read ahead by other processes, into pinned memory.
+
+        Args:
+            fixed: in fixed shapes, for a `FixedStep`.
+        """
+        ahead, reader = device.type == "cuda", self.reader
         return DataLoader(
-            self.reader,
+            FixedReader(reader, Widths.of(self.pairs, self.settings, reader.size)) if fixed else reader,
             batch_size=None,  # the reader makes whole batches
             sampler=range(first, end),
             num_workers=READERS if ahead else 0,

@@ -102,6 +102,10 @@ def _default(base: Config) -> Config:
 
 def _refuse_contradictions(wanted: Config, base: Config, name: str) -> None:
     """Raise a ChatbotError if settings ask for another network than the base's, or for other words."""
+    if not wanted.training.batch_size:
+        raise ChatbotError(
+            "--batch-size auto does not go with --from, whose recipe is for small corpora: give a number"
+        )
     if wanted.corpus.vocabulary:
         raise ChatbotError(f"--vocabulary does not go with --from: {name} keeps its words and learns further ones")
     if (here := wanted.model.direction) != (there := base.model.direction):

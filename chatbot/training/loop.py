@@ -32,11 +32,13 @@ from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, 
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
+from ..system.devices import is_out_of_memory
 from ..system.errors import ChatbotError
 from ..system.lock import held
 from ..system.process import keep_freed, peak_memory
 from .data import TrainingData, new_model
 from .distributed import Group
+from .graph import FixedStep, recording, takes_fixed_shapes
 from .journal import Journal, samples, spaced
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .signals import stop_on_signal
@@ -58,7 +60,7 @@ class Trainer:
         with stop_on_signal() as stop, self._bar() as bar:
             if self.parent and not progress.step:  # what the bot makes of the new corpus before it has learnt from it
                 self._validate(bar)
-            for data in self.data.steps(progress.step, settings.steps, self.device):
+            for data in self.data.steps(progress.step, settings.steps, self.device, fixed=bool(self.fixed)):
                 began = time.perf_counter()
                 self._step(data)
                 progress.seconds += time.perf_counter() - began
@@ -94,22 +96,32 @@ class Trainer:
         progress, settings = self.progress, self.settings
         torch.manual_seed(step_seed(settings.seed, progress.step, self.group.rank, "dropout"))
         self.model.train()
-        batches_an_epoch = len(self.data.reader.sampler)
-        self.model.scale_dropout(settings.dropout_share(progress.step / batches_an_epoch))
-        self.optimizer.zero_grad()
+        share = settings.dropout_share(progress.step / len(self.data.reader.sampler))
         with self._determined():
-            for part in data.parts:
-                loss, cost = batch_loss(self.model, part.to(self.device), settings, data.tokens, self.data.ngrams)
-                loss.backward()
-                self.costs.append(cost)
-            self.group.sum_gradients(self.parameters)
-            self.gradient_norms.append(self.optimizer.step(progress.step))
+            if self.fixed:  # on a GPU: the same, recorded once and played again
+                costs, norm = self.fixed(data, progress.step, share)
+            else:
+                costs, norm = self._update(data, share)
+        self.costs.extend(costs)
+        self.gradient_norms.append(norm)
         progress.step += 1
         # the average is what is judged and kept; the first steps move it every time, for its first weights are random
         if settings.weight_averaging and (progress.step % AVERAGE_EVERY == 0 or progress.step < AVERAGE_EVERY):
             average(self.judged, self.model, settings.weight_averaging, progress.step)
-        progress.token_count += sum(len(part.batch.targets) for part in data.parts)
+        progress.token_count += data.said
         progress.pair_count += data.pairs
+
+    def _update(self, data: StepData, share: float) -> tuple[list[Tensor], Tensor]:
+        """Move the weights, with a share of the dropout; returns what each part cost, and the gradient's norm."""
+        self.model.scale_dropout(share)
+        self.optimizer.zero_grad()
+        costs = []
+        for part in data.parts:
+            loss, cost = batch_loss(self.model, part.to(self.device), self.settings, data.tokens, self.data.ngrams)
+            loss.backward()
+            costs.append(cost)
+        self.group.sum_gradients(self.parameters)
+        return costs, self.optimizer.step(self.progress.step)
 
     # how a training is set up: here, so that the page begins with what it does
     def __init__(
@@ -135,6 +147,9 @@ class Trainer:
             self.parent = start.parent
         self.parameters = list(self.model.parameters())
         self.optimizer = Optimizer(self.model, self.settings)
+        self.fixed = None
+        if takes_fixed_shapes(config, self.device):
+            self.fixed = FixedStep(self.model, self.optimizer, config, self.data.ngrams, group, recording(self.device))
         # what is judged and kept: an average of the weights over the last steps, or the weights themselves
         self.judged = copy.deepcopy(self.model) if self.settings.weight_averaging else self.model
         self.progress = Progress()
@@ -374,7 +389,7 @@ def train(
         with contextlib.closing(Trainer(config, prepared, run, group, resume, start)) as trainer:
             return trainer.train()
     except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise ChatbotError(
             f"out of memory on {group.device}: raise --accumulate (now {config.training.accumulate}), or lower "

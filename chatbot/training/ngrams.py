@@ -51,11 +51,27 @@ class SoftTargets(NamedTuple):
     weights: Tensor
     rest: Tensor
     entries: int
+    vocabulary_size: int
 
     def to(self, device: torch.device) -> "SoftTargets":
         """Move all of it, without waiting for the device."""
         parts = (sent(part, device) for part in self if isinstance(part, Tensor))
-        return SoftTargets._make((*parts, self.entries))
+        return SoftTargets._make((*parts, self.entries, self.vocabulary_size))
+
+
+class FixedTargets(NamedTuple):
+    """Soft targets in a shape that does not depend on them; `NgramTable.dense_fixed` computes them.
+
+    rows, histories, shares (R,) and rest (N, 2) as in `SoftTargets`, filled up with zeros; own (N,) is what the word
+    itself gets more at each position; entries: at least as many as all the histories have together.
+    """
+
+    rows: Tensor
+    histories: Tensor
+    shares: Tensor
+    own: Tensor
+    rest: Tensor
+    entries: int
 
 
 class NgramTable(NamedTuple):
@@ -88,6 +104,22 @@ class NgramTable(NamedTuple):
         flat.index_add_(0, places, soft.shares.index_select(0, of) * self.weights.index_select(0, entries))
         flat.index_add_(0, soft.places, soft.weights)
         return found
+
+    def dense_fixed(self, soft: FixedTargets, targets: Tensor) -> Tensor:
+        """The same of fixed shapes, with the words `targets` (N,): (N, V); no value decides what is done."""
+        found = soft.rest @ self.common
+        first = self.bounds[soft.histories]
+        lengths = (self.bounds[soft.histories + 1] - first) * (soft.shares != 0)  # nothing stands where it is filled up
+        ends = lengths.cumsum(0)
+        place = torch.arange(soft.entries, device=ends.device)
+        inside = place < ends[-1]
+        of = torch.searchsorted(ends, place, right=True).clamp(max=len(ends) - 1)
+        entries = torch.where(inside, (first - ends + lengths)[of] + place, 0)
+        flat = found.view(-1)
+        # zeros are added for those beyond the end, at places that differ, for adding to one place takes its turn
+        places = torch.where(inside, soft.rows[of] * found.size(1) + self.words[entries], place % len(flat))
+        flat.index_add_(0, places, soft.shares[of] * self.weights[entries] * inside)
+        return found.scatter_add_(1, targets.unsqueeze(1), soft.own.unsqueeze(1))
 
 
 class _Counts:
@@ -225,7 +257,7 @@ class NgramModel:
         rows, histories, shares = (np.concatenate(column) for column in zip(*references, strict=True))
         where, weights = (np.concatenate(column) for column in zip(*more, strict=True))
         parts = (rows, histories, np.float32(shares), where, np.float32(weights), np.float32(rest))
-        return SoftTargets._make((*map(torch.from_numpy, parts), entries))
+        return SoftTargets._make((*map(torch.from_numpy, parts), entries, size))
 
     def _held(self, said: np.ndarray, starts: np.ndarray, counted: bool) -> np.ndarray:
         """Which texts are among those that were counted, (texts,) bool."""

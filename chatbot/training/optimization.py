@@ -47,22 +47,41 @@ class Optimizer:
         self.settings = settings
         make = two_adams if settings.optimizer == "two-adams" else _adamw
         self._clipped, self._optimizers = make(model, settings)
+        self._on_device = False
+
+    def keep_rates_on_device(self) -> None:
+        """Have `update` read the rates where the weights are, so that it can be recorded once for every rate."""
+        self._on_device = True
+        for optimizer, parameters in zip(self._optimizers, self._clipped, strict=True):
+            device = parameters[0].device
+            for group in optimizer.param_groups:
+                group["lr"] = torch.zeros((), device=device)
+                group["capturable"] = device.type == "cuda"  # torch asks for the word
 
     def step(self, step: int) -> Tensor:
-        """Clip the gradients and move the weights by them.
+        """Clip the gradients and move the weights by them, `step` updates after the first; returns as `update`."""
+        self.set_rate(step)
+        return self.update()
 
-        Args:
-            step: updates before this one, which the rate depends on.
+    def set_rate(self, step: int) -> None:
+        """Take the rate of the update that comes after `step` updates."""
+        rate = learning_rate(self.settings, step)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                if self._on_device:
+                    group["lr"].fill_(rate * group["ratio"])
+                else:
+                    group["lr"] = rate * group["ratio"]
+
+    def update(self) -> Tensor:
+        """Clip the gradients and move the weights by them, at the rate that was set.
 
         Returns:
             the gradient's norm before clipping (of two, the root of the sum of their squares): a scalar on the device,
             where it stays, because reading it would wait for the device.
         """
         squares = [clip(parameters, self.settings.clip_norm) ** 2 for parameters in self._clipped]
-        rate = learning_rate(self.settings, step)
         for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["ratio"]
             optimizer.step()
         return torch.stack(squares).sum().sqrt()
 
@@ -71,9 +90,17 @@ class Optimizer:
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
 
+    def tensors(self) -> list[Tensor]:
+        """Moments and step counts, where they are; none before the first update."""
+        states = (state for optimizer in self._optimizers for state in optimizer.state.values())
+        return [value for state in states for value in state.values()]
+
     def state_dict(self) -> list[dict[str, Any]]:
-        """Moments and step counts, of one optimiser or of both."""
-        return [optimizer.state_dict() for optimizer in self._optimizers]
+        """Moments and step counts, of one optimiser or of both; the same wherever the rates are kept."""
+        states = [optimizer.state_dict() for optimizer in self._optimizers]
+        for group in (group for state in states for group in state["param_groups"] if self._on_device):
+            group |= {"lr": float(group["lr"]), "capturable": False}
+        return states
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
         """Take back what `state_dict` gave.
@@ -90,6 +117,8 @@ class Optimizer:
             )
         for optimizer, state in zip(self._optimizers, states, strict=True):
             optimizer.load_state_dict(state)
+        if self._on_device:
+            self.keep_rates_on_device()
 
 
 def _adamw(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list[torch.optim.Optimizer]]:

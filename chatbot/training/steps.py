@@ -32,12 +32,13 @@ class Part(NamedTuple):
 class StepData(NamedTuple):
     """What one process reads at one step.
 
-    parts: its batches, worked on in turn (`accumulate`; fewer where there are fewer pairs). pairs: how many pairs
-    those are. tokens: reply tokens of the whole batch over all processes, EOS counted.
+    parts: its batches, worked on in turn (`accumulate`; fewer where there are fewer pairs). pairs and said: how many
+    pairs those are, and how many reply tokens. tokens: those of the whole batch over all processes, EOS counted.
     """
 
-    parts: list[Part]
+    parts: list[Any]  # Part, or FixedBatch from a `FixedReader`
     pairs: int
+    said: int
     tokens: int
 
 
@@ -148,7 +149,7 @@ class StepReader(Dataset[StepData]):
             # n-grams know nothing of the prompt, so in the end they would make it count for less: their share fades
             smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
             parts = [smoothed(part.batch, self.ngrams, smoothing) for part in parts]
-        return StepData(parts, len(own), tokens)
+        return StepData(parts, len(own), sum(len(part.batch.targets) for part in parts), tokens)
 
     def _shown_alone(self, indices: np.ndarray, step: int) -> np.ndarray:
         """Of which pairs of a batch the prompt is shown as a reply to nothing, (B,) bool, the same in every process.

@@ -107,7 +107,7 @@ class GRU(nn.GRU):
         return [without_some(w, share) if share and name.startswith("weight_hh") else w for name, w in named]
 
 
-def without_some(weight: Tensor, share: float) -> Tensor:
+def without_some(weight: Tensor, share: float | Tensor) -> Tensor:
     """W_h (3H, H), for r, z and n, without a share of its connections between two units; the others grow to make up."""
     # one draw for all three parts: a connection is kept or left out in all of them
     size = weight.size(1)
