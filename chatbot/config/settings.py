@@ -128,7 +128,7 @@ class TrainingConfig:
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
     batch_size: int = _setting(
-        64, "pairs in a batch, over all processes; auto is more on a GPU", low=0, high=1 << 20, zero="auto"
+        64, "pairs in a batch, all processes; auto: more on a GPU", low=0, high=1 << 20, zero="auto"
     )
     accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
     draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
