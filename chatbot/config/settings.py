@@ -127,9 +127,7 @@ class TrainingConfig:
     rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
-    batch_size: int = _setting(
-        64, "pairs in a batch, all processes; auto: more on a GPU", low=0, high=1 << 20, zero="auto"
-    )
+    batch_size: int = _setting(64, "pairs in a batch; auto: more on a GPU", low=0, high=1 << 20, zero="auto")
     accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
     draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
     bucket_batches: int = _number(64, "batches that are sorted by length together; 1 mixes all lengths", 1, 1 << 20)

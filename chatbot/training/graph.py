@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..config.settings import Config
 from ..corpus.vocabulary import PAD_ID
@@ -117,7 +118,7 @@ class FixedStep:
             if is_out_of_memory(error):
                 raise
             if self.group.is_writer:
-                print(
+                tqdm.write(
                     f"this GPU does not record a step as a CUDA graph ({first_line(error)}): each step is asked for "
                     "kernel by kernel, which is slower",
                     file=sys.stderr,
