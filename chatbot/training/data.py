@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from multiprocessing import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from .tutorial import check_whole_batches
 FREQUENCY_PAIRS = 100_000  # of which word frequencies are taken
 SHOWN_PROMPTS = 5
 KEPT_PROMPTS = 64
-READERS = 2  # processes that read ahead for each GPU
+MOST_READERS = 8  # processes that read ahead for each GPU, which takes a batch in the time that two need to read it
 
 
 class TrainingData:
@@ -70,7 +71,7 @@ class TrainingData:
             FixedReader(reader, Widths.of(self.pairs, self.settings, reader.size)) if fixed else reader,
             batch_size=None,  # the reader makes whole batches
             sampler=range(first, end),
-            num_workers=READERS if ahead else 0,
+            num_workers=min(MOST_READERS, max(2, cpu_count() // reader.size - 1)) if ahead else 0,
             pin_memory=ahead,
             worker_init_fn=leave_signals_alone,
         )
