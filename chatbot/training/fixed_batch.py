@@ -110,7 +110,7 @@ class Widths:
         references = entries = 0
         if part.soft:
             references = (ORDER - 1) * real
-            step = max(FEWEST_ENTRIES, 1 << part.soft.entries.bit_length()) // 8  # at most a quarter is for nothing
+            step = max(FEWEST_ENTRIES, (1 << part.soft.entries.bit_length()) // 8)  # at most a fifth is for nothing
             entries = -(-part.soft.entries // step) * step
         shape = Shape(self.rows, source, target, real, references, entries)
         made = FixedBatch(shape, torch.zeros(sum(shape.sizes()), dtype=torch.int32))  # zero is PAD
