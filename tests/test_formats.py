@@ -68,7 +68,7 @@ def utterance(id: str, talk: str, parent: str | None, text: str, film: str = "m1
 
 
 def test_every_format_can_be_asked_for() -> None:
-    assert set(config.FORMATS) == {"cornell", *READERS}
+    assert set(config.FORMATS) == {"cornell", "parallel", *READERS}
 
 
 def test_cornell_folder(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from ..system.files import read_json
 MAX_BYTES = 1 << 20  # of a file of settings
 FORMATS = (
     *("cornell", "convokit", "delimited", "jsonl", "json", "transcript", "labels", "log", "dailydialog", "chitchat"),
-    *("whatsapp", "telegram", "messenger", "signal", "irc", "stamped", "subtitles"),
+    *("whatsapp", "telegram", "messenger", "discord", "slack", "signal", "irc", "stamped", "subtitles", "yaml"),
+    *("parallel", "parlai", "parquet"),
 )
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.
 # (What histograms asked for changed nothing in a run, so it is not missed.)

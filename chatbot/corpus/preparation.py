@@ -120,6 +120,8 @@ def prepare(
 
 def _input(part: Part, config: CorpusConfig) -> _Input:
     found, refused = input_files(part.source.path)
+    if part.source.replies:
+        return _Input(part, "parallel", [*found, *input_files(part.source.replies)[0]][:2], refused)
     format, columns = ("auto", "") if part.is_old else (config.format, config.columns)
     return _Input(part, *recognise(found, format, str(part.source.path), columns), refused)
 

@@ -54,10 +54,11 @@ class Offers:
 
 
 class Source(NamedTuple):
-    """A corpus on disk: what it is called; its file, folder or archive."""
+    """A corpus on disk: what it is called; its file, folder or archive; of two parallel files, that of the replies."""
 
     name: str
     path: Path
+    replies: Path | None = None
 
 
 class _NotHadError(Exception):
@@ -86,12 +87,27 @@ def resolve(name: str, data_dir: Path, offers: Offers | None = None) -> Source:
         there = name != "" and path.exists()
     except (RuntimeError, OSError, ValueError) as error:  # `~nobody`, longer than a name can be, or a NUL
         raise ChatbotError(f"no corpus {name!r}: {error}") from error
+    if not there and (both := _two_files(name)):
+        return Source(_stem(both[0]), *both)
     if not there and name == "sample":
         raise ChatbotError(f"the sample corpus is not at {path}, where it came with the program: install that again")
     if not there:
         raise ChatbotError(f"no corpus {name!r}: it is neither a path that exists nor one of {', '.join(NAMES)}")
+    return Source(_stem(path), path)
+
+
+def _stem(path: Path) -> str:
     stem = path.resolve().name.split(".")[0] if path.is_file() else path.resolve().name
-    return Source(re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus", path)
+    return re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-")[:40] or "corpus"
+
+
+def _two_files(name: str) -> list[Path]:
+    """The files of `prompts.txt,replies.txt`, if both are there."""
+    try:
+        paths = [Path(part.strip()).expanduser() for part in name.split(",")]
+        return paths if len(paths) == 2 and all(path.is_file() for path in paths) else []
+    except (RuntimeError, OSError, ValueError):
+        return []
 
 
 def on_disk(name: str, data_dir: Path) -> Path | None:
@@ -100,6 +116,8 @@ def on_disk(name: str, data_dir: Path) -> Path | None:
         return _cornell_here(data_dir)
     try:
         path = {"": None, "chitchat": data_dir / CHITCHAT_FILE, "sample": SAMPLE}.get(name, Path(name).expanduser())
+        if path and not path.exists() and (both := _two_files(name)):
+            return both[0]
         return path if path and path.exists() else None
     except (RuntimeError, OSError, ValueError):
         return None

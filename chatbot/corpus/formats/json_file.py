@@ -88,10 +88,13 @@ def _kind(text: str, reading: Reading) -> str:
     inside = [value for path, value in found if len(path) != 1 or isinstance(path[0], int)]
     if are_messages(inside, reading):
         return MESSAGES
+    said = {path[0]: value for path, value in found if len(path) == 1 and isinstance(path[0], str)}
+    asked = [key for key, value in said.items() if _are_texts(value) and (" " in key.strip() or key.endswith("?"))]
+    if len(asked) * 2 > len(found):
+        return PAIRS
     if any(any(records_in(value, reading)) for _, value in found if isinstance(value, list | dict)):
         return RECORDS
-    said = [value for path, value in found if len(path) == 1 and isinstance(path[0], str)]
-    texts = [value for value in said if isinstance(value, str) or _are_texts(value)]
+    texts = [value for value in said.values() if isinstance(value, str) or _are_texts(value)]
     return PAIRS if len(texts) >= 2 and len(texts) * 5 >= 4 * len(found) else ""
 
 

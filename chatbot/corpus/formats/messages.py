@@ -37,6 +37,7 @@ def conversations(
     layout: str,
     is_export: bool = True,
     answerers: Collection[str] = (),
+    names: Iterable[str] = (),
 ) -> Iterator[Dialogue]:
     """Yield the dialogues of a chat export.
 
@@ -44,16 +45,17 @@ def conversations(
         messages: yields the messages of the file, and counts in the `Reading` that it is given; it is called twice
             where names are left out, for all of them must be known before.
         layout: what the file is, for people.
+        names: further ones that are left out.
         answerers: the names, in lower case, of those who alone are learnt from; by default all are.
         is_export: people wrote these messages to each other, so `private` is on if it is not off.
     """
     clean = None
     if reading.config.private or (is_export and reading.config.private is None):
-        names: dict[str, None] = {}
+        known = dict.fromkeys(names)
         for message in messages(Reading(config=reading.config)):
-            if len(names) < MAX_NAMES:
-                names[message.speaker] = None
-        clean = Privacy(names, reading.left_out).clean
+            if len(known) < MAX_NAMES:
+                known[message.speaker] = None
+        clean = Privacy(known, reading.left_out).clean
     said = (message for message in messages(reading) if message.text != "")
     for turns, start, newest_first in _apart(said, reading, clean, layout):
         turns = turns[::-1] if newest_first else turns

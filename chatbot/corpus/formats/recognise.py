@@ -20,25 +20,34 @@ from . import (
     cornell,
     dailydialog,
     delimited,
+    discord,
     irc,
     json_file,
     jsonl,
     labels,
     messenger,
+    parallel,
+    parlai,
+    parquet,
     signal,
+    slack,
     stamped,
     subtitles,
     telegram,
     transcript,
     whatsapp,
+    yaml_file,
 )
 from .dialogue import Dialogue, Format, Head, in_pieces
 from .privacy import Privacy
 
 READERS: dict[str, Format] = {  # in the order in which they are asked whether a file is theirs
+    "parquet": parquet,
     "chitchat": chitchat,
     "telegram": telegram,
     "messenger": messenger,
+    "discord": discord,
+    "slack": slack,
     "convokit": convokit,
     "jsonl": jsonl,
     "json": json_file,
@@ -48,22 +57,28 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "irc": irc,
     "stamped": stamped,
     "dailydialog": dailydialog,
+    "parlai": parlai,
     "delimited": delimited,
     "transcript": transcript,
+    "yaml": yaml_file,
     "labels": labels,
     "log": chat_log,
 }
 # what people write to people: names and the like are left out of it by themselves, before messages become turns
-EXPORTS = frozenset(("telegram", "messenger", "signal", "whatsapp", "irc", "stamped"))
+EXPORTS = frozenset(("telegram", "messenger", "discord", "slack", "signal", "whatsapp", "irc", "stamped"))
 # published corpora come with other files about the corpus; only this one holds the dialogues
 PUBLISHED = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
+EXAMPLE = "a folder with train.enc and train.dec, or --corpus prompts.txt,replies.txt"
 UNKNOWN = "unknown"  # JSON that is no dialogue
-TEXT_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", ".srt", ".vtt", ".md", "")
+TEXT_SUFFIXES = (
+    *(".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".log", ".tab", ".srt", ".vtt", ".md", ".yml", ".yaml"),
+    *(".parquet", ""),
+)
 NO_CORPUS = re.compile(r"readme|licen[cs]e|copying|change|notice")
 
 
 def recognise(files: list[InputFile], wanted: str, where: str, columns: str = "") -> tuple[str, list[InputFile]]:
-    """Find the format (a name in READERS, or `cornell`) and those of `files` that hold dialogues, in order.
+    """Find the format (in READERS, `cornell` or `parallel`) and those of `files` that hold dialogues, in order.
 
     Args:
         wanted: the format that the user named, or `auto`.
@@ -75,6 +90,10 @@ def recognise(files: list[InputFile], wanted: str, where: str, columns: str = ""
     """
     if wanted in ("auto", "cornell") and (pair := cornell.both_files(files, where, wanted == "cornell")):
         return "cornell", pair
+    if wanted in ("auto", "parallel") and (pair := parallel.both_files(files) or files * (wanted == "parallel")):
+        if len(pair) % 2:
+            raise ChatbotError(f"{where}: the format parallel takes two files, of prompts and of replies: {EXAMPLE}")
+        return "parallel", pair
     if len(files) > 1:
         files = [file for file in files if PurePosixPath(file.base).suffix in TEXT_SUFFIXES]
         files = [file for file in files if not NO_CORPUS.match(file.base)]
@@ -91,6 +110,8 @@ def recognise(files: list[InputFile], wanted: str, where: str, columns: str = ""
         elif len(files) == 1:
             raise ChatbotError(f"{file.name} is empty")
     unknown = found.pop(UNKNOWN, [])
+    if found.keys() & EXPORTS:
+        found.pop("json", None)  # an export's lists of users and channels
     for name, base in PUBLISHED.items():
         if name in found:
             whole = [file for file in found[name] if file.base == base]
@@ -117,6 +138,9 @@ def dialogues(format: str, files: list[InputFile], reading: Reading) -> Iterator
     if format == "cornell":
         lines, conversations = files
         found = cornell.read(lines, conversations, reading)
+    elif format == "parallel":
+        pairs = zip(files[::2], files[1::2], strict=True)
+        found = (dialogue for prompts, replies in pairs for dialogue in parallel.read(prompts, replies, reading))
     else:
         found = (dialogue for file in files for dialogue in READERS[format].read(file, reading))
     if reading.config.private and format not in EXPORTS:

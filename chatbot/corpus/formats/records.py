@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..reading import Reading
-from .columns import ROLES
+from .columns import ROLES, by_header
 from .dialogue import Dialogue
 from .messages import ended
 
@@ -78,6 +78,11 @@ def dialogues_of(record: Any, reading: Reading) -> list[Dialogue] | None:
         return _of_pair(prompt, reply, lowered)
     if history and isinstance(reply, str):
         return _after(history, reply)
+    if all(isinstance(value, str | int | float | None) for value in record.values()):
+        columns = by_header(list(lowered))  # `bot_response` and its like
+        if columns and columns.prompt is not None and columns.reply is not None:
+            cells = list(lowered.values())
+            return _of_pair(cells[columns.prompt], cells[columns.reply], {})
     if isinstance(lowered.get("text"), str) and len(MARK.findall(lowered["text"])) >= 2:
         return _of_marked(lowered["text"])
     return None
@@ -204,7 +209,7 @@ def records_in(value: Any, reading: Reading, depth: int = 4) -> Iterator[list[Di
         yield found
         return
     inside = list(value.values() if isinstance(value, dict) else value)
-    nested = [part for part in inside if isinstance(part, list | dict)]
+    nested = [part for part in inside if isinstance(part, dict) or (isinstance(part, list) and not _is_said(part))]
     if not nested:
         yield None
     for part in nested:

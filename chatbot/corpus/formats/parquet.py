@@ -1,0 +1,66 @@
+"""Parquet, as data sets on the web have it: a record a row, or a message a row, by the names of the columns."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from ...system.errors import ChatbotError, first_line
+from ..inputs import InputFile
+from ..reading import Reading
+from .dialogue import Dialogue, Head
+from .jsonl import are_messages, message, played, time_of
+from .messages import Message, conversations
+from .records import NO_TEXT, records_in
+
+ROWS = 256  # read at once
+
+
+def looks_like(head: Head) -> bool:
+    return head.text.startswith("PAR1")
+
+
+def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
+    """Yield the dialogues of every row, or the conversations of a table of messages.
+
+    Raises:
+        ChatbotError: pyarrow is not installed, or the file is damaged.
+    """
+    head = [row for _, row in itertools.islice(_rows(file, Reading()), 20)]
+    if are_messages(head, reading):
+        left_out, answerers = played(head)
+        messages = functools.partial(_messages, file, left_out)
+        yield from conversations(messages, reading, "Parquet, a message a row", any(map(time_of, head)), answerers)
+        return
+    reading.layouts["Parquet, a record a row"] += 1
+    for number, row in _rows(file, reading):
+        for found in records_in(row, reading):
+            if found is None:
+                reading.damaged(file.name, number, NO_TEXT)
+            yield from found or ()
+
+
+def _messages(file: InputFile, left_out: set[str], reading: Reading) -> Iterator[Message]:
+    for number, row in _rows(file, reading):
+        yield message(row, file.name, number, number, left_out, reading)
+
+
+def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ChatbotError(f"{file.name} is Parquet, which needs pyarrow: pip install 'chatbot[parquet]'") from error
+    number = 0
+    try:
+        with file.open() as stream:
+            for batch in parquet.ParquetFile(stream).iter_batches(ROWS, use_threads=False):
+                rows = batch.to_pylist()
+                reading.records += len(rows)
+                yield from enumerate(rows, number + 1)
+                number += len(rows)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        raise ChatbotError(
+            f"{file.name} is damaged behind row {number:,} ({first_line(error)}): get it again"
+        ) from error
+    reading.advance(file.size)
