@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_batches import SOME, write
 from test_chats import ANDROID, IRC, MESSENGER, SRT, TELEGRAM
+from test_more_formats import CHATTERBOT, DAY, DISCORD, PARLAI, PERSONACHAT
 from test_tutorial import Plain, made_up
 
 from chatbot.chat.bot import Chatbot
@@ -200,6 +201,10 @@ CORPORA = {
     "telegram": TELEGRAM,
     "messenger": MESSENGER,
     "signal": "[2019-05-29, 15:04] Me: Hello?\n[2019-05-29, 15:10] Aya: Hi.\nyou?\n" * 2,
+    "discord": json.dumps(DISCORD),
+    "slack": json.dumps(DAY),
+    "yaml": CHATTERBOT,
+    "parlai": PARLAI + PERSONACHAT,
     "irc": IRC,
     "stamped": "[12:30] Ann: Hello?\n[12:31] Bob: Hi: you?\nand so on\n[00:01] Ann: Fine.\n",
     "subtitles": SRT,
@@ -207,12 +212,27 @@ CORPORA = {
     "dailydialog": " __eou__ ".join(TALK) + " __eou__\n" + "I ' m here . __eou__ Good . __eou__\n",
     "chitchat": json.dumps({f"k{i}": {"messages": [[{"text": t, "sender": "x"}] for t in TALK]} for i in range(3)}),
 }
+try:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = io.BytesIO()
+    parquet.write_table(
+        pyarrow.Table.from_pylist([{"messages": [{"role": "user", "content": t} for t in TALK]}] * 3), table
+    )
+    PARQUET = {"parquet": {"corpus.parquet": table.getvalue()}}
+except ImportError:
+    PARQUET = {}
 CORNELL = {
     "movie_lines.txt": "".join(f"L{i} +++$+++ u0 +++$+++ m0 +++$+++ ANN +++$+++ {t}\n" for i, t in enumerate(TALK)),
     "movie_conversations.txt": "u0 +++$+++ u1 +++$+++ m0 +++$+++ ['L0', 'L1', 'L2', 'L3']\n",
 }
+OTHERS: dict[str, dict[str, Any]] = PARQUET | {
+    "cornell": CORNELL,
+    "parallel": {"a.enc": "Hello?\n\nHow are you?\n", "a.dec": "Hi.\nx\nFine.\n"},
+}
 SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl"}
-SUFFIXES |= dict.fromkeys(("chitchat", "telegram", "messenger", "json"), ".json")
+SUFFIXES |= dict.fromkeys(("chitchat", "telegram", "messenger", "discord", "slack", "json"), ".json")
 
 
 def read_corpus(path: Path, format: str, tokenizer: str) -> None:
@@ -227,7 +247,7 @@ def read_corpus(path: Path, format: str, tokenizer: str) -> None:
 
 @FUZZ
 @given(
-    format=st.sampled_from([*CORPORA, "cornell"]),
+    format=st.sampled_from([*CORPORA, *OTHERS]),
     forced=st.booleans(),
     damage=DAMAGE,
     packing=st.sampled_from(["none", "none", "gz", "zip", "deflated", "bz2", "lzma", "tar", "folder"]),
@@ -238,7 +258,8 @@ def test_corpora(
     format: str, forced: bool, damage: list, packing: str, damage_behind: bool, tokenizer: str, place: Path
 ) -> None:
     name = "corpus" + SUFFIXES.get(format, ".txt")
-    parts = {n: t.encode() for n, t in (CORNELL if format == "cornell" else {name: CORPORA[format]}).items()}
+    texts = OTHERS.get(format, {name: CORPORA.get(format, "")})
+    parts = {n: text if isinstance(text, bytes) else text.encode() for n, text in texts.items()}
     if not damage_behind:
         parts = {n: damaged(content, damage) for n, content in parts.items()}
     folder = place / "corpus"

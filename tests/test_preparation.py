@@ -342,7 +342,7 @@ def test_too_much_damage_stops_with_the_first_bad_line(tmp_path: Path) -> None:
     path = talk(tmp_path, count=96)
     with path.open("a") as file:
         file.write("{broken\n" * 4)
-    with pytest.raises(ChatbotError, match=r"4 of 100 lines are damaged.*chat\.jsonl:97: not a JSON object"):
+    with pytest.raises(ChatbotError, match=r"4 of 100 lines are damaged.*chat\.jsonl:97: no JSON object or list"):
         prepare(config(path), tmp_path)
     assert left(tmp_path) == []
     done = prepare(config(path, max_bad_fraction=0.04), tmp_path)
