@@ -52,6 +52,8 @@ def day(date: str, order: str) -> float | None:
 def clock(time: str) -> float | None:
     """Seconds since midnight of a time of 12 or 24 hours; None if there is no such time."""
     parts = PARTS.findall(time)
+    if not parts:
+        return None
     half = parts.pop().lower() if parts and parts[-1].isalpha() else ""
     hour, minute, second = (int(part) for part in (*parts[:3], "0", "0")[:3])
     if half:
