@@ -452,6 +452,8 @@ def _tell(prepared: Any) -> None:
 
     if prepared.mixture.notice:
         _say(prepared.mixture.notice)
+    if prepared.notice:
+        _say(prepared.notice)
     _say(summary(prepared.figures))
     _say(first_pairs(prepared.folder, prepared.figures))
 

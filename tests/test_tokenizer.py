@@ -16,7 +16,12 @@ from chatbot.corpus.tokenizer import TOKENIZERS, EnglishTokenizer, TutorialToken
 
 ENGLISH, TUTORIAL = EnglishTokenizer(), TutorialTokenizer()
 # plain text, and text dense with what the rules are about
-TEXT = st.text(max_size=60) | st.text("aBn't\u2019s.,!?…<i>/ \t\n\x85\xa0é1:0\u0301İß", max_size=30)
+LANGUAGES = "ßẞĲſǆჯᲯ你吗、。？「ガｶﾞーสำ์کी़्क़أ\u0640،؟।¿¡«»„“”\"—–()/··…😂👍🏽🇪🇸€٣②㈱\u1112\u1161\u11abㅋ\u200c\u200d'-. "
+TEXT = (
+    st.text(max_size=60)
+    | st.text(LANGUAGES, max_size=30)
+    | st.text("aBn't\u2019s.,!?…<i>/ \t\n\x85\xa0é1:0\u0301İß", max_size=30)
+)
 
 
 def normalised(text: str) -> list[str]:
@@ -32,7 +37,9 @@ def normalised(text: str) -> list[str]:
 def test_any_text_gives_words_that_are_stable_and_without_white_space(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
     words = tokenizer.tokenize(text)
-    assert all(word and word.isascii() and word == word.lower() and not re.search(r"\s", word) for word in words)
+    assert all(word and not re.search(r"\s", word) for word in words)
+    if not name.startswith("unicode"):
+        assert all(word.isascii() and word == word.lower() for word in words)
     assert tokenizer.tokenize(" ".join(words)) == words
     tokenizer.detokenize(words)
 

@@ -20,6 +20,7 @@ import torch
 import chatbot.deployment.torchscript as exporting
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig, ModelConfig
+from chatbot.corpus.tokenizer import TOKENIZERS
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.plan import plan_of
@@ -27,7 +28,7 @@ from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
 from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
-from chatbot.deployment.torchscript_tokenizer import TorchScriptTokenizer, table_sha256
+from chatbot.deployment.torchscript_tokenizer import table_sha256, torchscript_tokenizer
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint, is_bundle
@@ -131,7 +132,7 @@ TEXTS = [
 
 
 @pytest.mark.usefixtures("unoptimised")
-@pytest.mark.parametrize("tokenizer", ["english", "tutorial"])
+@pytest.mark.parametrize("tokenizer", sorted(TOKENIZERS))
 def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "export" / "chatbot.pt"
     corpus = dataclasses.replace(checkpoint.config.corpus, tokenizer=tokenizer)
@@ -150,7 +151,7 @@ def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Che
 def test_it_says_how_it_reads_unicode(bundle: Path) -> None:
     read = load_bundle(bundle)
     assert read.metadata["unicode"] == unicodedata.unidata_version
-    assert read.metadata["table_sha256"] == table_sha256(TorchScriptTokenizer(read.tokenizer.name))
+    assert read.metadata["table_sha256"] == table_sha256(torchscript_tokenizer(read.tokenizer.name))
 
 
 def test_it_is_silent_where_every_warning_is_an_error(trained: RunDirectory, tmp_path: Path) -> None:

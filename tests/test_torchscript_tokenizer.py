@@ -13,21 +13,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from chatbot.corpus.tokenizer import MAX_CHARACTERS, MAX_WORDS, TOKENIZERS
-from chatbot.deployment import torchscript_tokenizer
+from chatbot.deployment import torchscript_tokenizer as room
 from chatbot.deployment.torchscript_tokenizer import (
     TorchScriptTokenizer,
-    last_characters,
     table_sha256,
-    utf8_bytes,
-    utf8_character,
+    torchscript_tokenizer,
 )
+from chatbot.deployment.utf8 import last_characters, utf8_bytes, utf8_character
 
 # what upstream says of torch.jit's future
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:`torch\.jit\.\w+` is:DeprecationWarning", r"ignore:`torch\.jit\.\w+` is:FutureWarning"
 )
 
-NAMES = sorted(TOKENIZERS)
+NAMES, ASCII_NAMES = sorted(TOKENIZERS), ["english", "tutorial"]
 IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789'.,!?:")
 CODE_POINTS = [code for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
 
@@ -40,6 +39,7 @@ MARKS = "\u0300\u0301\u0307\u0338\u3099\u20dd\u1b44\u302e\U0001d165"  # dropped 
 COMPOSED = "éÑİıſßΣςKÅÆø\u1100\u1161\u11a8\uac00\uac01\u09c7\u09be\u1e9b\u1fc1"
 COMPATIBLE = "\ufb01\ufb03\uff21\uff07\uff0e\uff01½№⑴…‥\u2024\u2032ー\u037e\ufdfa\u1d2c㎏"
 APOSTROPHES = "‘’‛ʼʹ´`"
+LANGUAGES = "ßẞĲſǆჯᲯ你吗、。？「ガｶﾞーสำ์کी़्क़أ\u0640،؟।¿¡«»„“”\"—–()/··…😂👍🏽🇪🇸€٣②㈱ᄒ\u1112\u1161\u11abㅋ\u200c'-"
 OTHERS = "\u200b\u200d\ufe0f\U0001f468\U0001f469\ufffd\ufeff\u2028\x85\xa0\x1c\x00\t\r\n \u3000\U0010ffff\ue000"
 
 TEXT = (
@@ -47,7 +47,8 @@ TEXT = (
     | st.text("ant'sm.,!?:015<i>/ `", max_size=30)
     | st.lists(st.sampled_from(ENGLISH), max_size=20).map("".join)
     | st.lists(
-        st.sampled_from([*ENGLISH, *MARKUP, *MARKS, *COMPOSED, *COMPATIBLE, *APOSTROPHES, *OTHERS]), max_size=25
+        st.sampled_from([*ENGLISH, *MARKUP, *MARKS, *COMPOSED, *COMPATIBLE, *APOSTROPHES, *LANGUAGES, *OTHERS]),
+        max_size=25,
     ).map("".join)
 )
 BEGINNINGS = bytes.fromhex("00 20 41 7f c0 c1 c2 c3 df e0 e2 ed ef f0 f3 f4 f5 ff")
@@ -63,7 +64,8 @@ BYTES = (
 WORDS = st.lists(
     st.sampled_from([*ENGLISH, "a'b", "i'ma", "robin", "can", "not"])
     | st.from_regex(r"[a-z']{0,5}", fullmatch=True)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+    | st.sampled_from([*LANGUAGES, "……", "что-то", "ок", "été", "3,5"]),
     max_size=15,
 )
 
@@ -73,7 +75,7 @@ class Client(nn.Module):
 
     def __init__(self, name: str, max_characters: int = MAX_CHARACTERS, max_words: int = MAX_WORDS) -> None:
         super().__init__()
-        self.tokenizer = TorchScriptTokenizer(name)
+        self.tokenizer = torchscript_tokenizer(name)
         self.tokenizer.max_characters, self.tokenizer.max_words = max_characters, max_words
 
     def forward(self, text: str) -> list[str]:
@@ -132,12 +134,12 @@ def test_every_code_point_between_letters_is_read_as_in_python(
 def test_code_points_alone_are_read_as_in_python(name: str, clients: dict[str, torch.jit.ScriptModule]) -> None:
     """Each in a call of its own: those that are more than a space, and of the rest one in 97."""
     client, tokenize = clients[name], TOKENIZERS[name].tokenize
-    folds = TorchScriptTokenizer(name).folds
+    folds = torchscript_tokenizer(name).folds
     for code in [*range(128), *folds, *CODE_POINTS[128::97]]:
         assert client(chr(code)) == tokenize(chr(code)), hex(code)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ASCII_NAMES)
 def test_a_character_is_read_the_same_beside_any_other(name: str) -> None:
     """Why a table by code points can say all that the Python tokenizer does with Unicode."""
     fold = TOKENIZERS[name].fold
@@ -242,9 +244,10 @@ def test_any_words_give_the_text_that_python_writes(
 
 def test_the_fingerprint_tells_tables_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     first, again = TorchScriptTokenizer("english"), TorchScriptTokenizer("english")
-    torchscript_tokenizer._fold_table.cache_clear()
+    room._fold_table.cache_clear()
     assert table_sha256(first) == table_sha256(again) == table_sha256(TorchScriptTokenizer("english"))
-    assert table_sha256(first) != table_sha256(TorchScriptTokenizer("tutorial"))
+    others = [table_sha256(torchscript_tokenizer(name)) for name in NAMES]
+    assert len({table_sha256(first), *others}) == len(NAMES)
     again.folds[0x1F600] = "smile"
     assert table_sha256(first) != table_sha256(again)
     again.folds.pop(0x1F600)

@@ -16,6 +16,7 @@ FORMATS = (
     *("whatsapp", "telegram", "messenger", "discord", "slack", "signal", "irc", "stamped", "subtitles", "yaml"),
     *("parallel", "parlai", "parquet"),
 )
+TOKENIZER_NAMES = ("english", "tutorial", "unicode", "unicode-cased")
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.
 # (What histograms asked for changed nothing in a run, so it is not missed.)
 RETIRED: dict[str, dict[str, Any]] = {
@@ -67,7 +68,9 @@ class CorpusConfig:
     private: bool | None = _setting(
         None, "leave out names, phone numbers, addresses and links; without a word, in chat exports only"
     )
-    tokenizer: str = _choice("english", "how text becomes words", "english", "tutorial")
+    tokenizer: str = _choice(
+        "english", "how text becomes words; auto goes by the corpus's language", "auto", *TOKENIZER_NAMES
+    )
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
     max_length: int = _number(12, "longest prompt and reply kept, in words", 1, 1000)
     min_count: int = _number(3, "a word seen less often in training pairs is unknown", 1, 1_000_000)

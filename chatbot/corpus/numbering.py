@@ -132,7 +132,7 @@ def _learnt(draft: Draft, counts: np.ndarray, config: CorpusConfig, names: Seque
         unknown=config.unknown_prompts == "keep",
         separator=config.context > 0,
         voices=names if config.voices and len(names) > 1 else (),
-        written=majority_forms(draft.runs, words),
+        written=majority_forms(draft.runs, words, config.tokenizer),
     )
 
 

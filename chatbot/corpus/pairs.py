@@ -14,7 +14,8 @@ import numpy as np
 
 from ..config.settings import CorpusConfig
 from .formats.dialogue import Dialogue
-from .forms import count_runs
+from .forms import WRITTEN_BACK, count_runs
+from .language import letters_lost, size_of
 from .tokenizer import TOKENIZERS
 from .vocabulary import SEP
 
@@ -35,7 +36,8 @@ class Pairs(NamedTuple):
     films: those of the batch.
     runs: how often each run stands inside a sentence of these turns (`forms.count_runs`), for each value of `sides`;
         empty where words are always in lower case.
-    counts: of dialogues and pairs, by their names in a preparation's figures.
+    lost: letters that the tokenizer loses of these turns, and how often.
+    counts: of dialogues, pairs and characters, by their names in a preparation's figures.
     """
 
     words: list[str]
@@ -44,6 +46,7 @@ class Pairs(NamedTuple):
     sides: np.ndarray
     films: set[str]
     runs: dict[int, dict[str, int]]
+    lost: dict[str, int]
     counts: dict[str, int]
 
 
@@ -115,15 +118,19 @@ def pairs_of(dialogues: list[Dialogue], config: CorpusConfig) -> Pairs:
                 sides.append(side | side_of(" ".join(spoken), split) << 4 if by_prompt else side)
             used[sides[-1] if split else TRAIN] += map(str, turns[i if last != i else i + 1 : i + 2])
             last = i + 1
+    folded = config.tokenizer in WRITTEN_BACK
+    said = [turn for dialogue in dialogues for turn in dialogue.turns if turn]
     return Pairs(
         words=list(numbering),
         numbers=np.fromiter(chain.from_iterable(numbers), np.int32, sum(lengths)),
         lengths=np.array(lengths, np.int32),
         sides=np.array(sides, np.uint8) if split else np.zeros(len(lengths) // 2, np.uint8),
         films={dialogue.film for dialogue in dialogues} - {""},
-        runs={side: count_runs(said) for side, said in used.items()} if config.tokenizer == "english" else {},
+        runs={side: count_runs(said, config.tokenizer) for side, said in used.items()} if folded else {},
+        lost=letters_lost(config.tokenizer, said),
         counts={
             "conversations": len(dialogues),
+            "characters": size_of(said),
             "pairs_read": too_short + too_long + len(numbers) // 2,
             "pairs_too_short": too_short,
             "pairs_too_long": too_long,

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -30,6 +31,7 @@ from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
 from .forms import add_runs
 from .inputs import BadLine, InputFile, input_files
+from .language import KEEPS_ALL, LOOKED_AT, MOST_LOST, is_english
 from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
@@ -40,17 +42,22 @@ from .vocabulary import Vocabulary
 
 VERSION = 3  # raise it when the same input and settings give other data
 SMALL_INPUT = 64 << 20  # bytes; below, a single process is faster, and digests are not worth caching
+ENGLISH_CORPORA = ("cornell", "convokit", "chitchat", "dailydialog")  # formats of published corpora in English
 MAX_CACHE = 64 << 20  # bytes of the cache of digests
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A prepared corpus: its folder and figures (docs/data.md), whether it was there already, and its mixture."""
+    """A prepared corpus: its folder and figures (docs/data.md), whether it was there already, and its mixture.
+
+    notice: a line for the user about the tokenizer, if it was chosen for a corpus that is not English.
+    """
 
     folder: Path
     figures: dict[str, Any]
     reused: bool
     mixture: Mixture
+    notice: str | None = None
 
 
 class _Input(NamedTuple):
@@ -98,6 +105,12 @@ def prepare(
     mixture = resolve_mixture(config.corpus, data_dir, old=config.old_corpus)
     inputs = [_input(part, config) for part in mixture.parts]
     files = [file for one in inputs for file in one.files]
+    notice = None
+    if config.tokenizer == "auto":
+        foreign = [one.part.source.name for one in inputs if not _is_english(one, config)]
+        config = dataclasses.replace(config, tokenizer=KEEPS_ALL if foreign else "english")
+        if foreign:
+            notice = f"{foreign[0]} is not English: read by the tokenizer {KEEPS_ALL} (--tokenizer names another)"
     prepared = data_dir / "prepared"
     with contextlib.ExitStack() as stack:
         # if the folder cannot be written, prepared data there can still be used; preparing will fail with a message
@@ -107,7 +120,7 @@ def prepare(
         entries = _identify(files, prepared)
         folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary, grow)}"
         if not force and (figures := _intact(folder)):
-            return Preparation(folder, figures, True, mixture)
+            return Preparation(folder, figures, True, mixture, notice)
         with atomic_folder(folder) as made:
             figures = _prepare(config, inputs, made, workers, vocabulary, grow)
             for file, entry in zip(files, entries, strict=True):
@@ -115,7 +128,7 @@ def prepare(
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
             figures |= {"source": mixture.name, "inputs": entries}
             (made / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return Preparation(folder, figures, False, mixture)
+    return Preparation(folder, figures, False, mixture, notice)
 
 
 def _input(part: Part, config: CorpusConfig) -> _Input:
@@ -124,6 +137,22 @@ def _input(part: Part, config: CorpusConfig) -> _Input:
         return _Input(part, "parallel", [*found, *input_files(part.source.replies)[0]][:2], refused)
     format, columns = ("auto", "") if part.is_old else (config.format, config.columns)
     return _Input(part, *recognise(found, format, str(part.source.path), columns), refused)
+
+
+def _reading(one: _Input, config: CorpusConfig) -> Reading:
+    # who speaks is asked of what is new
+    asked = dataclasses.replace(config, me="", columns="") if one.part.is_old else config
+    return Reading(latin=config.tutorial_quirks, config=asked)
+
+
+def _is_english(one: _Input, config: CorpusConfig) -> bool:
+    """Whether the tokenizer `english` may read a corpus, by its beginning."""
+    if one.format in ENGLISH_CORPORA:
+        return True
+    turns = (
+        turn for dialogue in dialogues(one.format, one.files, _reading(one, config)) for turn in dialogue.turns if turn
+    )
+    return is_english(list(itertools.islice(turns, LOOKED_AT)))
 
 
 def _prepare(
@@ -169,22 +198,23 @@ def _read(
     one: _Input, draft: Draft, config: CorpusConfig, workers: int, advance: Callable[[int], Any]
 ) -> dict[str, Any]:
     """Add the pairs of one corpus to the draft; returns the figures of the corpus."""
-    asked = (
-        dataclasses.replace(config, me="", columns="") if one.part.is_old else config
-    )  # who speaks is asked of what is new
-    reading = Reading(latin=config.tutorial_quirks, config=asked, examples=list(one.refused), advance=advance)
+    reading = _reading(one, config)
+    reading.examples, reading.advance = list(one.refused), advance
     totals: Counter[str] = Counter()
     films: set[str] = set()
+    lost: Counter[str] = Counter()
     runs: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for pairs in _pairs(dialogues(one.format, one.files, reading), config, workers):
         draft.add(pairs)
         totals.update(pairs.counts)
+        lost.update(pairs.lost)
         if len(films) < FEWEST_GROUPS:  # further ones change nothing
             films |= pairs.films
         for side, found in pairs.runs.items():
             add_runs(runs[side], found)
     reading.check(config.max_bad_fraction)
     reading.check_me(one.files[0].name)
+    _refuse_lost(lost, totals["characters"], one.files[0].name, config.tokenizer)
     level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
     for side, counted in runs.items():
         if side >> 2 * level & 3 == TRAIN:
@@ -195,6 +225,7 @@ def _read(
         "weight": one.part.weight,
         "is_old": one.part.is_old,
         **totals,
+        "letters_lost": lost.total(),
         "split_by": LEVELS[level],
         "understood": reading.understood(),
         "bad_lines": {
@@ -209,6 +240,16 @@ def _read(
     if not totals["pairs_short"]:
         raise _nothing("no usable pair", one, [figures], config)
     return figures
+
+
+def _refuse_lost(lost: Counter[str], characters: int, file: str, tokenizer: str) -> None:
+    """Raise a ChatbotError if a tokenizer loses more of a corpus's characters than is bearable."""
+    if lost.total() > MOST_LOST * characters:
+        most = ", ".join(letter for letter, _ in lost.most_common(3))
+        raise ChatbotError(
+            f"{file}: the tokenizer {tokenizer} loses {lost.total() / characters:.0%} of its characters ({most}, ...): "
+            f"--tokenizer {KEEPS_ALL} keeps them (not with --from, which keeps the bot's tokenizer)"
+        )
 
 
 def _nothing(what: str, one: _Input, sources: list[dict[str, Any]], config: CorpusConfig) -> ChatbotError:

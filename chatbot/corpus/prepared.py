@@ -5,6 +5,7 @@ SPLIT.offsets holds 2 * pairs + 1 offsets into it: where each prompt and reply b
 corpora of a mixture follow each other in the mixture's order.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError, command, failing_as, shown
 from ..system.files import read_json
 from .vocabulary import Vocabulary
@@ -44,6 +46,13 @@ def load_figures(folder: Path) -> dict[str, Any]:
             f"{path} has format {shown(version)}, this program reads {PREPARED_FORMAT}: prepare the corpus again"
         )
     return figures
+
+
+def settled(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
+    """These settings with what `auto` came to mean when the corpus was prepared."""
+    if corpus.tokenizer == "auto":
+        return dataclasses.replace(corpus, tokenizer=load_figures(folder)["settings"]["tokenizer"])
+    return corpus
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:

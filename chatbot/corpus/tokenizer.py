@@ -1,8 +1,9 @@
 """Text to words and back.
 
-There are two tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` does exactly what the tutorial does;
+There are four tokenizers, chosen by name (`CorpusConfig.tokenizer`): `tutorial` does exactly what the tutorial does;
 `english` keeps apostrophes, digits and basic punctuation, so that replies read as English. Both yield lower-case ASCII
-words without white space, and yield the same words again for these words joined by spaces.
+words. `unicode` and `unicode-cased` keep the letters of every language (unicode_tokenizer.py). No word has white space,
+and all yield the same words again for words joined by spaces.
 """
 
 import itertools
@@ -11,7 +12,10 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-MARKS = (",", ".", "!", "?", "...")  # the words that are punctuation
+from .unicode_tokenizer import UnicodeTokenizer
+
+# the words that are punctuation and stand behind others
+MARKS = (",", ".", "!", "?", "...", *":;…،؟؛۔।॥", "……", *"。，！？：；、")
 MAX_WORDS = 100  # of a prompt its last words are read, no more
 MAX_CHARACTERS = 10_000  # and only those that stand in its last code points
 LONGEST_LINE = 4 * (MAX_CHARACTERS + 2)  # bytes: these code points, one that is cut in two, and the line break
@@ -23,10 +27,10 @@ class Tokenizer(Protocol):
     name: str
 
     def fold(self, text: str) -> str:
-        """Turn Unicode into lower-case ASCII as far as possible, before text is cut (mark-up is gone by then).
+        """Turn characters into those of words, before text is cut (mark-up is gone by then).
 
-        Each character is folded by itself, whatever its neighbours are. What is not ASCII afterwards counts as white
-        space, and so do the characters of ASCII that occur in no word.
+        Each character is folded by itself, whatever its neighbours are. For `english` and `tutorial` what is not ASCII
+        afterwards counts as white space, and so do the characters of ASCII that occur in no word.
         """
 
     def tokenize(self, text: str) -> list[str]:
@@ -124,7 +128,15 @@ def last_words(tokenizer: Tokenizer, text: str) -> list[str]:
     return tokenizer.tokenize(text[-MAX_CHARACTERS:])[-MAX_WORDS:]
 
 
-TOKENIZERS: dict[str, Tokenizer] = {t.name: t for t in (EnglishTokenizer(), TutorialTokenizer())}
+TOKENIZERS: dict[str, Tokenizer] = {
+    tokenizer.name: tokenizer
+    for tokenizer in (
+        EnglishTokenizer(),
+        TutorialTokenizer(),
+        UnicodeTokenizer("unicode", cased=False),
+        UnicodeTokenizer("unicode-cased", cased=True),
+    )
+}
 
 _TUTORIAL_ASCII = {code: chr(code).lower() if chr(code).isalpha() or chr(code) in ".!?" else " " for code in range(128)}
 _TUTORIAL_NOT_KEPT = re.compile(r"[^a-z.!?]+")

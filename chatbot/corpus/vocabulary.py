@@ -31,7 +31,7 @@ class Vocabulary:
 
     Raises:
         ChatbotError: the first three are others, a token occurs twice, or one holds a control character: replies are
-            made of tokens, and must not steer a terminal. Or a form is not its token with capitals of ASCII.
+            made of tokens, and must not steer a terminal. Or a form is not its token with capitals.
     """
 
     def __init__(self, tokens: Sequence[str], written: Mapping[str, str] | None = None) -> None:
@@ -46,7 +46,7 @@ class Vocabulary:
             raise ChatbotError("not a vocabulary: a token holds a line break or another control character")
         self.written = dict(sorted((written or {}).items(), key=lambda item: self.ids.get(item[0], -1)))
         for token, form in self.written.items():
-            same = isinstance(form, str) and form.isascii() and form.lower() == token != form
+            same = isinstance(form, str) and "".join(map(str.lower, form)) == token != form
             if not same or token not in self.ids:
                 raise ChatbotError(f"not a vocabulary: {shown(form)} is no token of it, {shown(token)}, with capitals")
         self.unk_id: int | None = self.ids.get(UNK)

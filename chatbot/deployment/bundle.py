@@ -8,7 +8,7 @@ from ..corpus.vocabulary import EOS_ID, PAD_ID
 from ..decoding.plan import Plan, PlannedSearch, plan_of
 from ..decoding.search import Sampling, SearchResult
 from ..runs.checkpoint import Checkpoint
-from .torchscript_tokenizer import TorchScriptTokenizer
+from .torchscript_tokenizer import torchscript_tokenizer
 
 
 class QuantizedWeights(nn.Module):
@@ -57,7 +57,7 @@ class BundleModule(nn.Module):
         words = checkpoint.vocabulary
         self.planned = PlannedSearch(encoder, decoder, checkpoint.never_replied, words.marks)
         self.search, self.beam, self.sampling = self.planned.greedy, self.planned.beam, self.planned.sampling
-        self.tokenizer = TorchScriptTokenizer(checkpoint.tokenizer.name)
+        self.tokenizer = torchscript_tokenizer(checkpoint.tokenizer.name)
         self.vocabulary, self.word_ids = words.tokens, words.ids
         self.written = words.written
         self.unk_id = -1 if words.unk_id is None else words.unk_id

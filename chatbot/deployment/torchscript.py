@@ -30,7 +30,7 @@ from ..system.files import atomic_folder
 from .bundle import EXPORTED, BundleModule, QuantizedWeights
 from .manifest import check, describe, refuse_to_replace, write_manifest
 from .proof import Proof, golden_replies, prove_bundle
-from .torchscript_tokenizer import TorchScriptTokenizer, table_sha256
+from .torchscript_tokenizer import table_sha256, torchscript_tokenizer
 
 BUNDLE_FORMAT = 3
 READABLE = (2, 3)  # in format 2 `reply` is greedy search whatever the run asks for
@@ -65,7 +65,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
             "bundle_format": BUNDLE_FORMAT,
             "torch": torch.__version__,
             "unicode": unicodedata.unidata_version,
-            "table_sha256": table_sha256(TorchScriptTokenizer(checkpoint.tokenizer.name)),
+            "table_sha256": table_sha256(torchscript_tokenizer(checkpoint.tokenizer.name)),
             "vocabulary_size": len(checkpoint.vocabulary),
             "special_ids": checkpoint.vocabulary.special_ids,
             "weights": "uint8" if checkpoint.is_quantized else "float32",

@@ -141,8 +141,11 @@ class Checkpoint:
             if sum(map(len, prompts)) > MAX_PROMPTS or not all(0 <= id < len(vocabulary) for p in prompts for id in p):
                 raise ValueError("its prompts have words that its vocabulary has not, or there are too many")
             check_weights(data["model"], "model")
+            config = Config.from_dict(data["config"])
+            if config.corpus.tokenizer not in TOKENIZERS:
+                raise ValueError("its tokenizer was never chosen")
             return cls(
-                Config.from_dict(data["config"]),
+                config,
                 vocabulary,
                 from_bytes(data["model"]),
                 step,

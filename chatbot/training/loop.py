@@ -12,6 +12,7 @@ bit for bit.
 
 import contextlib
 import copy
+import dataclasses
 import math
 import os
 import sys
@@ -27,7 +28,7 @@ from tqdm import tqdm
 
 from ..chat.bot import Chatbot
 from ..config.settings import Config
-from ..corpus.prepared import in_order
+from ..corpus.prepared import in_order, settled
 from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, perplexity
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
@@ -386,6 +387,7 @@ def train(
     if group.device.type == "cpu":
         keep_freed()
     try:
+        config = dataclasses.replace(config, corpus=settled(config.corpus, prepared))
         with contextlib.closing(Trainer(config, prepared, run, group, resume, start)) as trainer:
             return trainer.train()
     except RuntimeError as error:
