@@ -141,7 +141,8 @@ def test_text_goes_in_and_comes_out_as_in_python(tokenizer: str, checkpoint: Che
     bot, module = Chatbot.load(path), load_bundle(path).module
     assert bot.tokenizer.name == tokenizer
     replies = [bot.reply(text) for text in TEXTS]
-    assert [bool(reply) for reply in replies] == [True, False, True, False, True, True, True, True]
+    emoji = tokenizer.startswith("unicode")  # of which an emoji is a word
+    assert [bool(reply) for reply in replies] == [True, False, True, emoji, True, True, True, True]
     assert [module.reply(text) for text in TEXTS] == replies
     assert module.reply_batch(TEXTS) == replies
     assert module.reply_batch([]) == []
