@@ -7,6 +7,7 @@ every reply goes on to its longest. The prompts are random words of the vocabula
 """
 
 import argparse
+import dataclasses
 import random
 import statistics
 import time
@@ -18,6 +19,7 @@ import torch
 
 from chatbot.chat.bot import Chatbot
 from chatbot.config.presets import PRESETS, decoding_named
+from chatbot.config.settings import CorpusConfig
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.network.model import Seq2Seq
 
@@ -73,7 +75,8 @@ def speed(prompts: list[list[int]], answer: Callable[[list[list[int]]], object])
 def random_bot() -> Chatbot:
     """A bot that learnt nothing, of the tutorial's sizes and vocabulary."""
     vocabulary = Vocabulary.from_words((f"word{i}" for i in range(7822)), unknown=True, separator=False)
-    return Chatbot.from_model(Seq2Seq(PRESETS["default"].model, len(vocabulary)).eval(), PRESETS["default"], vocabulary)
+    config = dataclasses.replace(PRESETS["default"], corpus=CorpusConfig())
+    return Chatbot.from_model(Seq2Seq(config.model, len(vocabulary)).eval(), config, vocabulary)
 
 
 if __name__ == "__main__":

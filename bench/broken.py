@@ -44,7 +44,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     arguments = parser.parse_args(given)
     rows = [row for path in arguments.marks for row in marked(path)]
-    config = Config.from_dict({"corpus": {"corpus": arguments.corpus}}, over=PRESETS["default"])
+    config = Config.from_dict({"corpus": {"corpus": arguments.corpus, "tokenizer": "english"}}, over=PRESETS["default"])
     folder = prepare(config.corpus, arguments.data_dir).folder
     tokenizer, vocabulary = TOKENIZERS[config.corpus.tokenizer], load_vocabulary(folder)
     replies = [vocabulary.encode(tokenizer.tokenize(row["reply"])) for row in rows]

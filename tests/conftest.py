@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell begins what 
 
 CONVERSATIONS = 120  # of each file of the sample corpus, in the excerpt
 TINY = {
-    "corpus": {"min_count": 1, "split": [0.94, 0.03, 0.03]},
+    "corpus": {"tokenizer": "english", "min_count": 1, "split": [0.94, 0.03, 0.03]},
     "model": {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.1, "recurrent_dropout": 0.1},
     "training": {
         "steps": 40,

@@ -61,7 +61,7 @@ def make_small(folder: Path) -> Small:
     corpus = folder / "talk.tsv"
     corpus.write_text("".join(f"a{i % 7} b{i % 5} c\tc b{i % 5} a{i % 3}\n" for i in range(60)))
     settings = {
-        "corpus": {"corpus": str(corpus), "min_count": 1, "split": [0.8, 0.1, 0.1]},
+        "corpus": {"corpus": str(corpus), "tokenizer": "english", "min_count": 1, "split": [0.8, 0.1, 0.1]},
         "model": {"hidden_size": 8, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.1, "recurrent_dropout": 0.1},
         "training": {
             **{"steps": STEPS, "validate_every": EVERY, "batch_size": 4, "warmup_steps": 5, "learning_rate": 5e-3},

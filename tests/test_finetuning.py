@@ -91,7 +91,8 @@ def place(tmp_path: Path) -> Place:
     made.films.write_text(FILMS)
     made.chats.write_text(CHATS)
     model = ModelConfig(hidden_size=8, encoder_layers=1, decoder_layers=1, copy_mechanism=True, scale_embeddings=True)
-    corpus = dataclasses.replace(PRESETS["default"].corpus, corpus=str(made.films), min_count=2, split=(1.0, 0.0, 0.0))
+    english = dataclasses.replace(PRESETS["default"].corpus, tokenizer="english")
+    corpus = dataclasses.replace(english, corpus=str(made.films), min_count=2, split=(1.0, 0.0, 0.0))
     config = dataclasses.replace(PRESETS["default"], corpus=corpus, model=model)
     random_bot(made.base, config, load_vocabulary(prepare(corpus, made.data).folder))
     return made
@@ -125,7 +126,8 @@ def test_rehearsed_text_gives_no_words(place: Place) -> None:
 
 
 def test_an_old_corpus_gives_no_words_to_a_vocabulary_that_is_learnt_either(place: Place) -> None:
-    corpus = dataclasses.replace(PRESETS["default"].corpus, corpus=str(place.chats), min_count=1, split=(1.0, 0.0, 0.0))
+    english = dataclasses.replace(PRESETS["default"].corpus, tokenizer="english")
+    corpus = dataclasses.replace(english, corpus=str(place.chats), min_count=1, split=(1.0, 0.0, 0.0))
     alone, both = (prepare(dataclasses.replace(corpus, old_corpus=old), place.data) for old in ("", str(place.films)))
     assert load_vocabulary(both.folder).tokens == load_vocabulary(alone.folder).tokens
     assert both.figures["words_total"] == alone.figures["words_total"]
