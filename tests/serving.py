@@ -16,11 +16,11 @@ from chatbot.serving.limits import Limits
 
 
 @contextlib.contextmanager
-def running(bot: Chatbot, limits: Limits | None = None, port: int = 0, **more: Any) -> Iterator[str]:
+def running(bot: Chatbot, limits: Limits | None = None, port: int = 0, name: str = "tiny", **more: Any) -> Iterator[str]:
     """Its address, while it runs."""
     limits = limits or Limits()
     hosts = {"localhost", "127.0.0.1", "::1"}
-    application = create_application(bot, "tiny", limits=limits, **{"hosts": hosts, **more})
+    application = create_application(bot, name, limits=limits, **{"hosts": hosts, **more})
     ready, made = threading.Event(), list[uvicorn.Server]()
 
     class Told(uvicorn.Server):

@@ -274,15 +274,13 @@ def test_the_page_of_the_api(browser: Any, url: str) -> None:
 
 def test_the_picture_of_the_readme(browser: Any, tmp_path: Path) -> None:
     """CHATBOT_PICTURE names the file that is to be the README's; without it the picture is taken and thrown away."""
-    from chatbot.runs.directory import RunDirectory
-
     run = RunDirectory(Path(__file__).parent.parent / "checkpoints" / "pretrained")
     picture = Path(os.environ.get("CHATBOT_PICTURE", tmp_path / "page.png"))
-    with running(Chatbot.load(run.path)) as address:
-        for page in page_at(browser, address, viewport={"width": 900, "height": 780}):
-            for text in ("hello", "I grow zorblax in my garden", "my dog died yesterday"):
-                say(page, text)
-            page.get_by_role("button", name="Attention").last.click()
+    with running(Chatbot.load(run.path), name="pretrained") as address:
+        for page in page_at(browser, address, viewport={"width": 900, "height": 960}):
+            say(page, "my dog died yesterday")
+            page.get_by_role("button", name="Attention").click()
+            say(page, "I grow zorblax in my garden")
             page.wait_for_function("document.getAnimations().every((one) => one.playState === 'finished')")
             page.screenshot(path=picture)
     assert picture.stat().st_size < 200_000

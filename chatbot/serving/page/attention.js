@@ -20,7 +20,7 @@ export function heatMap({ read, said, weights }) {
       cell.style.setProperty("--weight", String(weight));
       cell.textContent = weight < 0.005 ? "" : String(Math.round(100 * weight));
       cell.title = `${word} looked at ${read[column]}: ${Math.round(100 * weight)} %`;
-      cell.classList.toggle("strong", weight > 0.5);
+      cell.classList.toggle("strong", weight > 0.4);
     });
   });
   const frame = document.createElement("div");

@@ -146,7 +146,11 @@ function finish(asked, said, turn) {
       const open = look.getAttribute("aria-expanded") === "true";
       look.setAttribute("aria-expanded", String(!open));
       if (open) said.querySelector(".heat-frame").remove();
-      else said.append(heatMap(turn.attention));
+      else {
+        const picture = heatMap(turn.attention);
+        said.append(picture);
+        picture.scrollLeft = picture.scrollWidth; // the sentence itself stands behind the turns before it
+      }
       if (!open) said.scrollIntoView({ block: "nearest" });
     });
     look.setAttribute("aria-expanded", "false");
