@@ -16,7 +16,9 @@ from chatbot.serving.limits import Limits
 
 
 @contextlib.contextmanager
-def running(bot: Chatbot, limits: Limits | None = None, port: int = 0, name: str = "tiny", **more: Any) -> Iterator[str]:
+def running(
+    bot: Chatbot, limits: Limits | None = None, port: int = 0, name: str = "tiny", **more: Any
+) -> Iterator[str]:
     """Its address, while it runs."""
     limits = limits or Limits()
     hosts = {"localhost", "127.0.0.1", "::1"}
