@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat serve evaluate export cpp prepare check format test test-fast fuzz docs-check bench bench-gpu bench-quality tensorboard clean
+.PHONY: help train chat serve evaluate export cpp prepare check format test test-fast fuzz docs docs-check bench bench-gpu bench-quality tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-fast: $(VENV)/.developed ## those that are not slow: three minutes
 
 docs-check: $(VENV)/.developed ## run every command of the documentation, in a scratch copy: some minutes
 	@$(BIN)/python docs/check.py $(ARGS)
+
+docs: $(VENV)/.developed ## build the pages as a site, in build/site
+	@$(BIN)/python docs/site.py
 
 fuzz: $(VENV)/.developed ## damaged input for every reader of files: 1,000 inputs a target, minutes (ARGS="-k checkpoint")
 	@CHATBOT_FUZZ=$${CHATBOT_FUZZ:-1000} $(BIN)/python -m pytest -n 0 tests/test_fuzz.py $(ARGS)
