@@ -12,16 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
-
 import check
 
+ROOT = Path(__file__).resolve().parent.parent
 COPY, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)|src=\"([^\"]+)\"")
 API = """# API
 
-What `from chatbot import ...` gives, and what a program is likely to use besides. Other modules may change with any version.
+What `from chatbot import ...` gives, and what a program is likely to use besides. Other modules may change with any
+version.
 
 ::: chatbot.chat.bot.Chatbot
 ::: chatbot.chat.conversation.Conversation
