@@ -8,7 +8,7 @@ from torch import nn
 
 import chatbot.network.kernels.linear as room
 from chatbot.network.kernels.embedding import LookUp
-from chatbot.network.kernels.linear import Linear, aligned, product, rounded, weight_gradient
+from chatbot.network.kernels.linear import Linear, aligned, by_columns, product, rounded, weight_gradient
 
 SIDES = st.integers(1, 20)
 
@@ -106,6 +106,18 @@ def test_in_bfloat16_rows_are_products_of_few_shapes_and_only_the_real_ones_come
     gradient = torch.autograd.grad(found.float().sum(), layer.bias)[0]
     assert shapes[0] == rounded(rows)
     assert torch.equal(gradient, torch.full((5,), float(rows)))
+
+
+def test_matrices_that_are_multiplied_are_laid_out_by_columns_and_are_what_they_were() -> None:
+    tied, looked_up, vector = torch.randn(5, 3), torch.randn(5, 3), torch.randn(4)
+    given = {"a.embedding.weight": tied, "out.weight": tied, "b.embedding.weight": looked_up, "out.bias": vector}
+    found = by_columns(given)
+    assert all(torch.equal(found[name], given[name]) for name in given)
+    assert found["out.weight"].stride() == (1, 5)
+    assert found["out.weight"] is found["a.embedding.weight"]  # still once in memory
+    assert found["b.embedding.weight"] is looked_up
+    assert found["out.bias"] is vector
+    assert tied.is_contiguous()  # what was given is left as it was
 
 
 def test_what_is_looked_up_has_the_gradient_of_both_uses() -> None:

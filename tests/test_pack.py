@@ -76,6 +76,15 @@ def test_it_takes_a_quarter_of_the_bytes(trained: RunDirectory, packed: RunDirec
         assert expected <= data <= expected + 2_000, path
 
 
+def test_unpacked_matrices_lie_in_memory_as_a_reply_reads_them(packed: RunDirectory) -> None:
+    bot = load_bundle(packed.export / "chatbot.pt").module
+    bot.unpack()
+    weight, model = bot.search.decoder.out.weight, packed.load_chosen().build_model()
+    assert weight.stride() == model.decoder.out.weight.stride() == (1, len(weight))
+    assert torch.equal(weight, model.decoder.out.weight)
+    assert weight.data_ptr() == bot.search.decoder.embedding.weight.data_ptr()  # tied: once in memory
+
+
 def test_checkpoint_and_bundle_find_the_same_replies(packed: RunDirectory) -> None:
     search = dataclasses.replace(packed.load_chosen().config.decoding, method="greedy")
     run, bundle = (Chatbot.load(path, decoding=search) for path in (packed.path, packed.export))

@@ -342,6 +342,13 @@ def test_a_file_that_its_manifest_does_not_describe_is_refused(
             Chatbot.load(path)
 
 
+def test_its_matrices_lie_in_memory_as_a_reply_reads_them(checkpoint: Checkpoint, bundle: Path) -> None:
+    model, decoder = checkpoint.build_model(), load_bundle(bundle).module.search.decoder
+    for weight, original in ((decoder.out.weight, model.decoder.out.weight), (decoder.gru.weight_hh_l0, None)):
+        assert weight.stride() == (1, len(weight))
+        assert original is None or torch.equal(weight, original)
+
+
 def test_bundles_and_checkpoints_are_told_apart(bundle: Path, trained: RunDirectory, tmp_path: Path) -> None:
     assert is_bundle(bundle)
     assert not is_bundle(trained.best)

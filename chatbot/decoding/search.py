@@ -170,9 +170,10 @@ class SearchDecoder(nn.Module):
         if limits.anti_lm != 0.0 and said.size(1) < limits.anti_lm_tokens:
             blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_source)
             anyway = torch.log_softmax(blank[:, 0].float(), dim=-1)
+            # in as few passes as can be: of a beam's rows each takes as long as a small layer
             if limits.anti_lm_bound > 0.0:
-                anyway = torch.maximum(anyway, log_probs - limits.anti_lm_bound)
-            ranked = ranked - limits.anti_lm * anyway
+                anyway = anyway.clamp_min_(log_probs - limits.anti_lm_bound)
+            ranked = ranked.sub(anyway, alpha=limits.anti_lm)
         self.forbid(ranked, said, limits)
         state = State(hidden, state.memory, state.source, blank_hidden, state.blank_memory, state.blank_source)
         return log_probs, ranked, weights[:, 0], state

@@ -111,20 +111,21 @@ def _quantized_weights(encoder: Any, decoder: Any, quantize: bool) -> torch.jit.
     TorchScript cannot go through a module's weights by name, so that method has a line for each.
     """
     values, scales, lines = list[torch.Tensor](), list[torch.Tensor](), list[str]()
-    places: dict[int, int] = {}  # of matrices that were met before: a tied one has two names
+    places: dict[int, str] = {}  # of matrices that were met before: a tied one has several names, and is kept once
     matrices = []
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         for name, weight in module.named_parameters(part, remove_duplicate=False):
             if quantize and weight.dim() == 2:
                 matrices.append(weight)
-                if weight.data_ptr() not in places:
-                    places[weight.data_ptr()] = len(values)
-                    for kept, matrix in zip((values, scales), quantized(weight.numpy()), strict=True):
-                        kept.append(torch.from_numpy(matrix))
                 place = "self"
                 for attribute in name.split("."):
                     place = f"getattr({place}, '{attribute}')"
-                lines.append(f"        {place}.set_(self.matrix({places[weight.data_ptr()]}, {place}))\n")
+                source = places.setdefault(weight.data_ptr(), place)
+                if source == place:
+                    source = f"self.matrix({len(values)}, {place})"
+                    for kept, matrix in zip((values, scales), quantized(weight.numpy()), strict=True):
+                        kept.append(torch.from_numpy(matrix))
+                lines.append(f"        {place}.set_({source})\n")
     for weight in matrices:
         weight.data = torch.zeros(1).expand(weight.shape)  # the shape, in four bytes
     weights = torch.jit.script(QuantizedWeights(encoder, decoder, values, scales))

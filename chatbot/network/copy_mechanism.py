@@ -67,5 +67,7 @@ class CopyMechanism(nn.Module):
 def raised(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
     """logits (..., V), raised for the words `source` (..., S) by their copying scores `copied` (..., S)."""
     # log((e^logit + e^copied) / e^logit) is what one word gains; 0 where copied is minus infinity
-    gain = nn.functional.softplus(copied - logits.gather(-1, source))
-    return logits.scatter_add(-1, source, gain.to(logits.dtype))
+    gain = nn.functional.softplus(copied - logits.gather(-1, source)).to(logits.dtype)
+    if torch.is_grad_enabled():
+        return logits.scatter_add(-1, source, gain)
+    return logits.scatter_add_(-1, source, gain)  # V wide: a copy would take longer than all before

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config.settings import Config
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer
 from ..corpus.vocabulary import Vocabulary
+from ..network.kernels.linear import by_columns
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_file
@@ -56,7 +57,7 @@ class Checkpoint:
         return never_replied(self.config, self.vocabulary)
 
     def build_model(self) -> Seq2Seq:
-        """The network with these weights, on the CPU, in eval mode.
+        """The network with these weights, on the CPU, in eval mode, laid out for replies.
 
         Raises:
             ChatbotError: the weights are not those of the model that the settings describe.
@@ -64,7 +65,7 @@ class Checkpoint:
         with torch.device("meta"):  # shapes only: nothing is allocated because a number in a file says so
             model = Seq2Seq(self.config.model, len(self.vocabulary))
         try:
-            model.load_state_dict(self.model, assign=True)
+            model.load_state_dict(by_columns(self.model), assign=True)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise ChatbotError(f"the checkpoint's weights do not fit its settings: {reason}") from error

@@ -1,5 +1,6 @@
 """Matrix products on a CPU: in float32 written where that is fast, in bfloat16 in few shapes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -45,6 +46,22 @@ def weight_gradient(d_output: Tensor, input: Tensor) -> Tensor:
     for some, copied in zip(d_output.split(BLOCK, dim=1), out.split(BLOCK), strict=True):
         copied.copy_(torch.mm(some.t(), input, out=block[: len(copied)]))
     return out
+
+
+def by_columns(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's weights, each matrix (N, K) laid out column after column: the same values, and the same shape.
+
+    A layer multiplies a few rows, as a reply or a beam has them, by the transpose of its matrix. MKL copies a transpose
+    into an order of its own first, and one that lies in memory it reads as it multiplies (bench/layout.py). Matrices
+    that share memory still do. One that is only looked up, row by row, stays as it is.
+    """
+    places = {name: (weight.data_ptr(), weight.shape) for name, weight in weights.items()}
+    multiplied = {place for name, place in places.items() if not name.endswith("embedding.weight")}
+    laid: dict[tuple[int, torch.Size], Tensor] = {}
+    for name, weight in weights.items():
+        if weight.dim() == 2 and places[name] in multiplied and places[name] not in laid:
+            laid[places[name]] = weight.t().contiguous().t()
+    return {name: laid.get(places[name], weight) for name, weight in weights.items()}
 
 
 class Linear(nn.Linear):
