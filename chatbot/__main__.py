@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from .config.arguments import decoding_from_flags, flags_given, from_flags, parser
+from .config.arguments import chooses_preset, decoding_from_flags, flags_given, from_flags, parser
 from .config.settings import Config, retired_settings
 from .system.errors import ChatbotError, LostProcessError, command, failing_as, printable
 from .system.process import wait_briefly
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep"}
+
+FEW_PAIRS = 3000  # with fewer, a corpus is learnt by heart
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -168,7 +170,7 @@ def _report(outcome: Any, config: Config, run: Any) -> None:
 
 def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
-    from .corpus.prepared import load_vocabulary
+    from .corpus.prepared import load_vocabulary, settled
     from .system.devices import pick_precision
     from .training import batch_size
 
@@ -180,7 +182,8 @@ def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     decoding = config.decoding
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
         decoding = dataclasses.replace(decoding, anti_lm=0.0)
-    return Config(dataclasses.replace(config.corpus, corpus=corpus), config.model, training, decoding)
+    read = dataclasses.replace(settled(config.corpus, folder), corpus=corpus)
+    return Config(read, config.model, training, decoding)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -416,6 +419,14 @@ def _found(arguments: argparse.Namespace, find: Callable[..., Any]) -> Any:
 
 def _settings(arguments: argparse.Namespace) -> Config:
     config = from_flags(arguments)
+    if chooses_preset(arguments):
+        from .corpus.preparation import pairs_in
+
+        if 0 < (pairs := pairs_in(config.corpus, arguments.data_dir, FEW_PAIRS)) < FEW_PAIRS:
+            config = from_flags(arguments, small=True)
+            _say(
+                f"{pairs:,} pairs are few: preset sample, which learns them by heart (--preset default overrules that)"
+            )
     if arguments.config and (gone := retired_settings(arguments.config, "corpus", "training", "decoding")):
         _say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
     return config

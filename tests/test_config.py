@@ -52,6 +52,14 @@ def test_flags_overrule_the_file_and_the_file_the_preset(tmp_path: Path) -> None
 
 def test_a_corpus_takes_the_preset_of_its_kind_unless_one_is_named() -> None:
     assert parse("--corpus", "sample") == PRESETS["sample"]
+    assert (
+        parse("--corpus", "cornell").corpus.max_length
+        == parse("--corpus", "my.tsv+cornell").corpus.max_length - 2
+        == 12
+    )
+    assert parse("--corpus", "my.tsv").corpus.max_length == parse("--corpus", "my.tsv*2+sample").corpus.max_length == 0
+    assert parse("--corpus", "my.tsv", "--max-length", "auto").corpus.max_length == 0
+    assert parse("--corpus", "my.tsv", "--max-length", "9").corpus.max_length == 9
     assert parse() == parse("--corpus", "auto") == PRESETS["everyday"]
     assert parse("--corpus", "cornell+my.tsv*2").model == PRESETS["everyday"].model
     assert parse("--corpus", "cornell").model == parse("--corpus", "my.tsv").model == PRESETS["default"].model

@@ -268,7 +268,7 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def from_flags(arguments: argparse.Namespace, begun: Config | None = None) -> Config:
+def from_flags(arguments: argparse.Namespace, begun: Config | None = None, *, small: bool = False) -> Config:
     """Preset, then `--config FILE`, then the flags given: each overrules the one before.
 
     Without `--preset`, `auto` and other mixtures take the preset `everyday`, the corpus `sample` takes `sample`, every
@@ -276,13 +276,17 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None) -> Co
 
     Args:
         begun: with `--from`, what stands for the preset.
+        small: the corpus has so few pairs that they are learnt by heart, with the preset `sample`.
 
     Raises:
         ChatbotError: a value is out of bounds, or flags do not go together.
     """
     corpus = getattr(arguments, "corpus.corpus", "auto")
     mixed = corpus == "auto" or ("+" in corpus and not exists(corpus))
-    config = PRESETS[arguments.preset or ("everyday" if mixed else "sample" if corpus == "sample" else "default")]
+    by_corpus = "sample" if small or corpus == "sample" else "everyday" if mixed else "default"
+    config = PRESETS[arguments.preset or by_corpus]
+    if arguments.preset != "tutorial" and brings_its_own(corpus) and "cornell" not in _names(corpus):
+        config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, max_length=0))  # auto
     if begun:
         config = begun
     if arguments.config is not None:
@@ -294,6 +298,24 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None) -> Co
     if not config.training.base and (config.training.rehearse or config.corpus.old_corpus):
         raise ChatbotError("--rehearse and --old-corpus go with --from")
     return config
+
+
+def chooses_preset(arguments: argparse.Namespace) -> bool:
+    """Whether the preset is left to the size of a corpus of one's own."""
+    asked = arguments.preset or arguments.config or getattr(arguments, "training.base", "")
+    corpus = getattr(arguments, "corpus.corpus", "auto")
+    return not asked and brings_its_own(corpus) and not {"auto", "cornell", "chitchat"} & set(_names(corpus))
+
+
+def brings_its_own(corpus: str) -> bool:
+    """Whether a path is among the corpora, and not only those that have names."""
+    return not set(_names(corpus)) <= {"auto", "cornell", "chitchat", "sample"}
+
+
+def _names(corpus: str) -> list[str]:
+    if exists(corpus) or "+" not in corpus:
+        return [corpus]
+    return [part.partition("*")[0] for part in corpus.split("+")]
 
 
 def decoding_from_flags(arguments: argparse.Namespace, own: DecodingConfig) -> DecodingConfig:

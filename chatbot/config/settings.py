@@ -72,7 +72,7 @@ class CorpusConfig:
         "english", "how text becomes words; auto goes by the corpus's language", "auto", *TOKENIZER_NAMES
     )
     min_length: int = _number(1, "shortest prompt and reply kept, in words", 0, 1000)
-    max_length: int = _number(12, "longest prompt and reply kept, in words", 1, 1000)
+    max_length: int = _setting(12, "longest turn kept; auto fits the corpus", low=0, high=1000, zero="auto")
     min_count: int = _number(3, "a word seen less often in training pairs is unknown", 1, 1_000_000)
     vocabulary: str = _setting("", "take the words of this vocabulary.txt instead of those of the training pairs")
     context: int = _number(0, "how many earlier turns stand in front of the prompt", 0, 20)
@@ -89,7 +89,7 @@ class CorpusConfig:
         _check(self)
         if abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0:
             raise ChatbotError(f"split must add up to 1 and leave something for training, not {self.split}")
-        if self.min_length > self.max_length:
+        if self.max_length and self.min_length > self.max_length:
             raise ChatbotError(f"min_length {self.min_length} is above max_length {self.max_length}")
 
 

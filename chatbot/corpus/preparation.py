@@ -38,6 +38,7 @@ from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_
 from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
 from .reading import Reading
 from .report import summary
+from .survey import LONGEST, SHORTEST, count_pairs, fitting_length
 from .vocabulary import Vocabulary
 
 VERSION = 3  # raise it when the same input and settings give other data
@@ -118,9 +119,12 @@ def prepare(
             stack.enter_context(held(prepared / ".lock", "the folder of prepared data", wait=True))
             tidy(prepared)
         entries = _identify(files, prepared)
+        is_chosen = not config.max_length
+        if is_chosen:
+            config = _with_length(config, inputs, prepared, _key(config, inputs, entries, vocabulary, grow))
         folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary, grow)}"
         if not force and (figures := _intact(folder)):
-            return Preparation(folder, figures, True, mixture, notice)
+            return Preparation(folder, figures | {"length_is_chosen": is_chosen}, True, mixture, notice)
         with atomic_folder(folder) as made:
             figures = _prepare(config, inputs, made, workers, vocabulary, grow)
             for file, entry in zip(files, entries, strict=True):
@@ -128,7 +132,7 @@ def prepare(
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
             figures |= {"source": mixture.name, "inputs": entries}
             (made / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return Preparation(folder, figures, False, mixture, notice)
+    return Preparation(folder, figures | {"length_is_chosen": is_chosen}, False, mixture, notice)
 
 
 def _input(part: Part, config: CorpusConfig) -> _Input:
@@ -137,6 +141,24 @@ def _input(part: Part, config: CorpusConfig) -> _Input:
         return _Input(part, "parallel", [*found, *input_files(part.source.replies)[0]][:2], refused)
     format, columns = ("auto", "") if part.is_old else (config.format, config.columns)
     return _Input(part, *recognise(found, format, str(part.source.path), columns), refused)
+
+
+def _with_length(config: CorpusConfig, inputs: list[_Input], prepared: Path, key: str) -> CorpusConfig:
+    """The settings with a `max_length` that fits; that of large corpora is remembered by `key`. Cornell keeps 12."""
+    path = prepared / "lengths.json"
+    try:
+        known = dict(read_json(path, MAX_CACHE))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    length = known.get(key)
+    if not (isinstance(length, int) and SHORTEST <= length <= LONGEST):
+        new = [one for one in inputs if not one.part.is_old and one.format != "cornell"]
+        found = ((dialogues(one.format, one.files, _reading(one, config)), one.part.weight) for one in new)
+        length = fitting_length(found, config) if new else SHORTEST
+        if sum(file.size for one in inputs for file in one.files) >= SMALL_INPUT:
+            with atomic_file(path, "w") as out:
+                json.dump(known | {key: length}, out, indent=1)
+    return dataclasses.replace(config, max_length=length)
 
 
 def _reading(one: _Input, config: CorpusConfig) -> Reading:
@@ -153,6 +175,21 @@ def _is_english(one: _Input, config: CorpusConfig) -> bool:
         turn for dialogue in dialogues(one.format, one.files, _reading(one, config)) for turn in dialogue.turns if turn
     )
     return is_english(list(itertools.islice(turns, LOOKED_AT)))
+
+
+def pairs_in(config: CorpusConfig, data_dir: Path, most: int) -> int:
+    """How many pairs `config.corpus` holds, before any is left out; `most` if there are as many.
+
+    Raises:
+        ChatbotError: as `prepare`.
+    """
+    count = 0
+    for part in resolve_mixture(config.corpus, data_dir).parts:
+        one = _input(part, config)
+        count += count_pairs(dialogues(one.format, one.files, _reading(one, config)), most - count)
+        if count >= most:
+            break
+    return count
 
 
 def _prepare(

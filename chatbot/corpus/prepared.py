@@ -50,9 +50,10 @@ def load_figures(folder: Path) -> dict[str, Any]:
 
 def settled(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
     """These settings with what `auto` came to mean when the corpus was prepared."""
-    if corpus.tokenizer == "auto":
-        return dataclasses.replace(corpus, tokenizer=load_figures(folder)["settings"]["tokenizer"])
-    return corpus
+    if corpus.tokenizer != "auto" and corpus.max_length:
+        return corpus
+    settings = load_figures(folder)["settings"]
+    return dataclasses.replace(corpus, tokenizer=settings["tokenizer"], max_length=settings["max_length"])
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..system.files import atomic_file
 from .prepared import SPLITS, VOCABULARY, PairDataset
+from .survey import LONGEST
 from .vocabulary import Vocabulary
 
 SHOWN = 3  # pairs of each corpus
@@ -31,7 +32,7 @@ def summary(figures: dict[str, Any]) -> str:
         *_sources(figures),
         f"pairs read    {figures['pairs_read']:,}",
         f"pairs short   {figures['pairs_short']:,} with {settings['min_length']} to {settings['max_length']} words "
-        f"on both sides ({figures['duplicates']:,} of them repeat another)",
+        f"on both sides{_chosen(figures)} ({figures['duplicates']:,} of them repeat another)",
         f"words         {figures['words_counted']:,} counted; kept {kept:,} of {total:,} = {kept / max(total, 1):.4f} "
         + ("that the given vocabulary has" if given else f"seen {settings['min_count']} times or more"),
         f"pairs kept    {figures['pairs_kept']:,} of {figures['pairs_short']:,} = "
@@ -51,6 +52,14 @@ def summary(figures: dict[str, Any]) -> str:
             lines.append(f"note          nothing of {source['name']} is left for training")
         lines += _damage(source["bad_lines"])
     return "\n".join(lines)
+
+
+def _chosen(figures: dict[str, Any]) -> str:
+    """Whose choice the greatest length is."""
+    if not figures.get("length_is_chosen"):
+        return ""
+    most = figures["settings"]["max_length"] == LONGEST
+    return ", the most that --max-length auto takes" if most else ", which keeps 90% of the pairs or more"
 
 
 def _sources(figures: dict[str, Any]) -> Iterator[str]:
