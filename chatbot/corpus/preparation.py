@@ -130,9 +130,9 @@ def prepare(
             for file, entry in zip(files, entries, strict=True):
                 if _stat(file) != entry["stat"]:
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
-            figures |= {"source": mixture.name, "inputs": entries}
+            figures |= {"source": mixture.name, "inputs": entries, "length_is_chosen": is_chosen}
             (made / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return Preparation(folder, figures | {"length_is_chosen": is_chosen}, False, mixture, notice)
+    return Preparation(folder, figures, False, mixture, notice)
 
 
 def _input(part: Part, config: CorpusConfig) -> _Input:
