@@ -52,7 +52,7 @@ def test_one_corpus_is_a_mixture_of_one(tmp_path: Path) -> None:
     (tmp_path / "My chats.tsv").write_text("a\tb\n")
     for spec, name, path in (("sample", "sample", SAMPLE), (str(tmp_path / "My chats.tsv"), "my-chats", None)):
         mixture = resolve_mixture(spec, tmp_path)
-        assert mixture == (name, spec, [((name, path or Path(spec)), 1.0, False)], None)
+        assert mixture == (name, spec, [((name, path or Path(spec), None), 1.0, False)], None)
         assert not is_mixture(spec)
 
 

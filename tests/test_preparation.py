@@ -348,8 +348,8 @@ def test_too_much_damage_stops_with_the_first_bad_line(tmp_path: Path) -> None:
     done = prepare(config(path, max_bad_fraction=0.04), tmp_path)
     bad = done.figures["sources"][0]["bad_lines"]
     assert (bad["count"], bad["read"], bad["reasons"]) == (4, 100, {"no JSON object or list": 4})
-    assert bad["examples"][0] == {"file": str(path), "line": 97, "reason": "not a JSON object"}
-    assert f"{path}:97: not a JSON object" in summary(done.figures)
+    assert bad["examples"][0] == {"file": str(path), "line": 97, "reason": "no JSON object or list"}
+    assert f"{path}:97: no JSON object or list" in summary(done.figures)
 
 
 def test_what_was_refused_in_an_archive_is_told(tmp_path: Path) -> None:
