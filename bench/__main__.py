@@ -34,7 +34,7 @@ COLUMNS = {
     "its peak MB": ("baseline_peak_mb", ",.0f"),
     "note": ("note", ""),
 }
-NAMES = ("preparation", "training", "training-2-threads", "inference", "answering", "scaling")
+NAMES = ("preparation", "training", "training-2-threads", "inference", "answering", "scaling", "serving")
 # a network that ends its replies is all that is wanted
 BRIEF = """
     --preset default --corpus sample --min-count 1 --steps 120 --batch-size 32 --learning-rate 3e-3 --warmup-steps 20
@@ -67,7 +67,7 @@ def measure(arguments: argparse.Namespace) -> list[str]:
     began, failed = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as folder:
         run = None
-        if not {"inference", "answering"}.isdisjoint(arguments.only):
+        if not {"inference", "answering", "serving"}.isdisjoint(arguments.only):
             run = chosen_run(arguments.run, Path(folder), arguments.quick)
         for name, words in commands(run, arguments).items():
             if name not in arguments.only:
@@ -90,6 +90,7 @@ def commands(run: Any, arguments: argparse.Namespace) -> dict[str, list[Any]]:
             "training-2-threads": ["training.py", "--rounds", 1, "--threads", 2, *corpus],
             "inference": ["inference.py", run, "--rounds", 10, "--batches", 1, "--starts", 1, "--prompts", 64, *corpus],
             "answering": ["answering.py", run, "--rounds", 1, "--batch-size", 32],
+            "serving": ["serving.py", run, "--rounds", 1, "--seconds", 1, "--clients", 4],
             "scaling": ["scaling.py", "--steps", 50, "--batch-size", 8, "--flags", *TINY[:2]],
         }
     found: dict[str, list[Any]] = {
@@ -98,6 +99,7 @@ def commands(run: Any, arguments: argparse.Namespace) -> dict[str, list[Any]]:
         "training-2-threads": ["training.py", "--rounds", 15, "--threads", 2, *corpus],
         "inference": ["inference.py", run, "--rounds", 200, "--prompts", 1000, *corpus],
         "answering": ["answering.py", run, "--rounds", 3],
+        "serving": ["serving.py", run, "--rounds", 1],
         "scaling": ["scaling.py", "--steps", 50],
     }
     if (os.cpu_count() or 1) < 2:

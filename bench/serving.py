@@ -158,7 +158,8 @@ def one_client(server: Server, arguments: argparse.Namespace) -> dict[str, float
     medians = {name: statistics.median(found) for name, found in times.items()}
     ratio = statistics.median(one / other for one, other in zip(times["served"], times["reply"], strict=True))
     print(
-        f"one client: {1e3 * medians['served']:.1f} ms, Chatbot.reply {1e3 * medians['reply']:.1f} ms; ratio {ratio:.3f}"
+        f"one client: {1e3 * medians['served']:.1f} ms, Chatbot.reply {1e3 * medians['reply']:.1f} ms, "
+        f"ratio {ratio:.3f}"
     )
     return {**medians, "ratio": ratio}
 
