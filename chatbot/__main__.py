@@ -236,6 +236,9 @@ def export(arguments: argparse.Namespace) -> None:
 
     run = _found(arguments, find_run)
     folder, checkpoint = arguments.out or run.export, run.load_chosen()
+    if arguments.mend_words is not None:
+        corpus = dataclasses.replace(checkpoint.config.corpus, mend_words=arguments.mend_words)
+        checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, corpus=corpus))
     if arguments.pack:
         checkpoint = checkpoint.quantized()
     if arguments.onnx or arguments.quantize:
@@ -389,7 +392,7 @@ def _opened(arguments: argparse.Namespace) -> tuple[Path, Any]:
 
     path = _found(arguments, find_model)
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
-    bot = Chatbot.load(path, arguments.device)
+    bot = Chatbot.load(path, arguments.device, mend_words=arguments.mend_words)
     bot = dataclasses.replace(bot, decoding=decoding_from_flags(arguments, bot.decoding))
     return path, bot.reranked_with(backward) if backward else bot
 

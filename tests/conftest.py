@@ -96,6 +96,26 @@ def trained(tiny: Config, prepared: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
+def polyglot(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run that has learnt the dialogue of `languages/` by heart, seven languages in one small network."""
+    base, files = PRESETS["sample"], sorted((Path(__file__).parent / "languages").glob("*.tsv"))
+    whole = {"split": (1.0, 0.0, 0.0), "max_length": 20}
+    corpus = dataclasses.replace(base.corpus, corpus="+".join(map(str, files)), **whole)
+    sizes = {"hidden_size": 128, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
+    nothing_dropped = {"mark_dropout": 0.0, "word_dropout": 0.0, "prompt_dropout": 0.0, "weight_averaging": 0.0}
+    steps = {"steps": 330, "validate_every": 330, "batch_size": 60, "warmup_steps": 10, "learning_rate": 0.008}
+    config = Config(
+        corpus,
+        dataclasses.replace(base.model, **sizes),
+        dataclasses.replace(base.training, **steps, **nothing_dropped, precision="fp32", max_minutes=0),
+    )
+    folder = tmp_path_factory.mktemp("languages")
+    run = RunDirectory(folder / "polyglot")
+    train(config, prepare(corpus, folder / "data").folder, run, Group())
+    return run
+
+
+@pytest.fixture(scope="session")
 def corpora() -> Path:
     """Folder with the real corpora, where CHATBOT_CORPORA names one."""
     folder = os.environ.get("CHATBOT_CORPORA")

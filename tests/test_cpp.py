@@ -336,3 +336,13 @@ def test_a_terminal_gets_a_prompt_and_each_reply_at_once(client: Path, bundle: P
         terminal.sendline("quit")
         terminal.expect(pexpect.EOF)
     assert terminal.exitstatus == 0
+
+
+def test_it_answers_in_seven_languages(client: Path, polyglot: RunDirectory, tmp_path: Path) -> None:
+    export(polyglot.load_chosen(), tmp_path)
+    bot, files = Chatbot.load(polyglot.path), sorted((Path(__file__).parent / "languages").glob("*.tsv"))
+    pairs = [line.split("\t") for file in files for line in file.read_text("utf-8").splitlines()]
+    prompts = [prompt for prompt, _ in pairs] + ["¿Como estass?", "Wie gehts", "Приветт", "как деле?"]
+    said = answers(client, tmp_path / "chatbot.pt", *(prompt.encode() for prompt in prompts))
+    assert said == bot.reply_batch(prompts)
+    assert sum(one.lower() == reply.lower() for one, (_, reply) in zip(said, pairs, strict=False)) >= 0.97 * len(pairs)

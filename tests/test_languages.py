@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from chatbot.__main__ import main
+from chatbot.chat.bot import Chatbot
 from chatbot.config.presets import PRESETS
 from chatbot.corpus.characters import KINDS, table
 from chatbot.corpus.forms import count_runs
@@ -21,6 +22,7 @@ from chatbot.corpus.language import is_english, letters_lost, size_of
 from chatbot.corpus.preparation import Preparation, prepare
 from chatbot.corpus.prepared import load_vocabulary
 from chatbot.corpus.tokenizer import TOKENIZERS
+from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
 from chatbot.training.distributed import Group
@@ -213,3 +215,32 @@ def test_words_get_their_capitals_back(tmp_path: Path) -> None:
     written = load_vocabulary(prepared(german, tmp_path).folder).written
     assert {"jürgen": "Jürgen", "köln": "Köln", "küchentisch": "Küchentisch"}.items() <= written.items()
     assert load_vocabulary(prepared(german, tmp_path, tokenizer="unicode-cased").folder).written == {}
+
+
+# every runtime
+
+
+@pytest.mark.slow
+def test_dialogue_of_seven_languages_is_learnt_and_answered_in_every_runtime(
+    polyglot: RunDirectory, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from chatbot.deployment.onnx import export_onnx
+
+    bot, checkpoint = Chatbot.load(polyglot.path), polyglot.load_chosen()
+    assert bot.tokenizer is FOLDED
+    export(checkpoint, tmp_path / "export")
+    export_onnx(checkpoint, tmp_path / "export")
+    module = load_bundle(tmp_path / "export" / "chatbot.pt").module
+    others = [Chatbot.load(tmp_path / "export" / name) for name in ("chatbot.pt", "chatbot.onnx")]
+    for file in FILES:
+        prompts, replies = map(list, zip(*pairs_of(file), strict=True))
+        said = bot.reply_batch(prompts)
+        right = sum(reply.lower() == wanted.lower() for reply, wanted in zip(said, replies, strict=True))
+        assert right >= 58, file.stem
+        # capitals are learnt: nearly all are the writer's
+        assert sum(map(str.__eq__, said, replies)) >= 56, file.stem
+        assert module.reply_batch(prompts) == said
+        assert [other.reply_batch(prompts) for other in others] == [said, said]
+        slips = [prompt.replace("o", "oo").replace("и", "ии") for prompt in prompts[:20]]
+        assert [module.read(text) for text in slips] == [bot.words(text) for text in slips]

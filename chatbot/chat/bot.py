@@ -11,6 +11,7 @@ import torch
 
 from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
+from ..corpus.mending import Spellings
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
 from ..decoding.generate import Decoding, Hypothesis, log_likelihood
@@ -30,7 +31,8 @@ class Chatbot:
 
     decode: finds the replies to prompts as ids. vocabulary, tokenizer: those that the network was trained with.
     max_length: longest reply in words. context: how many earlier turns the network was trained to read before the
-    prompt. decoding: how replies are searched for, unless a call says otherwise.
+    prompt. decoding: how replies are searched for, unless a call says otherwise. spellings: by which unknown words are
+    mended; None leaves them unknown.
     """
 
     decode: Decoding
@@ -39,6 +41,7 @@ class Chatbot:
     max_length: int
     context: int = 0
     decoding: DecodingConfig = DECODINGS["greedy"]
+    spellings: Spellings | None = None
 
     @classmethod
     def load(
@@ -48,6 +51,7 @@ class Chatbot:
         *,
         decoding: DecodingConfig | None = None,
         backward: str | Path | None = None,
+        mend_words: bool | None = None,
     ) -> "Chatbot":
         """Open a run directory, a checkpoint (`best.pt`, `last.pt`), an export's folder, its `chatbot.pt`, or its ONNX
         file (`chatbot.onnx`, with the encoder and decoder beside it; on the CPU whatever `device` says).
@@ -58,6 +62,7 @@ class Chatbot:
             decoding: how replies are found; None is the run's own.
             backward: a run directory or a checkpoint of a network that was trained from replies to prompts; it reranks
                 the replies that `decoding` finds.
+            mend_words: whether unknown words are read as known ones that they are slips of; None is the run's own.
 
         Raises:
             ChatbotError: nothing is there, or it is damaged or of another version; or the backward network does not go
@@ -65,6 +70,10 @@ class Chatbot:
         """
         bot = _opened(Path(path), pick_device(device))
         bot = dataclasses.replace(bot, decoding=decoding or bot.decoding)
+        if mend_words is not None:
+            bot = dataclasses.replace(
+                bot, spellings=Spellings.of(bot.vocabulary, bot.tokenizer) if mend_words else None
+            )
         return bot if backward is None else bot.reranked_with(backward)
 
     @classmethod
@@ -83,7 +92,8 @@ class Chatbot:
     ) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
-        return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding)
+        spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
+        return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 
     def reranked_with(self, path: str | Path) -> "Chatbot":
         """A bot over the same network, whose replies the network of a run directory or a checkpoint reranks.
@@ -211,11 +221,12 @@ class Chatbot:
         return self.vocabulary.voiced(before + ids)
 
     def words(self, text: str) -> list[str]:
-        """The words that are read of a sentence: at most the last 100, of its last 10,000 characters."""
-        return last_words(self.tokenizer, text)
+        """The words that are read of a sentence, mended: at most the last 100, of its last 10,000 characters."""
+        words = last_words(self.tokenizer, text)
+        return self.spellings.read(words) if self.spellings else words
 
     def unknown_words(self, text: str) -> list[str]:
-        """Those words of a sentence that the bot never learnt, each once, in order."""
+        """Those words of a sentence that the bot never learnt, nor what they may be slips of, each once, in order."""
         return self.vocabulary.unknown(self.words(text))
 
     def text(self, ids: Sequence[int]) -> str:

@@ -89,6 +89,10 @@ class _Verb:
         self.add("--device", default=device, help=f"auto, cpu, cuda, ... (default: {device})")
         self.threads(threads)
 
+    def mending(self, default: str) -> None:
+        help = f"read an unknown word as the known one that it is a slip of (default: {default})"
+        self.add("--mend-words", action=argparse.BooleanOptionalAction, default=None, help=Rare(help))
+
     def threads(self, default: int) -> None:
         self.number("--threads", default, "CPU threads; 0 is torch's choice")
 
@@ -163,6 +167,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made = verb("export", "write the deployable files of a run, and prove them", "[RUN] ")
     made.run()
     made.path("--out", "FOLDER", "where to (default: export in the run's folder)")
+    made.mending("as the run's own")
     made.switch("--pack", "8-bit weights: chatbot.pt has a quarter of its size")
     made.switch("--onnx", "write chatbot.onnx, encoder.onnx, decoder.onnx instead")
     made.add("--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)")
@@ -194,6 +199,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.path("--out", "REPLIES", "with --file: prompts and replies, between tabs")
     made.number("--batch-size", 256, "with --file: lines at once", low=1, high=1 << 16)
     made.path("--log", "FILE", "write prompts and replies there too, behind what it holds")
+    made.mending("as the bot's own")
     made.switch("--quiet", "say nothing of unknown words")
     made.device("cpu", threads=1)
     made.add("--rerank", metavar="RUN", help="run trained with --direction backward that chooses the reply")
@@ -212,6 +218,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.path(
         "--log", "FILE", "write prompts and replies there, behind what it holds; without it they are kept nowhere"
     )
+    made.mending("as the bot's own")
     made.number("--queue", 256, "requests that may wait; more are told to come again", low=1, high=1 << 20)
     made.number("--timeout", 30, "seconds from a request to its reply", low=1, high=3600)
     made.number("--batch-size", 64, "prompts answered side by side at most", low=1, high=1 << 12)

@@ -68,7 +68,7 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
 PRESETS: dict[str, Config] = {
     # how people talk: film, chats and small talk together, with the turns before; an hour on two cores
     "everyday": Config(
-        corpus=CorpusConfig(tokenizer="auto", max_length=14, min_count=8, context=2, voices=True),
+        corpus=CorpusConfig(tokenizer="auto", mend_words=True, max_length=14, min_count=8, context=2, voices=True),
         model=ModelConfig(
             hidden_size=352,
             encoder_layers=1,
@@ -92,7 +92,7 @@ PRESETS: dict[str, Config] = {
     ),
     # one corpus of dialogue, of some thousand pairs or more
     "default": Config(
-        corpus=CorpusConfig(tokenizer="auto"),
+        corpus=CorpusConfig(tokenizer="auto", mend_words=True),
         model=ModelConfig(
             encoder_layers=1, dropout=0.4, recurrent_dropout=0.3, scale_embeddings=True, copy_mechanism=True
         ),
@@ -149,7 +149,7 @@ PRESETS: dict[str, Config] = {
     ),
     # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
     "sample": Config(
-        corpus=CorpusConfig(corpus="sample", tokenizer="auto", min_count=1),
+        corpus=CorpusConfig(corpus="sample", tokenizer="auto", mend_words=True, min_count=1),
         model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
             steps=1000,

@@ -79,6 +79,7 @@ class CorpusConfig:
     voices: bool = _setting(
         False, "in a mixture, prompts begin with a token of their corpus; the last one's answers (Kobus et al. 2017)"
     )
+    mend_words: bool = _setting(False, "chat reads an unknown word as the known one that it is a slip of")
     unknown_prompts: str = _choice("keep", "pairs whose prompt has an unknown word", "keep", "drop")
     duplicates: str = _choice("keep", "pairs that stand in the corpus more than once", "keep", "drop")
     split: tuple[float, float, float] = _number((0.9, 0.05, 0.05), "shares of films for train, valid and test", 0, 1)

@@ -112,6 +112,12 @@ def title(character: str) -> str:
     return capital if small else character
 
 
+def small(character: str) -> str:
+    """The small letter of a capital, where each is the other's; else itself."""
+    letter = character.lower()
+    return letter if len(letter) == 1 and letter != character == title(letter) else character
+
+
 @functools.cache
 def pairs() -> dict[int, int]:
     """Letter and mark, as in `Table.pairs`."""

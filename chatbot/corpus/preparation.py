@@ -251,7 +251,8 @@ def _read(
             add_runs(runs[side], found)
     reading.check(config.max_bad_fraction)
     reading.check_me(one.files[0].name)
-    _refuse_lost(lost, totals["characters"], one.files[0].name, config.tokenizer)
+    if not config.tutorial_quirks:  # which takes the corpus as it is
+        _refuse_lost(lost, totals["characters"], one.files[0].name, config.tokenizer)
     level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
     for side, counted in runs.items():
         if side >> 2 * level & 3 == TRAIN:
@@ -346,6 +347,7 @@ def _key(
     given = [vocabulary.tokens, vocabulary.written, grow] if vocabulary else None
     parts = [(one.format, one.part.weight, one.part.is_old, len(one.files), one.part.source.name) for one in inputs]
     settings = dataclasses.asdict(config) | {"corpus": None, "old_corpus": None, "format": parts, "vocabulary": given}
+    del settings["mend_words"]  # of chat only
     content = [VERSION, PREPARED_FORMAT, settings, [entry["sha256"] for entry in entries]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

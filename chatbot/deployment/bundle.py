@@ -8,6 +8,7 @@ from ..corpus.vocabulary import EOS_ID, PAD_ID
 from ..decoding.plan import Plan, PlannedSearch, plan_of
 from ..decoding.search import Sampling, SearchResult
 from ..runs.checkpoint import Checkpoint
+from .torchscript_mending import TorchScriptMending
 from .torchscript_tokenizer import torchscript_tokenizer
 
 
@@ -60,6 +61,8 @@ class BundleModule(nn.Module):
         self.tokenizer = torchscript_tokenizer(checkpoint.tokenizer.name)
         self.vocabulary, self.word_ids = words.tokens, words.ids
         self.written = words.written
+        self.mending = TorchScriptMending(words, checkpoint.tokenizer, self.tokenizer.capitals())
+        self.mend_words = checkpoint.config.corpus.mend_words
         self.unk_id = -1 if words.unk_id is None else words.unk_id
         self.sep_id = -1 if words.sep_id is None else words.sep_id
         self.voice_id = -1 if words.voice_id is None else words.voice_id
@@ -155,14 +158,19 @@ class BundleModule(nn.Module):
     def prompt_ids(self, text: str, earlier: list[str]) -> list[int]:
         """Ids of what is read of a text and of the turns before it; none where the text has no word."""
         found: list[int] = []
-        said = self.ids(self.tokenizer.last_words(text))
+        said = self.ids(self.read(text))
         if len(said) > 0:
             for turn in earlier[max(0, len(earlier) - self.context) :]:
-                words = self.tokenizer.last_words(turn)
+                words = self.read(turn)
                 if len(words) > 0:
                     found += self.ids(words[max(0, len(words) - self.max_length) :])
                     found.append(self.sep_id)
         return self._voiced(found + said)
+
+    def read(self, text: str) -> list[str]:
+        """The words that are read of a text, unknown ones mended if `mend_words` is true, which a program may set."""
+        words = self.tokenizer.last_words(text)
+        return self.mending(words, self.word_ids) if self.mend_words else words
 
     def ids(self, words: list[str]) -> list[int]:
         """Ids of words; an unknown word is `<unk>`, or left out where none was learnt."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..corpus.mending import Spellings
 from ..corpus.tokenizer import last_words
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..decoding.generate import Decoding
@@ -42,6 +43,7 @@ HARD_TEXTS = (
     "<i>Really</i>? It’s 5:30... 3.14, 2nd",
     "e\u0301 a\u0308 \u1100\u1161\u11a8 \u200b\u00ad",
     "how are you " * 100,
+    "hellooo, hwo r u? i dont knwo, pls tlel me",
     "a" * 12_000,
 )
 
@@ -139,9 +141,11 @@ def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
     prompts = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
     parts = (model.encoder, model.decoder, checkpoint.never_replied)
     decode = Decoding(*parts, torch.device("cpu"), vocabulary.marks)
+    spellings = Spellings.of(vocabulary, tokenizer) if checkpoint.config.corpus.mend_words else None
     golden = []
     for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids), vocabulary.written) for ids in prompts)]:
-        ids = vocabulary.voiced(vocabulary.encode(last_words(tokenizer, text)))
+        words = last_words(tokenizer, text)
+        ids = vocabulary.voiced(vocabulary.encode(spellings.read(words) if spellings else words))
         longest = checkpoint.config.corpus.max_length + 1
         tokens, scores = replies(decode.greedy(*pad_prompts([ids]), longest))[0] if ids else ([], [])
         own = decode([ids], settings, longest)[0][0].ids

@@ -55,6 +55,10 @@ class TorchScriptTokenizer(nn.Module):
         """Words joined as a person would write them, the same as the Python tokenizer's `detokenize`."""
         return english_text(words, written) if self.english else " ".join(words)
 
+    def capitals(self) -> dict[int, int]:
+        """Small letters and their capitals, if words may have such: none."""
+        return {}
+
     def table(self) -> list[object]:
         """All that the words depend on besides the code, as plain data."""
         return [self.ascii, sorted(self.folds.items())]

@@ -82,6 +82,10 @@ class TorchScriptUnicode(nn.Module):
             titles.append(utf8_text([title]) + word[width:] if capital else form)
         return spaced(words, kinds, forms, titles)
 
+    def capitals(self) -> dict[int, int]:
+        """Code points of small letters and of their capitals, if words may have such."""
+        return self.titles if self.cased else {}
+
     def table(self) -> list[object]:
         """All that the words depend on besides the code, as plain data."""
         folds, pairs, titles = (sorted(part.items()) for part in (self.folds, self.pairs, self.titles))

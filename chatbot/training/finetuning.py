@@ -31,6 +31,7 @@ from .epoch import Epoch, rehearsed
 EPOCHS = 4  # over the new corpus; the cosine ends with them, and early stopping may come before
 FEWEST_STEPS = 50
 NEAR = 2  # words before and behind a new one that tell what it is like
+KEPT = ("tokenizer", "mend_words", "context", "max_length", "unknown_prompts")  # of how a bot reads
 FREE = {"dropout", "recurrent_dropout", "dropout_places"}  # of the network: training alone goes by them
 
 
@@ -93,7 +94,7 @@ def begin(
 
 def _default(base: Config) -> Config:
     """The settings that go without saying: the base's, as far as its weights and words, and how it reads, need them."""
-    own = {name: getattr(base.corpus, name) for name in ("tokenizer", "context", "max_length", "unknown_prompts")}
+    own = {name: getattr(base.corpus, name) for name in KEPT}
     reading = {name: getattr(base.training, name) for name in ("word_dropout", "mark_dropout")}
     corpus = dataclasses.replace(TRAINED_ON.corpus, **own)
     model = dataclasses.replace(base.model, direction="forward")  # who trains another kind of bot says so
