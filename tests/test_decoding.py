@@ -15,7 +15,7 @@ from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.generate import Decoding, Hypothesis, log_likelihood
 from chatbot.decoding.sampling import SamplingDecoder
-from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
+from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling, SearchDecoder
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 
@@ -76,6 +76,26 @@ def test_groups_of_any_size_find_the_same(
                 assert one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
                 assert one.total == pytest.approx(other.total, abs=1e-4)
                 np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["greedy", "greedy limited", "sample", "sample limited"])
+def test_a_search_that_seldom_looks_who_has_ended_finds_the_same(
+    name: str, decode: Decoding, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, which is not waited for at every step."""
+    every_step = decode(prompts, WAYS[name], 7)
+    assert len({len(hypothesis.ids) for hypotheses in every_step for hypothesis in hypotheses}) > 2
+    for between in (2, 4, 100):
+        monkeypatch.setattr(SearchDecoder, "steps_between_looks", lambda self, src, between=between: between)
+        found = decode(prompts, WAYS[name], 7)
+        assert flat(found) == flat(every_step)
+        for these, those in zip(found, every_step, strict=True):
+            for one, other in zip(these, those, strict=True):
+                assert one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
+                assert one.total == pytest.approx(other.total, abs=1e-4)
+                np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
+        wide = decode.search.greedy(*pad_prompts([[5, 6]]), 1000).tokens
+        assert wide.size(1) == len(decode([[5, 6]], WAYS["greedy"], 1000)[0][0].ids) + 1
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
