@@ -153,7 +153,10 @@ def _with_length(config: CorpusConfig, inputs: list[_Input], prepared: Path, key
     length = known.get(key)
     if not (isinstance(length, int) and SHORTEST <= length <= LONGEST):
         new = [one for one in inputs if not one.part.is_old and one.format != "cornell"]
-        found = ((dialogues(one.format, one.files, _reading(one, config)), one.part.weight) for one in new)
+        open_texts = dataclasses.replace(
+            config, private=False
+        )  # what is left out hardly shortens a turn, and takes time
+        found = ((dialogues(one.format, one.files, _reading(one, open_texts)), one.part.weight) for one in new)
         length = fitting_length(found, config) if new else SHORTEST
         if sum(file.size for one in inputs for file in one.files) >= SMALL_INPUT:
             with atomic_file(path, "w") as out:
@@ -183,10 +186,10 @@ def pairs_in(config: CorpusConfig, data_dir: Path, most: int) -> int:
     Raises:
         ChatbotError: as `prepare`.
     """
-    count = 0
+    count, whole = 0, dataclasses.replace(config, private=False)  # names to leave out need the whole file to be read
     for part in resolve_mixture(config.corpus, data_dir).parts:
         one = _input(part, config)
-        count += count_pairs(dialogues(one.format, one.files, _reading(one, config)), most - count)
+        count += count_pairs(dialogues(one.format, one.files, _reading(one, whole)), most - count)
         if count >= most:
             break
     return count
