@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import IO, Any
 from .config.arguments import chooses_preset, decoding_from_flags, flags_given, from_flags, parser
 from .config.settings import Config, retired_settings
 from .system.errors import ChatbotError, LostProcessError, command, failing_as, printable
+from .system.files import named
 from .system.process import wait_briefly
+from .training import signals
 
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep"}
@@ -27,7 +30,26 @@ FEW_PAIRS = 3000  # with fewer, a corpus is learnt by heart
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb and return the exit code."""
+    """Run one verb and return the exit code. Without arguments they are the command line's, and this process ours."""
+    if arguments is not None or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        return _main(arguments)
+    pressed = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signals.ends_process = True
+    try:
+        return _main(None)
+    except Exception:
+        if pressed:  # in the middle of an import, say, which then fails with anything
+            return 130
+        raise
+
+
+def _main(arguments: list[str] | None) -> int:
     wait_briefly()
     given = sys.argv[1:] if arguments is None else arguments
     parsed = parser(VERBS).parse_args(given, argparse.Namespace(given=given))
@@ -81,7 +103,7 @@ def train(arguments: argparse.Namespace) -> int:
     from .training.distributed import Group, launch
 
     if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
-        return launch(arguments.processes, arguments.given)
+        return launch(arguments.processes, arguments.given, _say)
     group = Group.join(pick_device(arguments.device))
     try:
         return _train(arguments, group)
@@ -430,7 +452,7 @@ def _settings(arguments: argparse.Namespace) -> Config:
             _say(
                 f"{pairs:,} pairs are few: preset sample, which learns them by heart (--preset default overrules that)"
             )
-    if arguments.config and (gone := retired_settings(arguments.config, "corpus", "training", "decoding")):
+    if arguments.config and (gone := retired_settings(named(arguments.config), "corpus", "training", "decoding")):
         _say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
     return config
 

@@ -19,15 +19,42 @@ const char* const USAGE = "usage: chatbot FILE [--nbest N] [--threads N], each N
 constexpr size_t KEPT = 1 << 20;  // bytes of a line: the model reads its last 10,000 code points, 40,000 bytes at most
 
 using Mistake = std::runtime_error;
-// Text as one line that a terminal shows as text: control characters (C0, DEL, and C1 in UTF-8) become "?".
-std::string printable(std::string text) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool c1 = i > 0 && text[i - 1] == '\xc2' && byte >= 0x80 && byte < 0xa0;
-    if (c1) text[i - 1] = '?';
-    if (c1 || byte < 0x20 || byte == 0x7f) text[i] = '?';
+
+// Whether a code point would steer a terminal, or turn its text round: those of system/errors.py.
+bool steers(uint32_t code) {
+  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || code == 0x200e || code == 0x200f ||
+         (code >= 0x2028 && code < 0x202f) || (code >= 0x2066 && code < 0x206a) || (code >= 0xd800 && code < 0xe000);
+}
+
+// Text as one line that a terminal shows as text: what would steer it is spelt out, as is a byte that is no UTF-8.
+std::string printable(const std::string& text) {
+  std::ostringstream out;
+  const auto spelt = [&](char kind, uint32_t code, int digits) {
+    if (code == '\n' || code == '\r' || code == '\t')
+      out << '\\' << (code == '\n' ? 'n' : code == '\r' ? 'r' : 't');
+    else
+      out << '\\' << kind << std::hex << std::setw(digits) << std::setfill('0') << code;
+  };
+  for (size_t i = 0, size = 1; i < text.size(); i += size) {
+    const auto at = [&](size_t k) { return static_cast<unsigned char>(i + k < text.size() ? text[i + k] : 0); };
+    uint32_t code = at(0);
+    size = code < 0x80 ? 1 : code >= 0xc2 && code < 0xe0 ? 2 : code >= 0xe0 && code < 0xf0 ? 3 : code >= 0xf0 && code < 0xf5 ? 4 : 0;
+    if (size > 1) code &= 0x7f >> size;
+    for (size_t k = 1; k < size; ++k) {
+      if ((at(k) & 0xc0) != 0x80) {
+        size = 0;
+        break;
+      }
+      code = code << 6 | (at(k) & 0x3f);
+    }
+    if (size == 0 || (size == 3 && code < 0x800) || (size == 4 && (code < 0x10000 || code > 0x10ffff)))
+      spelt('u', 0xdc00 | at(0), 4), size = 1;  // as Python has such bytes in the names of files
+    else if (steers(code))
+      spelt(code < 0x100 ? 'x' : 'u', code, code < 0x100 ? 2 : 4);
+    else
+      out << text.substr(i, size);
   }
-  return text;
+  return out.str();
 }
 
 // The next line without its end; of a long one the last bytes, so that none takes more memory. False: no more lines.
@@ -56,7 +83,7 @@ torch::jit::Module load(fs::path path) {
   if (!file.is_open()) throw Mistake("cannot read " + path.string() + "; make export writes one");
   if (const auto beside = fs::path(path).replace_filename("manifest.json"); fs::exists(beside)) {
     std::ostringstream manifest;
-    if (fs::file_size(beside) < 8 << 20) manifest << std::ifstream(beside, std::ios::binary).rdbuf();  // 0.1 MB
+    if (fs::is_regular_file(fs::symlink_status(beside)) && fs::file_size(beside) <= 4 << 20) manifest << std::ifstream(beside, std::ios::binary).rdbuf();  // 0.1 MB
     if (json_value(manifest.str(), {"format"}) != "1")
       throw Mistake("the manifest " + beside.string() + " is damaged or of another format: export again");
     if (json_value(manifest.str(), {"files", path.filename().string(), "sha256"}) != '"' + sha256::digest(file) + '"')

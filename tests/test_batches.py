@@ -44,7 +44,10 @@ def write(folder: Path, pairs: Pairs, dtype: str = "uint16", parts: dict[str, tu
     sources = [{"name": name, "weight": weight, "is_old": False} for name, (weight, _) in parts.items()]
     figures = {"format": 2, "dtype": dtype, "splits": sizes, "sources": sources}
     (folder / "prepared.json").write_text(json.dumps(figures))
-    (folder / "vocabulary.txt").write_text("<pad>\n<sos>\n<eos>\nhello\n")
+    words = max((id for pair in pairs for side in pair for id in side), default=0) + 1
+    (folder / "vocabulary.txt").write_text(
+        "".join(["<pad>\n<sos>\n<eos>\nhello\n", *(f"w{i}\n" for i in range(4, words))])
+    )
     return folder
 
 

@@ -20,6 +20,7 @@ from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment.manifest import Golden, read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import printable
 
 CPP = Path(__file__).parent.parent / "cpp"
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
@@ -254,7 +255,7 @@ def test_replies_show_no_control_characters(client: Path, bundle: Path, tmp_path
         torch.jit.export(method)
     sly = tmp_path / "sly.pt"
     torch.jit.save(torch.jit.script(Sly()), sly)
-    assert answers(client, sly, "\x1b[2J\x07 \x9b31m é ü\t\x7f".encode()) == ["?[2J? ??31m é ü??"]
+    assert answers(client, sly, "\x1b[2J\x07 \x9b31m é ü\t\x7f".encode()) == ["\\x1b[2J\\x07 \\x9b31m é ü\\t\\x7f"]
 
 
 def test_a_file_that_is_not_what_its_manifest_says_is_not_opened(client: Path, bundle: Path, tmp_path: Path) -> None:
@@ -290,8 +291,16 @@ def test_a_file_that_is_none_ends_in_one_line(client: Path, bundle: Path, tmp_pa
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), file)
     assert "damaged" in refused(run(client, file, text=b"hello\n"))
     (tmp_path / "folder").mkdir()
-    for missing in ("none.pt", "folder", "\x1b[31mnone\n.pt"):
-        assert "cannot read" in refused(run(client, tmp_path / missing, text=b"hello\n"))
+    for missing in (
+        "none.pt",
+        "folder",
+        "\x1b[31mnone\n.pt",
+        "\u202enone\u2028\x9b.pt",
+        "\udc9b\udce2\udc80.pt",
+        "\u00e9\U0001f600",
+    ):
+        said = refused(run(client, tmp_path / missing, text=b"hello\n"))
+        assert f"cannot read {printable(str(tmp_path / missing))}" in said
 
 
 @pytest.mark.parametrize(

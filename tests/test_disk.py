@@ -358,6 +358,23 @@ def test_a_corpus_deleted_under_way_is_not_missed(small: Small, tmp_path: Path) 
     assert_the_same(run, small.whole)
 
 
+def test_a_run_removed_under_way_does_not_come_back(
+    small: Small, tmp_path: Path, refused: Callable[[int], str]
+) -> None:
+    with at_step(HALF - 1, lambda: shutil.rmtree(tmp_path / "run")):
+        line = refused(small.train(tmp_path))
+    assert "was removed, or moved, while it was trained" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_a_run_whose_name_is_no_text_is_refused(small: Small, tmp_path: Path, refused: Callable[[int], str]) -> None:
+    runs = tmp_path / "caf\udce9"
+    line = refused(small.train(runs))
+    assert "no UTF-8" in line
+    assert not runs.exists() or not (runs / "run" / "config.json").exists()
+
+
 def test_prepared_data_cut_under_way_kill_the_training_which_then_resumes(small: Small, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     shutil.copytree(small.folder / "data", folder / "data")
@@ -392,8 +409,7 @@ def test_prepared_data_that_are_gone_are_made_again_and_a_corpus_that_is_gone_is
 def test_a_link_gives_way_to_the_file_and_what_it_pointed_to_stays(small: Small, half: RunDirectory) -> None:
     elsewhere = half.path.parent.parent / "elsewhere"
     elsewhere.mkdir()
-    files = [path for path in half.path.iterdir() if path.is_file() and path != half.lock]
-    for path in files:
+    for path in list(half.path.glob("*.pt")):
         path.rename(elsewhere / path.name)
         path.symlink_to(elsewhere / path.name)
     before = contents(elsewhere)
@@ -401,6 +417,28 @@ def test_a_link_gives_way_to_the_file_and_what_it_pointed_to_stays(small: Small,
     assert_the_same(half, small.whole)
     assert contents(elsewhere) == before
     assert {path.name for path in half.path.iterdir() if path.is_symlink()} <= {"last.previous.pt"}
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "private", "pipe"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+def test_a_file_that_is_read_as_a_whole_is_no_link_and_no_pipe(
+    name: str, target: str, small: Small, half: RunDirectory, refused: Callable[[int], str]
+) -> None:
+    path = half.path / name
+    private = half.path.parent / "private"
+    private.write_bytes(path.read_bytes())
+    path.unlink()
+    if target == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(private if target == "private" else target)
+    ways = [["train", "--resume", "--run", "run", "--data-dir", str(small.folder / "data")], ["pack", "run", "packed"]]
+    ways[1][2] = str(half.path.parent / "packed")
+    for arguments in ways:
+        line = refused(main([*arguments, "--checkpoints-dir", str(half.path.parent)]))
+        assert name in line
+        assert "link" in line or "regular file" in line
+    assert not (half.path.parent / "packed").exists()
 
 
 def test_a_run_directory_may_be_a_link(small: Small, half: RunDirectory, tmp_path: Path) -> None:

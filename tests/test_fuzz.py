@@ -436,7 +436,7 @@ def test_prepared_arrays(damage: list, which: str, same_size: bool, backward: bo
 def test_metrics(damage: list, place: Path) -> None:
     path = place / "metrics.jsonl"
     path.write_bytes(damaged(b'{"step": 1, "part": "train", "loss": 2.5}\n' * 5, damage))
-    survives("metrics", lambda: journal._forget_after(path, 3))
+    survives("metrics", lambda: journal._forget_after(RunDirectory(path.parent), 3))
 
 
 # models

@@ -197,7 +197,7 @@ def test_many_matrices_of_the_same_bytes_are_refused(packed: RunDirectory, tmp_p
         matrix = {"values": values[:, : 60_000 // width * width].view(width, -1), "scales": torch.ones(width, 1)}
         data["model"][f"matrix{width}"] = matrix
     torch.save(data, tmp_path / "best.pt")
-    with pytest.raises(ChatbotError, match="share their bytes"):
+    with pytest.raises(ChatbotError, match="share their numbers"):
         Checkpoint.load(tmp_path / "best.pt")
 
 

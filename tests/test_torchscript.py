@@ -31,7 +31,8 @@ from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.deployment.torchscript_tokenizer import table_sha256, torchscript_tokenizer
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
-from chatbot.runs.checkpoint import Checkpoint, is_bundle
+from chatbot.runs.archive import is_bundle
+from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
 

@@ -22,6 +22,7 @@ from chatbot.network.model import Seq2Seq
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
+from chatbot.system.lock import held
 from chatbot.training.data import kept_prompts
 from chatbot.training.distributed import Group
 from chatbot.training.journal import Journal
@@ -258,6 +259,75 @@ def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: P
     assert process.wait() == 130, rest
     assert "Traceback" not in rest
     assert RunDirectory(tmp_path / "both").load_last().step >= 20
+
+
+def two(trained: RunDirectory, data_dir: Path, folder: Path, *before: str) -> subprocess.Popen[str]:
+    """A long training in two processes that has validated and saved."""
+    command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--steps=100000"]
+    command += ["--config", str(trained.config), "--run=both", "--data-dir", str(data_dir)]
+    process = subprocess.Popen(
+        [*before, *command, "--checkpoints-dir", str(folder)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "step 20: held-out" in line:
+            break
+    return process
+
+
+def ranks(launcher: int) -> list[int]:
+    """The processes that a launcher started, in the order in which it did."""
+    return sorted(map(int, Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_is_named(rank: int, trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
+    process = two(trained, data_dir, tmp_path)
+    os.kill(ranks(process.pid)[rank], signal.SIGKILL)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGKILL
+    assert f"process {rank} of 0 to 1 was ended by SIGKILL" in said
+    assert "Traceback" not in said
+    assert RunDirectory(tmp_path / "both").load_last().step >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_processes_whose_launcher_is_killed_save_and_end(trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
+    process = two(trained, data_dir, tmp_path)
+    process.kill()
+    assert process.stderr is not None
+    said = process.stderr.read()  # until both have ended, for they have it too
+    process.stderr.close()
+    process.wait()
+    assert "stopping after this step, saving" in said
+    assert "Traceback" not in said
+    run = RunDirectory(tmp_path / "both")
+    assert run.load_last().step > 20
+    with held(run.lock, "the run"):  # nobody trains there any more
+        pass
+
+
+@pytest.mark.slow
+def test_what_a_launcher_was_begun_to_ignore_stays_ignored(
+    trained: RunDirectory, data_dir: Path, tmp_path: Path
+) -> None:
+    ignoring = [sys.executable, "-c", "import os, signal, sys; "]
+    ignoring[2] += "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGHUP, signal.SIGINT)]; "
+    ignoring[2] += "os.execv(sys.argv[1], sys.argv[1:])"
+    process = two(trained, data_dir, tmp_path, *ignoring)
+    assert process.stderr is not None
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGINT):
+        os.killpg(process.pid, number)
+        next(line for line in process.stderr if "held-out perplexity" in line)  # it goes on to the next validation
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 130, rest
 
 
 def test_dropout_grows_with_the_step_of_the_run_and_not_of_the_sitting(

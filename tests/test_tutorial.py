@@ -626,7 +626,7 @@ def test_files_that_are_something_else_are_named(trained: RunDirectory, tmp_path
     bundle = (tmp_path / "elsewhere" / "chatbot.pt").read_bytes()
     shutil.rmtree(tmp_path / "elsewhere")
     assert "by its name only" in refused(archive.getvalue(), tmp_path)
-    assert "no checkpoint" in refused(bundle, tmp_path)
+    assert "TorchScript" in refused(bundle, tmp_path)
     assert "lacks iteration, en, de, voc_dict" in refused(trained.best.read_bytes(), tmp_path)
     assert "damaged" in refused(b"", tmp_path)
     assert "damaged" in refused(b"just some text\n", tmp_path)

@@ -16,8 +16,8 @@ from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
 from ..decoding.generate import Decoding, Hypothesis, log_likelihood
 from ..network.model import Seq2Seq
-from ..runs.checkpoint import Checkpoint, is_bundle, never_replied
-from ..runs.directory import BUNDLE, RunDirectory
+from ..runs.checkpoint import Checkpoint, never_replied
+from ..runs.directory import RunDirectory, bundle_of
 from ..system.devices import pick_device
 from ..system.errors import ChatbotError
 from .conversation import Conversation
@@ -56,7 +56,8 @@ class Chatbot:
         """Open a run directory, a checkpoint (`best.pt`, `last.pt`), an export's folder, its `chatbot.pt`, or its ONNX
         file (`chatbot.onnx`, with the encoder and decoder beside it; on the CPU whatever `device` says).
 
-        A `chatbot.pt` is TorchScript, and TorchScript is code: open only files that you trust.
+        A `chatbot.pt` is TorchScript, and TorchScript is code: open only files that you trust. None is opened unless it
+        or an export's folder is named: a run directory is data, and what else is in it stays closed.
 
         Args:
             decoding: how replies are found; None is the run's own.
@@ -240,12 +241,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _opened(path: Path, device: torch.device) -> Chatbot:
-    if (path / BUNDLE).is_file():
-        path = path / BUNDLE
     if path.suffix == ".onnx":
         return _opened_onnx(path)
-    if is_bundle(path):
-        return _opened_bundle(path, device)
+    if bundle := bundle_of(path):
+        return _opened_bundle(bundle, device)
     checkpoint = open_checkpoint(path)
     return Chatbot.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary)
 

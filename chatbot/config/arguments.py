@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..system.errors import ChatbotError, printable
-from ..system.files import exists
+from ..system.files import exists, named
 from .presets import DECODINGS, PRESETS, changed_decoding
 from .settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig, section_name
 
@@ -298,7 +298,7 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None, *, sm
         config = begun
     if arguments.config is not None:
         # what a run's file does not name is what it was before there was such a setting
-        config = Config.load(arguments.config, over=config if arguments.preset or begun else Config())
+        config = Config.load(named(arguments.config), over=config if arguments.preset or begun else Config())
     config = Config.from_dict(flags_given(arguments), over=config)
     if config.training.base and (arguments.preset or not (arguments.config or hasattr(arguments, "corpus.corpus"))):
         raise ChatbotError("--from takes a corpus to train on (--corpus), and no --preset: its settings are its own")

@@ -6,7 +6,9 @@ Archives are limited in size, and their members are read in place: nothing is un
 import codecs
 import contextlib
 import gzip
+import itertools
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+from ..system.archives import opened_zip
 from ..system.errors import ChatbotError, failing_as
 
 MAX_RATIO = 200  # of an archive member's size to its compressed size; for text it is 3 to 30
@@ -21,7 +24,7 @@ SMALL_MEMBER = 1 << 24  # bytes of a member that is read whatever its ratio
 SMALL_TOTAL = 1 << 28  # bytes of all members of an archive that is read whatever its ratio
 MAX_TOTAL = 1 << 36  # bytes of all members of any archive
 MAX_FILES = 10_000
-MAX_TABLE = 1 << 25  # bytes of an archive's table of contents, which is read as a whole
+MAX_TABLE = 1 << 22  # bytes of an archive's table of contents: 400 for each of so many files
 MAX_DEPTH = 4
 HEAD = 1 << 16  # bytes that tell a file's format
 
@@ -125,8 +128,7 @@ def input_files(path: Path) -> tuple[list[InputFile], list[BadLine]]:
     with failing_as(f"cannot read {path}"):
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            files = [InputFile(str(file), file) for file in _walk(path, MAX_DEPTH)]
-            return sorted(files, key=lambda file: file.name), []
+            return _inside(path)
         if not stat.S_ISREG(mode):
             raise ChatbotError(f"{path} is neither a file nor a folder")
         with path.open("rb") as stream:
@@ -134,10 +136,23 @@ def input_files(path: Path) -> tuple[list[InputFile], list[BadLine]]:
     return _members(path) if zipped else ([InputFile(str(path), path)], [])
 
 
+def _inside(folder: Path) -> tuple[list[InputFile], list[BadLine]]:
+    """The files in a folder, sorted by name, and links that are refused, for what they lead to was not named."""
+    found = sorted(map(str, itertools.islice(_walk(folder, MAX_DEPTH), MAX_FILES + 1)))
+    if len(found) > MAX_FILES:
+        raise ChatbotError(f"{folder} holds over {MAX_FILES:,} files: name the one that is the corpus")
+    files, refused, root = [], [], folder.resolve()
+    for name in found:
+        file = Path(name)
+        if file.is_symlink() and not file.resolve().is_relative_to(root):
+            refused.append(BadLine(name, 0, "a link that leads out of the folder, ignored"))
+        else:
+            files.append(InputFile(name, file))
+    return files, refused
+
+
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    for count, entry in enumerate(folder.iterdir()):
-        if count >= MAX_FILES:
-            raise ChatbotError(f"{folder} holds over {MAX_FILES:,} files: name the one that is the corpus")
+    for entry in folder.iterdir():
         if entry.name.startswith((".", "__")):
             continue
         if entry.is_file():
@@ -150,22 +165,20 @@ def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
     """The members of a zip archive, sorted by name, and those refused for a path that points outside of it."""
     files, refused = [], []
     try:
-        if _table_size(path) > MAX_TABLE:
-            raise ValueError(f"a table of contents of over {MAX_TABLE:,} bytes")
-        archive = zipfile.ZipFile(path)  # reads the table of contents as a whole
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+        with path.open("rb") as file:
+            archive = opened_zip(file, MAX_TABLE)
+    except (
+        ChatbotError,
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        ValueError,
+        struct.error,
+    ) as error:
         raise ChatbotError(f"{path} is not a whole zip archive ({error}): get it again") from error
     members = [member for member in archive.infolist() if not member.is_dir()]
-    if len(members) > MAX_FILES:
-        raise ChatbotError(f"{path} holds over {MAX_FILES:,} files: give the one that is the corpus")
-    total, packed = sum(member.file_size for member in members), path.stat().st_size
-    if total > min(
-        MAX_TOTAL, max(SMALL_TOTAL, MAX_RATIO * packed)
-    ):  # compared with the archive's size, since members may share bytes
-        raise ChatbotError(
-            f"{path} would unpack to {total:,} bytes from {packed:,}: refused as an archive bomb; "
-            "give the file that is the corpus, unpacked"
-        )
+    _refuse_bomb(path, members)
     for name in sorted(member.filename for member in members):
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
@@ -176,12 +189,13 @@ def _members(path: Path) -> tuple[list[InputFile], list[BadLine]]:
     return files, refused
 
 
-def _table_size(path: Path) -> int:
-    """Bytes of a zip archive's table of contents, by its last record, or that of a large (zip64) archive."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - (1 << 17)))
-        end = file.read()
-    at, at64 = end.rfind(b"PK\x05\x06"), end.rfind(b"PK\x06\x06")
-    small = int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
-    large = int.from_bytes(end[at64 + 40 : at64 + 48], "little") if at64 >= 0 else 0
-    return large if small == 0xFFFFFFFF else max(small, large)
+def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    if len(members) > MAX_FILES:
+        raise ChatbotError(f"{path} holds over {MAX_FILES:,} files: give the one that is the corpus")
+    # compared with the archive's size, since members may share bytes
+    total, packed = sum(member.file_size for member in members), path.stat().st_size
+    if total > min(MAX_TOTAL, max(SMALL_TOTAL, MAX_RATIO * packed)):
+        raise ChatbotError(
+            f"{path} would unpack to {total:,} bytes from {packed:,}: refused as an archive bomb; "
+            "give the file that is the corpus, unpacked"
+        )

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError, failing_as, shown
-from ..system.files import atomic_file, atomic_folder, read_json, sha256, tidy
+from ..system.files import atomic_file, atomic_folder, named, read_json, sha256, tidy
 from ..system.lock import held
 from .draft import Draft
 from .formats.dialogue import Dialogue
@@ -44,7 +44,7 @@ from .vocabulary import Vocabulary
 VERSION = 3  # raise it when the same input and settings give other data
 SMALL_INPUT = 64 << 20  # bytes; below, a single process is faster, and digests are not worth caching
 ENGLISH_CORPORA = ("cornell", "convokit", "chitchat", "dailydialog")  # formats of published corpora in English
-MAX_CACHE = 64 << 20  # bytes of the cache of digests
+MAX_CACHE = 8 << 20  # bytes of the cache of digests
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def prepare(
             disk is full.
     """
     if vocabulary is None and config.vocabulary:
-        vocabulary = Vocabulary.load(Path(config.vocabulary))
+        vocabulary = Vocabulary.load(named(Path(config.vocabulary)))
     if config.format != "auto" and is_mixture(config.corpus):
         raise ChatbotError(
             f"--format {config.format} is of one corpus, and {shown(config.corpus)} is a mixture, of which each is "

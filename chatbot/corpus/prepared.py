@@ -7,6 +7,7 @@ corpora of a mixture follow each other in the mixture's order.
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError, command, failing_as, shown
-from ..system.files import read_json
+from ..system.files import read_json, regular
 from .vocabulary import Vocabulary
 
 PREPARED_FORMAT = 2
@@ -26,7 +27,7 @@ DTYPES = {"uint16": "<u2", "int32": "<i4"}
 OFFSETS_DTYPE = "<i8"
 MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0  # how often an epoch shows each pair of a corpus
 CHUNK_IDS = 1 << 20
-MAX_BYTES = 64 << 20  # of the figures
+MAX_BYTES = 8 << 20  # of the figures, which name every file of the corpus
 
 
 def load_figures(folder: Path) -> dict[str, Any]:
@@ -85,15 +86,15 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         parts: the corpora of a mixture, or the only one, in order.
 
     Raises:
-        ChatbotError: a file is missing, or its size is not what the figures say; later, whenever pairs are read, that
-            their offsets do not ascend.
+        ChatbotError: a file is missing, its size is not what the figures say, or an id is no word's; later, whenever
+            pairs are read, that their offsets do not ascend.
     """
 
     def __init__(self, folder: Path, split: str, *, backward: bool = False) -> None:
         self.backward = backward
         figures = load_figures(folder)
         try:
-            pairs, tokens = (int(figures["splits"][split][key]) for key in ("pairs", "tokens"))
+            pairs, tokens = (_count(figures["splits"][split][key]) for key in ("pairs", "tokens"))
             dtype = DTYPES[figures["dtype"]]
             self.parts = _parts(figures["sources"], figures["splits"][split]["by_part"], pairs)
         except (LookupError, TypeError, ValueError, OverflowError) as error:
@@ -101,6 +102,17 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         self.folder, self.num_tokens, self._pairs = folder, tokens, pairs
         self._ids = _mapped(folder / f"{split}.ids", dtype, tokens)
         self._offsets = _mapped(folder / f"{split}.offsets", OFFSETS_DTYPE, 2 * pairs + 1)
+        self._check_ids()
+
+    def _check_ids(self) -> None:
+        """Every id is that of a word: kernels take them for places in a matrix."""
+        path = self.folder / VOCABULARY
+        with failing_as(f"cannot read {path}", advice="; prepare the corpus again"), regular(path) as file:
+            words = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(CHUNK_IDS), b""))
+        for start in range(0, self.num_tokens, CHUNK_IDS):
+            ids = self._ids[start : start + CHUNK_IDS]
+            if ids.min() < 0 or ids.max() >= words:
+                raise ChatbotError(f"the ids of {self.folder} are damaged: prepare the corpus again")
 
     def __len__(self) -> int:
         return self._pairs
@@ -142,6 +154,12 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         return ChatbotError(f"the offsets of {self.folder} are damaged: prepare the corpus again")
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 48:
+        raise ValueError("a number of pairs or of words that is none")
+    return value
+
+
 def _parts(sources: list[dict[str, Any]], sizes: list[Any], pairs: int) -> list[PartOfSplit]:
     """The parts of a split, or any error that plain data of another shape raises."""
     ends = list(itertools.accumulate(map(int, sizes)))
@@ -158,8 +176,11 @@ def _parts(sources: list[dict[str, Any]], sizes: list[Any], pairs: int) -> list[
 
 def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:
     expected = count * np.dtype(dtype).itemsize
-    with failing_as(f"cannot read {path}", advice="; prepare the corpus again"):
-        size = path.stat().st_size
+    try:
+        with failing_as(f"cannot read {path}", advice="; prepare the corpus again"), regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+    except ValueError as error:
+        raise ChatbotError(f"cannot read {path}: {error}; prepare the corpus again") from error
     if size != expected:
         raise ChatbotError(f"{path} has {size} bytes and should have {expected}: prepare the corpus again")
     if count == 0:

@@ -15,7 +15,9 @@ from .tokenizer import MARKS
 PAD, SOS, EOS, UNK, SEP = "<pad>", "<sos>", "<eos>", "<unk>", "<sep>"
 VOICE = "<as:{}>"
 PAD_ID, SOS_ID, EOS_ID = 0, 1, 2  # in every vocabulary, the tutorial's included
-MAX_BYTES = 1 << 28  # of a file: 16 million words
+MAX_WORDS = 1 << 18  # fourteen times those of all films and chats; each costs a network a row of weights
+MAX_CHARACTERS = 1 << 22  # of all words
+MAX_BYTES = 8 * MAX_CHARACTERS  # of a file: four for each, and as many for their written forms
 
 
 class Vocabulary:
@@ -31,10 +33,16 @@ class Vocabulary:
 
     Raises:
         ChatbotError: the first three are others, a token occurs twice, or one holds a control character: replies are
-            made of tokens, and must not steer a terminal. Or a form is not its token with capitals.
+            made of tokens, and must not steer a terminal. Or a form is not its token with capitals. Or there are more
+            than MAX_WORDS of them, or of MAX_CHARACTERS.
     """
 
     def __init__(self, tokens: Sequence[str], written: Mapping[str, str] | None = None) -> None:
+        if len(tokens) > MAX_WORDS or sum(map(len, tokens)) > MAX_CHARACTERS:
+            raise ChatbotError(
+                f"a vocabulary has at most {MAX_WORDS:,} words of {MAX_CHARACTERS:,} characters together, and this one "
+                f"{len(tokens):,} of {sum(map(len, tokens)):,}: leave out what is rare (--min-count)"
+            )
         self.tokens = list(tokens)
         self.ids = {token: id for id, token in enumerate(self.tokens)}
         if self.tokens[:3] != [PAD, SOS, EOS]:
@@ -146,7 +154,10 @@ class Vocabulary:
             ChatbotError: the file is missing, is not UTF-8, or is not a vocabulary.
         """
         try:
-            lines = [line.partition("\t") for line in read_whole(path, MAX_BYTES).decode("utf-8").split("\n")[:-1]]
+            content = read_whole(path, MAX_BYTES)
+            if (count := content.count(b"\n")) > MAX_WORDS:
+                raise ValueError(f"it has {count:,} lines, more than {MAX_WORDS:,}")
+            lines = [line.partition("\t") for line in content.decode("utf-8").split("\n")[:-1]]
             return cls([token for token, _, _ in lines], {token: form for token, tab, form in lines if tab})
         except (OSError, ValueError) as error:
             raise ChatbotError(f"cannot read the vocabulary {path}: {error}") from error

@@ -27,7 +27,7 @@ from ..decoding.search import GreedySearchDecoder, SearchResult
 from ..runs.checkpoint import Checkpoint
 from ..runs.quantization import quantize
 from ..system.errors import ChatbotError, first_line
-from ..system.files import atomic_file
+from ..system.files import atomic_file, named, regular
 from .manifest import describe, refuse_other_weights, write_manifest
 from .onnx_graph import extra
 from .onnx_network import Network
@@ -155,9 +155,8 @@ def load_onnx(path: Path, kind: str) -> OnnxFile:
 
 def _opened(path: Path) -> bytes:
     """The content of a file whose seal is whole."""
-    if path.exists() and not path.is_file():
-        raise ValueError("it is no file")  # a device may have no end
-    content = path.read_bytes()
+    with regular(named(path)) as file:
+        content = file.read()
     if content != _sealed(content[: -len(SEAL) - 64]):
         raise ValueError("it is damaged, or another program wrote it; export again")
     return content

@@ -7,7 +7,6 @@ FOLDER/
 """
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 from ..runs.directory import RunDirectory
@@ -35,10 +34,11 @@ def pack(run: RunDirectory, folder: Path, corpus: str | None = None) -> Proof:
         config = quantized.config
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, corpus=corpus))
         quantized = dataclasses.replace(quantized, config=config)
+    measurements = run.measurements()
     with atomic_folder(folder) as part:
         made = RunDirectory(part)
         made.begin(quantized.config, quantized.vocabulary)
         quantized.save(made.best)
-        if run.metrics.exists():
-            shutil.copyfile(run.metrics, made.metrics)
+        if measurements:
+            made.metrics.write_text("".join(measurements), encoding="utf-8")
         return export(quantized, made.export)

@@ -22,7 +22,8 @@ from ..corpus.tokenizer import TOKENIZERS, Tokenizer
 from ..corpus.vocabulary import Vocabulary
 from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
-from ..runs.checkpoint import Checkpoint, check_archive
+from ..runs.archive import check_bundle_archive
+from ..runs.checkpoint import Checkpoint
 from ..runs.directory import BUNDLE
 from ..runs.quantization import quantized
 from ..system.errors import ChatbotError, first_line, shown
@@ -149,7 +150,7 @@ def load_bundle(path: Path) -> Bundle:
     manifest = check(path)
     try:
         if not manifest:
-            check_archive(path, code=True)
+            check_bundle_archive(path)
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
         metadata = json.loads(module.metadata())

@@ -28,7 +28,7 @@ from .broken import BrokenEnglish
 from .likelihood import EVALUATION_BATCH, evaluate
 from .scoreboard import SCORES, side_by_side
 
-MAX_BYTES = 16 << 20  # of a file of figures
+MAX_BYTES = 4 << 20  # of a file of figures
 EXAMINATION_FORMAT = 2  # raise it when a figure comes to mean something else: those that were kept no longer count
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -17,13 +16,14 @@ from ..network.kernels.linear import by_columns
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_file
+from .archive import plain_data
 from .quantization import from_bytes, in_bytes
+from .weights import check_network, check_state
 
 CHECKPOINT_FORMAT = 1
 QUANTIZED_FORMAT = 2  # the same, with the matrices in bytes
-MAX_PROMPTS = 1 << 20  # ids of them all
+MAX_PROMPTS = 1 << 20  # ids of them all, and one for each prompt
 MAX_NAME = 1 << 12  # characters that name a parent
-MAX_CODE = 64 << 20  # bytes that the compressed members of a bundle, its code, may unfold to
 
 
 @dataclass
@@ -62,16 +62,10 @@ class Checkpoint:
         Raises:
             ChatbotError: the weights are not those of the model that the settings describe.
         """
-        with torch.device("meta"):  # shapes only: nothing is allocated because a number in a file says so
+        check_network(self.model, self.config.model, len(self.vocabulary), "the checkpoint's weights")
+        with torch.device("meta"):
             model = Seq2Seq(self.config.model, len(self.vocabulary))
-        try:
-            model.load_state_dict(by_columns(self.model), assign=True)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise ChatbotError(f"the checkpoint's weights do not fit its settings: {reason}") from error
-        for name, weights in model.state_dict().items():
-            if weights.dtype != torch.float32:
-                raise ChatbotError(f"the checkpoint's weights do not fit its settings: {name} is {weights.dtype}")
+        model.load_state_dict(by_columns(self.model), assign=True)
         return model.eval()
 
     def digest(self) -> str:
@@ -119,8 +113,7 @@ class Checkpoint:
             ChatbotError: the file is missing, damaged, of another format, or no checkpoint at all.
         """
         try:
-            check_archive(path)
-            data = torch.load(path, map_location="cpu", weights_only=True)
+            data = plain_data(path)
             version = data["format"]
         except FileNotFoundError as error:
             raise ChatbotError(f"there is no checkpoint {path}") from error
@@ -138,20 +131,19 @@ class Checkpoint:
                 raise ValueError("its step is no number of updates")
             if perplexity is not None and type(perplexity) is not float:
                 raise ValueError("its perplexity is no number")
-            prompts = data["prompts"]  # a list may hold another one many times, at no cost to the file
-            if sum(map(len, prompts)) > MAX_PROMPTS or not all(0 <= id < len(vocabulary) for p in prompts for id in p):
-                raise ValueError("its prompts have words that its vocabulary has not, or there are too many")
-            check_weights(data["model"], "model")
             config = Config.from_dict(data["config"])
             if config.corpus.tokenizer not in TOKENIZERS:
                 raise ValueError("its tokenizer was never chosen")
+            check_state(data["model"], "model")
+            weights = from_bytes(data["model"])
+            check_network(weights, config.model, len(vocabulary), "its weights")
             return cls(
                 config,
                 vocabulary,
-                from_bytes(data["model"]),
+                weights,
                 step,
                 perplexity,
-                [[int(id) for id in prompt] for prompt in prompts],
+                _prompts(data["prompts"], len(vocabulary)),
                 data["training"],
                 _parent(data.get("parent")),  # which files of version 0.1 have not
                 version == QUANTIZED_FORMAT,
@@ -162,6 +154,17 @@ class Checkpoint:
             ) from error
         except Exception as error:  # plain data of any shape
             raise ChatbotError(f"the checkpoint {path} is damaged: {first_line(error)}") from error
+
+
+def _prompts(value: Any, words: int) -> list[list[int]]:
+    # a list may hold another one many times, at no cost to the file
+    if type(value) is not list or not all(type(prompt) is list for prompt in value):
+        raise ValueError("its prompts are no lists of words")
+    if not value or sum(map(len, value)) + len(value) > MAX_PROMPTS:
+        raise ValueError(f"it has {len(value):,} prompts: there should be one at least, and not too many")
+    if not all(type(id) is int and 0 <= id < words for prompt in value for id in prompt):
+        raise ValueError("its prompts have words that its vocabulary has not")
+    return [list(prompt) for prompt in value]
 
 
 def _parent(value: Any) -> dict[str, Any] | None:
@@ -196,54 +199,3 @@ class _Sink:
 def never_replied(config: Config, vocabulary: Vocabulary) -> list[int]:
     """Ids that a search passes over: every special token but `<eos>`; none with `tutorial_tokens`."""
     return [] if config.model.tutorial_tokens else vocabulary.never_replied
-
-
-def check_weights(state: Any, name: str) -> None:
-    """Whether something loaded is a state dict, of which each tensor is as large in the file as it says.
-
-    Raises:
-        ChatbotError: it is something else, or holds it: an expanded tensor, say, is of any size without a file of that
-            size. The message calls it `name`.
-    """
-    if not isinstance(state, dict):
-        raise ChatbotError(f"its {name} is {shown(state)} and no state dict")
-    for key, weight in state.items():
-        tensors = list(weight.values()) if isinstance(weight, dict) else [weight]  # a matrix in bytes is a dict
-        if type(key) is not str or not all(isinstance(tensor, Tensor) for tensor in tensors):
-            raise ChatbotError(f"its {name} holds something that is no weight")
-        for tensor in tensors:
-            if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
-                raise ChatbotError(f"its {name} has {shown(key)} in a form that weights do not have")
-
-
-def check_archive(path: Path, *, code: bool = False) -> None:
-    """Every byte against the archive's own checksums; nothing that unfolds to more than there is.
-
-    code: whether it is a bundle, in which the code (and that alone) may be compressed.
-
-    Raises:
-        ChatbotError: a member is compressed that should not be, members are larger than the file, or a checksum is
-            wrong. (The archive's reader raises whatever it likes.)
-    """
-    if path.exists() and not path.is_file():  # a device may have no end
-        raise ChatbotError("it is no file")
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        allowed = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if code else {zipfile.ZIP_STORED}
-        if not {member.compress_type for member in members} <= allowed:
-            raise ChatbotError("it has compressed members, as no checkpoint has")
-        if sum(member.file_size for member in members) > path.stat().st_size + code * MAX_CODE:
-            raise ChatbotError("it would unfold to far more than its size")
-        if damaged := archive.testzip():
-            raise ChatbotError(f"it is damaged at {damaged!r}")
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether a file is a TorchScript archive (by its table of contents; nothing of it is run)."""
-    try:
-        if path.is_file():  # a device may have no end
-            with zipfile.ZipFile(path) as archive:
-                return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except Exception:  # whoever opens it as something else will say what is wrong
-        pass
-    return False

@@ -17,15 +17,18 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 
 from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
 from ..system.errors import ChatbotError, command, failing_as
-from ..system.files import atomic_file, tidy
-from .checkpoint import Checkpoint, is_bundle
+from ..system.files import atomic_file, read_whole, tidy
+from .archive import is_bundle
+from .checkpoint import Checkpoint
 
+MAX_METRICS = 64 << 20  # bytes of the measurements; a training of four million steps writes some 10 MB
 BUNDLE, ONNX = "chatbot.pt", "chatbot.onnx"  # of an export
 PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
 _HERE = Path(__file__).resolve().parent.parent  # the package
@@ -70,6 +73,12 @@ class RunDirectory:
         return any(path.exists() for path in (self.last, self.previous, self.next))
 
     @property
+    def is_run(self) -> bool:
+        """Whether anything of a run is there: then it is no export's folder, whatever else lies in it."""
+        files = (self.config, self.vocabulary, self.metrics, self.lock)
+        return self.is_trained or any(map(os.path.lexists, files))
+
+    @property
     def is_imported(self) -> bool:
         """Whether the weights are no training's, which holds `training.lock`, but were packed or imported."""
         return self.best.exists() and not self.is_resumable and not self.lock.exists()
@@ -78,14 +87,33 @@ class RunDirectory:
         """Make the directory and what stands in it from the first step on.
 
         Raises:
-            ChatbotError: it cannot be written, or a folder stands where a file is going to be written.
+            ChatbotError: it cannot be written, its name is no UTF-8, or a folder stands where a file is going to be.
         """
+        try:
+            os.fspath(self.path).encode()
+        except UnicodeEncodeError as error:  # what TensorBoard writes holds its own path, as text
+            raise ChatbotError(f"{self.path} is a name that is no UTF-8: name the run otherwise") from error
         for path in (self.config, self.vocabulary, self.last, self.previous, self.next, self.best, self.metrics):
             if path.is_dir():
                 raise ChatbotError(f"{path} is a folder, where a file of the run goes: move it away")
         with atomic_file(self.config, "w") as file:
             file.write(json.dumps(config.to_dict(), indent=2) + "\n")
         vocabulary.save(self.vocabulary)
+
+    def measurements(self) -> list[str]:
+        """The lines of `metrics.jsonl`, each with its end; none where there is no such file.
+
+        Raises:
+            ChatbotError: it cannot be read, or is no regular file of at most MAX_METRICS bytes.
+        """
+        if not os.path.lexists(self.metrics):
+            return []
+        try:
+            with failing_as(f"cannot read {self.metrics}"):
+                content = read_whole(self.metrics, MAX_METRICS)
+        except ValueError as error:
+            raise ChatbotError(f"cannot read {self.metrics}: {error}") from error
+        return content.decode("utf-8", "replace").splitlines(keepends=True)
 
     def save_last(self, checkpoint: Checkpoint) -> None:
         """Write `last.pt`; the one that stood there becomes `last.previous.pt`."""
@@ -197,12 +225,22 @@ def load_base(name: str, folder: Path) -> tuple[str, Checkpoint]:
     return run.path.name, run.load_chosen()
 
 
+def bundle_of(path: Path) -> Path | None:
+    """The bundle that a person names by this path: `chatbot.pt` itself, or the export's folder that holds it; or None.
+
+    A bundle is a program. So none is opened for any other name, nor in the folder of a run, for that is data.
+    """
+    if path.is_dir() and not RunDirectory(path).is_run and (path / BUNDLE).is_file():
+        return path / BUNDLE
+    return path if path.name == BUNDLE and path.is_file() else None
+
+
 def find_model(name: str | None, folder: Path) -> Path:
     """What to talk to: the run that `find_run` finds, an export's folder, or a file: checkpoint, bundle, ONNX."""
     if name is not None and Path(name).suffix in (".pt", ".onnx"):
         if not Path(name).is_file():
             raise ChatbotError(f"there is no file {name}")
         return Path(name)
-    if name is not None and (Path(name) / BUNDLE).is_file():
-        return Path(name) / BUNDLE
+    if name is not None and bundle_of(Path(name)):
+        return Path(name)
     return find_run(name, folder).path

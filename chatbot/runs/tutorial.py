@@ -16,7 +16,6 @@ Shapes: V words, H hidden size, L layers.
 """
 
 import dataclasses
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,10 @@ from ..corpus.vocabulary import EOS, PAD, SEP, SOS, UNK, Vocabulary
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, failing_as
 from ..system.files import atomic_folder
-from .checkpoint import Checkpoint, check_archive, check_weights
+from .archive import plain_data
+from .checkpoint import Checkpoint
 from .directory import RunDirectory
+from .weights import check_state
 
 SPECIAL = {"PAD": PAD, "SOS": SOS, "EOS": EOS}  # in the order of their ids, with our names
 MAX_LENGTH = 10  # the tutorial's
@@ -55,7 +56,7 @@ def import_checkpoint(path: Path, run: RunDirectory, *, max_length: int = MAX_LE
     """
     try:
         with failing_as("it cannot be read"):
-            data = _load(path)
+            data = plain_data(path)
         checkpoint = convert(data, max_length=max_length, corpus=corpus, vocabulary=str(run.vocabulary))
     except ChatbotError as error:
         raise ChatbotError(f"cannot import {path}: {error}") from error
@@ -122,38 +123,9 @@ def unreadable(checkpoint: Checkpoint) -> list[str]:
     return [word for word in words if word and tokenize(word) != [word]]
 
 
-def _load(path: Path) -> Any:
-    """Plain data only: nothing in the file is run. Files of torch before 1.6 are no zip archives, and load as well."""
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise ChatbotError("it is no file")  # a device may have no end
-        with path.open("rb") as file:
-            is_archive = file.read(4) == b"PK\x03\x04"
-        if is_archive:
-            check_archive(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a damaged file torch says this and that before it fails
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (ChatbotError, OSError):
-        raise
-    except Exception as error:  # a damaged file makes the reader fail in every way there is
-        raise ChatbotError(_reason(str(error))) from error
-
-
-def _reason(said: str) -> str:
-    """What torch says, in one line, without its advice to a programmer to load the file unsafely."""
-    for before, name in (("Unsupported global: GLOBAL ", "GLOBAL"), ("Unsupported class ", "class")):
-        found = said.partition(before)[2].split()
-        if found:
-            return f"it holds more than plain data ({name} {found[0][:60]!r}), and nothing in it was run"
-    if "legacy .tar" in said:
-        return "it is a tar archive, which the tutorial's file is by its name only"
-    return "it is damaged, or torch.save did not write it"
-
-
 def _weights(state: Any, name: str) -> dict[str, Tensor]:
     """The float32 tensors of a state dict; none is copied."""
-    check_weights(state, name)
+    check_state(state, name)
     for key, value in state.items():
         kind = getattr(value, "dtype", type(value).__name__)
         if kind != torch.float32:

@@ -5,11 +5,13 @@ what a killed one left behind from what is still being written.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -138,26 +140,63 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def read_whole(path: Path, most: int) -> bytes:
-    """All bytes of a file that has no business being large; of a larger or an endless one no more is read.
+@contextlib.contextmanager
+def regular(path: Path, most: int | None = None, *, follow: bool = False) -> Iterator[IO[bytes]]:
+    """A file that lies there itself, open for reading; whatever else stands there may have no end, or be another's.
+
+    A pipe or a device is not even opened, for that alone may wait, or do something.
+
+    Args:
+        most: bytes that it may have.
+        follow: a link to such a file will do, as for a path that a person named.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it has more than `most` bytes.
+        ValueError: it is a link, a pipe, a device or a folder, or has more than `most` bytes.
     """
-    with path.open("rb") as file:
+    mode = (path.stat() if follow else path.lstat()).st_mode
+    if stat.S_ISLNK(mode):
+        raise ValueError("it is a link, which is not followed: put the file itself there")
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is no regular file")
+    # another may have taken its place since: a link fails here, and a pipe does not wait
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if most is not None and status.st_size > most:
+            raise ValueError(f"it has more than {most:,} bytes")
+        yield file
+
+
+def named(path: Path) -> Path:
+    """A path that a person named, behind a link to it: who names a link means what it leads to."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """All bytes of a file (`regular`) that has no business being large; of a larger one none is read.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, or has more than `most` bytes.
+    """
+    with regular(path, most) as file:
         content = file.read(most + 1)
-    if len(content) > most:
+    if len(content) > most:  # it grew meanwhile, or is of those in /proc that say they have none
         raise ValueError(f"it has more than {most:,} bytes")
     return content
 
 
 def read_json(path: Path, most: int) -> Any:
-    """What a JSON file of at most `most` bytes holds.
+    """What a JSON file (`regular`) of at most `most` bytes holds.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is larger, no JSON, or nested too deeply.
+        ValueError: it is no regular file, larger, no JSON, or nested too deeply.
     """
     try:
         return json.loads(read_whole(path, most))

@@ -9,8 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,10 @@ from torch import nn
 from ..system.errors import LostProcessError
 
 STOPPED = 130  # exit code of a process that was asked to stop, and saved
-GRACE = 30  # seconds that the other processes have to end when one has failed
+GRACE = (
+    5  # seconds that the other processes have to end when one has failed; what they are writing is whole or not there
+)
+LAUNCHER = "CHATBOT_LAUNCHER"  # names the descriptor of a pipe that ends with the launcher
 
 
 class Group:
@@ -39,6 +43,7 @@ class Group:
     def join(cls, device: torch.device) -> "Group":
         """The group that torchrun's environment variables describe; without them, this process alone."""
         size = int(os.environ.get("WORLD_SIZE", 1))
+        stop_with_launcher()
         if size > 1:
             # numbers of the host go over gloo, so that no GPU is waited for
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -88,10 +93,14 @@ def _lost_process() -> Iterator[None]:
         raise LostProcessError("another of the processes that train together has ended; see its message") from error
 
 
-def launch(count: int, arguments: Sequence[str]) -> int:
+def launch(count: int, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
     """Run `python -m chatbot` with `arguments` in `count` processes on this machine, as one group; wait for them.
 
-    Ctrl-C and SIGTERM are passed on to each. When one fails, the others are ended.
+    Ctrl-C and SIGTERM are passed on to each, but not what this process was begun to ignore (`nohup`). When one fails,
+    the others are ended. When this process is killed, they stop and save (`stop_with_launcher`).
+
+    Args:
+        tell: says a line to a person: which process was ended by which signal, as soon as that is seen.
 
     Returns:
         the exit code of the first process that failed, in the order of ranks, or 0.
@@ -105,6 +114,9 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # so that no process opens another store
     }
+    # nothing is ever written into this pipe: it ends when this process does, however it ends
+    ending, held_open = os.pipe()
+    environment[LAUNCHER] = str(ending)
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -113,23 +125,63 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             # closing the terminal asks to stop, too
             process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, pass_on)
+    lost = -1  # the process that was the first to be ended by a signal
     try:
         for rank in range(count):
             command = [sys.executable, "-m", __package__.partition(".")[0], *arguments]
             own = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             # in a session of its own: the terminal's Ctrl-C comes to this process only, which passes it on once
-            processes.append(subprocess.Popen(command, env=own, start_new_session=True))
+            processes.append(subprocess.Popen(command, env=own, start_new_session=True, pass_fds=(ending,)))
         while any(process.poll() is None for process in processes):
-            if any(process.poll() not in (None, 0, STOPPED) for process in processes):
+            codes = [process.poll() for process in processes]
+            killed = [rank for rank, code in enumerate(codes) if code is not None and code < 0]
+            if killed and lost < 0:
+                lost = killed[0]
+                tell(_ended_by(lost, count, -(codes[lost] or 0)))
+            if any(code not in (None, 0, STOPPED) for code in codes):
                 _end(processes)
             time.sleep(0.05)
     finally:
+        for descriptor in (ending, held_open):
+            os.close(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
-    codes = [process.returncode for process in processes]
-    # a process that died of a signal has a negative code
-    return next((code if code > 0 else 128 - code for code in codes if code), 0)
+    ends = [process.returncode for process in processes]
+    killed = [rank for rank, code in enumerate(ends) if code < 0]
+    if killed and lost < 0:  # all of them at once
+        lost = killed[0]
+        tell(_ended_by(lost, count, -ends[lost]))
+    # a process that died of a signal has a negative code; the others then fail because of it
+    ends = [ends[lost], *ends] if lost >= 0 else ends
+    return next((code if code > 0 else 128 - code for code in ends if code), 0)
+
+
+def _ended_by(rank: int, count: int, number: int) -> str:
+    names = {each.value: each.name for each in signal.Signals}
+    memory = " (perhaps for want of memory)" if number == signal.SIGKILL else ""
+    return (
+        f"chatbot: process {rank} of 0 to {count - 1} was ended by {names.get(number, f'signal {number}')}{memory}, so "
+        "the others end too; what was saved stands: go on with --resume"
+    )
+
+
+def stop_with_launcher() -> None:
+    """In a process that `launch` started: when the launcher is gone, ask this process to stop, as SIGTERM does."""
+    if LAUNCHER not in os.environ:
+        return
+    ending = int(os.environ.pop(LAUNCHER))
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            os.read(ending, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

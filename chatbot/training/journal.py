@@ -39,7 +39,7 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter  # here, for its import takes a second
 
         self._run = run
-        _forget_after(run.metrics, step)
+        _forget_after(run, step)
         with contextlib.ExitStack() as stack:
             with _writing(run.metrics):
                 self._file = stack.enter_context(run.metrics.open("a", encoding="utf-8"))
@@ -93,14 +93,14 @@ def _writing(path: Path) -> contextlib.AbstractContextManager[None]:
     return failing_as(f"cannot write {path}", "; what was saved before stands: mend that, then --resume")
 
 
-def _forget_after(path: Path, step: int) -> None:
+def _forget_after(run: RunDirectory, step: int) -> None:
     """Drop the measurements of steps that a resumed training is going to take again."""
     kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+    for line in run.measurements():
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+                kept.append(line.rstrip("\n") + "\n")
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the line that a crash cut short
-    with atomic_file(path, "w") as file:
+    with atomic_file(run.metrics, "w") as file:
         file.writelines(kept)

@@ -33,6 +33,7 @@ from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, 
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
+from ..runs.weights import check_network
 from ..system.devices import is_out_of_memory
 from ..system.errors import ChatbotError
 from ..system.lock import held
@@ -186,9 +187,10 @@ class Trainer:
             self.parent = checkpoint.parent
             self.judged.load_state_dict(checkpoint.model)
             if self.judged is not self.model:
+                check_network(state["weights"], self.config.model, len(self.data.vocabulary), "its weights")
                 self.model.load_state_dict(state["weights"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**state["progress"])
+            self.progress = Progress.read(state["progress"], checkpoint.step)
             if not self.group.is_writer:  # the sums are those of all processes: they count once
                 self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
         except ChatbotError as error:
@@ -279,6 +281,7 @@ class Trainer:
         progress.best_perplexity = min(progress.best_perplexity, figures["perplexity"])
         if self.journal is None:
             return
+        self._see_folder()
         if better:
             self._checkpoint(figures["perplexity"]).save(self.run.best)
         self.journal.write(
@@ -308,6 +311,11 @@ class Trainer:
         """The bot of the weights that are judged, as they are."""
         return Chatbot.from_model(self.judged.eval(), self.config, self.data.vocabulary)
 
+    def _see_folder(self) -> None:
+        """A folder that somebody removed would come back with less in it than a run has."""
+        if not self.run.lock.exists():  # which is held, and stays there
+            raise ChatbotError(f"{self.run.path} was removed, or moved, while it was trained: nothing more is written")
+
     def _checkpoint(self, score: float | None, training: dict[str, Any] | None = None) -> Checkpoint:
         weights, prompts = _on_cpu(self.judged), self.data.prompts
         step, parent = self.progress.step, self.parent
@@ -321,6 +329,7 @@ class Trainer:
             (progress.loss_sum, progress.token_count, progress.pair_count)
         )
         if self.journal:
+            self._see_folder()
             state = {"optimizer": self.optimizer.state_dict(), "progress": vars(progress)}
             if self.judged is not self.model:  # the checkpoint's own weights are the average
                 state["weights"] = _on_cpu(self.model)
@@ -348,6 +357,21 @@ class Progress:
     loss_sum: float = 0.0  # since the last line of metrics, with the two below
     token_count: float = 0.0
     pair_count: float = 0.0
+
+    @classmethod
+    def read(cls, values: dict[str, Any], step: int) -> "Progress":
+        """What a checkpoint of so many steps says of it.
+
+        Raises:
+            ValueError: it says something that no training leaves. Data of another kind raise anything.
+        """
+        counts = {"step", "worse_validations"}
+        kinds = all(type(value) is (int if name in counts else float) for name, value in values.items())
+        sums = all(math.isfinite(value) for name, value in values.items() if name != "best_perplexity")
+        progress = cls(**values)
+        if not kinds or not sums or progress.step != step or progress.worse_validations < 0:
+            raise ValueError("its counters are none")
+        return progress
 
 
 @dataclass

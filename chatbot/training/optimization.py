@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..config.settings import TrainingConfig
 from ..network.kernels.cross_entropy import cross_entropy
 from ..network.model import Seq2Seq
+from ..runs.weights import check_moments
 from ..system.errors import ChatbotError, command
 from .ngrams import NgramTable
 from .steps import Part
@@ -106,19 +107,27 @@ class Optimizer:
         """Take back what `state_dict` gave.
 
         Raises:
-            ChatbotError: it is of another recipe, or of an older version of this program.
-            ValueError: it belongs to another model.
+            ChatbotError: it is of another recipe, of an older version of this program, of another model, or damaged.
+                Data of quite another kind raise whatever reading them raises.
         """
-        groups = [len(optimizer.param_groups) for optimizer in self._optimizers]
-        if not isinstance(states, list) or [len(state["param_groups"]) for state in states] != groups:
+        ours = self.state_dict()
+        if not isinstance(states, list) or list(map(_layout, states)) != list(map(_layout, ours)):
             raise ChatbotError(
                 "its optimiser is of another recipe or of an older version of this program: train in another run "
                 f"({command('train', 'NAME')}), or resume with the version that began it"
             )
-        for optimizer, state in zip(self._optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
+        for optimizer, own, state in zip(self._optimizers, ours, states, strict=True):
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            moments = check_moments(state["state"], dict(enumerate(parameters)), ("exp_avg", "exp_avg_sq"))
+            # rates and decays are those of the settings, whatever the file says
+            optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
         if self._on_device:
             self.keep_rates_on_device()
+
+
+def _layout(state: dict[str, Any]) -> list[list[int]]:
+    """Which parameters, by their numbers, each group of an optimiser has."""
+    return [group["params"] for group in state["param_groups"]]
 
 
 def _adamw(model: Seq2Seq, settings: TrainingConfig) -> tuple[list[Any], list[torch.optim.Optimizer]]:

@@ -74,7 +74,7 @@ def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading
     replies: dict[str | None, list[str]] = {}
     for id, (parent, number) in parents.items():
         if parent is not None and parent not in texts:
-            reading.damaged(file, number, "a reply to an utterance that is unknown", f": {parent}")
+            reading.damaged(file, number, "a reply to an utterance that is unknown", f": {parent[:40]}")
             parent = None
         replies.setdefault(parent, []).append(id)
     # chains to follow: the first utterance, and the turns before it, whose pairs another chain has yielded

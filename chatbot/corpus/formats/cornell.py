@@ -52,7 +52,7 @@ def read(lines: InputFile, conversations: InputFile, reading: Reading) -> Iterat
         if ids:
             names = ids[1].split("', '")
             if missing := next((name for name in names if name not in texts), None):
-                reading.damaged(conversations.name, number, "a line id that is unknown", f": {missing}")
+                reading.damaged(conversations.name, number, "a line id that is unknown", f": {missing[:40]}")
             yield Dialogue(fields[2], names[0], [texts.get(name) for name in names])
         elif line not in ("\0", ""):
             reading.damaged(conversations.name, number, "not three fields and a list of line ids")

@@ -154,39 +154,60 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
     delimiter, tabs = table.delimiter, table.width - 1
     lines = reading.lines(file)
     ahead = deque(itertools.islice(lines, MAX_ROW))
+    marks = ""  # of the next lines, one each, as far as they were looked at: each is once, however many quotes are open
     while ahead:
         number, line = ahead.popleft()
+        marks = marks[1:]
         ahead.extend(itertools.islice(lines, MAX_ROW - len(ahead)))
         if line == "\0" or not line.strip():
             continue
         row = line.split(delimiter)
         if '"' in line:
-            joined, quoted = [line], _fields([line], delimiter)
-            for _, more in itertools.islice(ahead, MAX_ROW - 1):
-                if quoted is not None or more == "\0":
-                    break
-                if delimiter == "\t" and line.count("\t") == more.count("\t") == tabs:
-                    break
-                joined.append(more)
-                quoted = _fields(joined, delimiter)
-            if quoted:  # otherwise the quote is never closed properly, so it is an ordinary character
-                row = quoted
-                for _ in joined[1:]:
-                    ahead.popleft()
+            quoted = _fields([line], delimiter)
+            if quoted is None:
+                marks += "".join(
+                    _mark(other, delimiter, tabs) for _, other in itertools.islice(ahead, len(marks), None)
+                )
+                is_whole = delimiter == "\t" and line.count("\t") == tabs
+                following = marks if is_whole else marks.lower()
+                more = len(following) - len(following.lstrip("o"))  # through which the quote stays open
+                if following[more : more + 1] == "c":
+                    joined = [line, *(other for _, other in itertools.islice(ahead, more + 1))]
+                    if quoted := _fields(joined, delimiter):
+                        marks = marks[more + 1 :]
+                        for _ in joined[1:]:
+                            ahead.popleft()
+            row = quoted or row  # a quote that is never closed properly is an ordinary character
         yield number, row
+
+
+def _mark(line: str, delimiter: str, tabs: int) -> str:
+    """Whether a quote that is open where a line begins is open (o), closed (c) or misplaced (x) where it ends.
+
+    A capital says that the line has all its tabs, and so may be a row of its own; x is a damaged line, too.
+    """
+    if line == "\0":
+        return "x"
+    mark = "o"
+    if '"' in line:
+        try:
+            next(csv.reader((f'"{line}\n',), delimiter=delimiter, strict=True))
+            mark = "c"
+        except csv.Error as error:
+            mark = "o" if "unexpected end" in str(error) else "x"
+    return mark.upper() if delimiter == "\t" and line.count("\t") == tabs else mark
 
 
 def _fields(lines: list[str], delimiter: str) -> list[str] | None:
     """Split a row into fields; None if a quote is open at its end, an empty list if several lines are no single row."""
-    text = [line + "\n" for line in lines]
     try:
-        return next(csv.reader(text, delimiter=delimiter, strict=True), [])
+        return next(csv.reader((line + "\n" for line in lines), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         if "unexpected end" in str(error):
             return None
     if len(lines) > 1:
         return []
     try:
-        return next(csv.reader(text, delimiter=delimiter), [])  # a stray quote inside a field: leave it there
+        return next(csv.reader([lines[0] + "\n"], delimiter=delimiter), [])  # a stray quote in a field: leave it there
     except csv.Error:
         return lines[0].split(delimiter)

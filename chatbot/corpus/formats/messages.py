@@ -8,11 +8,12 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from ..reading import MAX_LINE, Reading
+from ..reading import Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue
 from .privacy import MAX_NAMES, Privacy
 
 HOUR = 3600.0
+MAX_TURN = 1 << 16  # characters after which a turn of many messages takes no more
 ORDER_FROM = 64  # messages whose times tell whether the newest comes first
 STOPS = ((range(0x3040, 0x3100), "。"), (range(0x4E00, 0xA000), "。"), (range(0x0900, 0x0980), "।"))
 
@@ -95,7 +96,7 @@ def _apart(
         if turns and (paused or message.talk != last.talk):
             yield turns, start, newest_first
             turns, start = [], 0
-        elif turns and message.speaker == last.speaker and None not in (text, last.text) and size < MAX_LINE:
+        elif turns and message.speaker == last.speaker and None not in (text, last.text) and size < MAX_TURN:
             size += len(text or "")
             both = (text, last.text) if newest_first else (last.text, text)
             turns[-1] = message._replace(text=f"{ended(both[0] or '')} {both[1]}")

@@ -1,0 +1,231 @@
+"""What hostile files cost: each shape is doubled thrice, and the growth of time and memory fitted.
+
+    python bench/hostile.py [--size 131072] [--only WORD] [--json FILE]
+
+Each shape is read in a process of its own, at SIZE bytes, and at twice, four and eight times as many. Growth is the
+slope of log(time) over log(size): 1 is linear. Memory is what the process holds at most beyond what it held before,
+less 8 MB, for each byte of the largest file. What grows by more than 1.4, or takes over a second of the process's own
+time a megabyte or 300 bytes a byte, is marked, and then the exit code is 1.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STEPS = (1, 2, 4, 8)
+MOST_GROWTH, MOST_SECONDS, MOST_BYTES = 1.4, 1.0, 300  # the second of a megabyte, the third of a byte
+TALK = '"k": {"messages": [[{"text": "hello", "sender": 1}], [{"text": "hi", "sender": 1}]]}'
+CELL = '{"id": "%d", "conversation_id": "c", "reply-to": %s, "text": "hello"}\n'
+
+
+class Shape(NamedTuple):
+    """A kind of file: what reads it, its name, and its content at a size."""
+
+    reader: str
+    file: str
+    content: Callable[[int], bytes]
+
+
+def repeated(piece: str, before: str = "", behind: str = "") -> Callable[[int], bytes]:
+    """A text of about a size that is one piece again and again."""
+    return lambda size: (before + piece * max(1, size // len(piece)) + behind).encode("utf-8", "surrogatepass")
+
+
+def utterances(parent: Callable[[int], str]) -> Callable[[int], bytes]:
+    """ConvoKit's lines, of which each replies to what `parent` says."""
+    return lambda size: "".join(CELL % (i, parent(i)) for i in range(max(1, size // len(CELL)))).encode()
+
+
+def memo(size: int) -> bytes:
+    """A pickle that remembers one value under many numbers."""
+    return b"\x80\x02N" + b"".join(b"r" + i.to_bytes(4, "little") for i in range(size // 5)) + b"."
+
+
+def pickled(piece: bytes) -> Callable[[int], bytes]:
+    """The pickle of a checkpoint that is one operation again and again."""
+    return lambda size: b"\x80\x02" + piece * (size // len(piece)) + b"K\x01."
+
+
+def members(size: int) -> bytes:
+    """An archive of empty files."""
+    return zipped({f"{i}.log": b"" for i in range(max(1, size // 100))})
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    """A zip archive, compressed."""
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        file.seek(0)
+        return file.read()
+
+
+SHAPES = {
+    "csv: a quote that is never closed": Shape("corpus", "a.csv", repeated('a","b\n', "prompt,reply\n")),
+    "csv: an open quote a line": Shape("corpus", "a.csv", repeated('"a,b\n', "prompt,reply\n")),
+    "csv: quotes of quotes": Shape("corpus", "a.csv", repeated('""",""\n', "prompt,reply\n")),
+    "csv: commas": Shape("corpus", "a.csv", repeated(",,,,,,,\n", "prompt,reply\n")),
+    "tsv: a quote a line": Shape("corpus", "a.tsv", repeated('"a\tb"\n', "prompt\treply\n")),
+    "chitchat: malformed members": Shape(
+        "corpus", "dataset.json", repeated('"k0": {"messages": [[{"text": "a" "x"}]]}, ', "{" + TALK + ", ", "}")
+    ),
+    "chitchat: spaces": Shape("corpus", "dataset.json", repeated(" ", "{" + TALK + ', "b"', "x")),
+    "chitchat: members in members": Shape("corpus", "dataset.json", repeated('"k":{"messages":', "{" + TALK + ", ")),
+    "chitchat: open lists": Shape("corpus", "dataset.json", repeated('"k":{"messages":["', "{" + TALK + ", ")),
+    "chitchat: only the word": Shape("corpus", "dataset.json", repeated('"messages"', "{" + TALK + ", @")),
+    "chitchat: backslashes": Shape("corpus", "dataset.json", repeated('\\"', "{" + TALK + ', "')),
+    "convokit: a chain": Shape("corpus", "utterances.jsonl", utterances(lambda i: f'"{i - 1}"' if i else "null")),
+    "convokit: a star": Shape("corpus", "utterances.jsonl", utterances(lambda i: '"0"' if i else "null")),
+    "convokit: one id": Shape("corpus", "utterances.jsonl", repeated(CELL % (0, '"0"'), CELL % (0, "null"))),
+    "convokit: replies to nobody": Shape("corpus", "utterances.jsonl", utterances(lambda i: f'"x{i}"')),
+    "jsonl: nested": Shape("corpus", "a.jsonl", repeated("[" * 500 + "\n", '{"prompt": "a", "reply": "b"}\n')),
+    "jsonl: turns": Shape("corpus", "a.jsonl", repeated('"a",', '{"turns": [', '"b"]}\n')),
+    "transcript: one turn": Shape("corpus", "a.txt", repeated("b\n", "> a\n")),
+    "transcript: no answers": Shape("corpus", "a.txt", repeated("> a\n", "> a\nb\n")),
+    "log: marks": Shape("corpus", "a.log", repeated("'!'<.", "hello\n", "\nyes\n")),
+    "log: one line": Shape("corpus", "a.log", repeated("a ", "hello\nyes\n")),
+    "log: blank lines": Shape("corpus", "a.log", repeated("\n", "hello\nyes\n")),
+    "cornell: ids": Shape("corpus", "movie_lines.txt", repeated("L1 +++$+++ u +++$+++ m +++$+++ A +++$+++ a\n")),
+    "vocabulary: short words": Shape("vocabulary", "vocabulary.txt", repeated("\n")),
+    "vocabulary: one word": Shape("vocabulary", "vocabulary.txt", repeated("a", "<pad>\n<sos>\n<eos>\n", "\n")),
+    "settings: lists": Shape("settings", "config.json", repeated("[],", '{"corpus": [', "[]]}")),
+    "settings: digits": Shape("settings", "config.json", repeated("9", '{"corpus": {"max_length": ', "}}")),
+    "manifest: lists": Shape("manifest", "manifest.json", repeated("[],", '{"format": 1, "files": [', "[]]}")),
+    "metrics: lines": Shape("metrics", "metrics.jsonl", repeated('{"step": 1}\n')),
+    "metrics: nested": Shape("metrics", "metrics.jsonl", repeated("[" * 500 + "\n")),
+    "checkpoint: lists": Shape("checkpoint", "best.pt", pickled(b"]")),
+    "checkpoint: dictionaries": Shape("checkpoint", "best.pt", pickled(b"}")),
+    "checkpoint: marks": Shape("checkpoint", "best.pt", pickled(b"(")),
+    "checkpoint: memo": Shape("checkpoint", "best.pt", memo),
+    "checkpoint: tuples": Shape("checkpoint", "best.pt", pickled(b"N\x85")),
+    "checkpoint: text": Shape("checkpoint", "best.pt", pickled(b"X\x01\0\0\0a")),
+    "checkpoint: doubled lists": Shape("checkpoint", "best.pt", pickled(b"]q\0(h\0h\0h\0h\0e")),
+    "zip: members": Shape("corpus", "a.zip", members),
+    "zip: zeros": Shape("corpus", "a.zip", lambda size: zipped({"a.log": b"a\n" + b" " * 100 * size})),
+    "typed: a line of marks": Shape("tokens", "a", repeated("'!<.,")),
+    "typed: combining marks": Shape("tokens", "a", repeated("e\u0301\u0300")),
+    "typed: halves of pairs": Shape("tokens", "a", repeated("\ud800")),
+}
+
+
+def read(reader: str, path: Path) -> None:
+    """Read a file as the program does; a refusal is fine."""
+    from chatbot.config.settings import Config
+    from chatbot.corpus.formats.recognise import dialogues, recognise
+    from chatbot.corpus.inputs import input_files
+    from chatbot.corpus.reading import Reading
+    from chatbot.corpus.tokenizer import TOKENIZERS
+    from chatbot.corpus.vocabulary import Vocabulary
+    from chatbot.deployment.manifest import read_manifest
+    from chatbot.runs.checkpoint import Checkpoint
+    from chatbot.runs.directory import RunDirectory
+    from chatbot.system.errors import ChatbotError
+    from chatbot.training.journal import _forget_after
+
+    def corpus() -> None:
+        found, _ = input_files(path)
+        format, files = recognise(found, "auto", str(path))
+        for _ in dialogues(format, files, Reading()):
+            pass
+
+    readers: dict[str, Callable[[], Any]] = {
+        "corpus": corpus,
+        "vocabulary": lambda: Vocabulary.load(path),
+        "settings": lambda: Config.load(path),
+        "manifest": lambda: read_manifest(path.parent),
+        "metrics": lambda: _forget_after(RunDirectory(path.parent), 1),
+        "checkpoint": lambda: Checkpoint.load(path),
+        "tokens": lambda: TOKENIZERS["english"].tokenize(path.read_bytes().decode("utf-8", "surrogatepass")),
+    }
+    try:
+        readers[reader]()
+    except ChatbotError:
+        pass
+
+
+def measured(reader: str, file: str, content: bytes, tiny: bytes) -> tuple[float, float]:
+    """The process's own seconds, and the most bytes it held beyond those before; a tiny file is read first."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file
+        if file == "movie_lines.txt":
+            (Path(folder) / "movie_conversations.txt").write_text("u +++$+++ v +++$+++ m +++$+++ ['L1', 'L1']\n")
+        write(path, tiny)
+        read(reader, path)  # what is loaded on first use is no part of it
+        write(path, content)
+        del content, tiny
+        before, began = held(), time.process_time()
+        read(reader, path)
+        return time.process_time() - began, max(0.0, held(peak=True) - before)
+
+
+def write(path: Path, content: bytes) -> None:
+    """The file; of a checkpoint the content is its pickle."""
+    if path.suffix != ".pt":
+        path.write_bytes(content)
+        return
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", "3")
+
+
+def held(peak: bool = False) -> float:
+    """Bytes that this process holds, or held at most."""
+    if peak or not Path("/proc/self/statm").exists():
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else 1024 * most
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def slope(sizes: list[int], values: list[float]) -> float:
+    """Of a line through the logarithms (least squares)."""
+    xs, ys = [math.log(size) for size in sizes], [math.log(max(value, 1e-3)) for value in values]
+    middle, level = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((x - middle) * (y - level) for x, y in zip(xs, ys, strict=True)) / sum((x - middle) ** 2 for x in xs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="measure what hostile files cost")
+    parser.add_argument("--size", type=int, default=1 << 17, help="bytes of the smallest file")
+    parser.add_argument("--only", default="", help="shapes with this in their name")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    rows, wrong = [], 0
+    print(f"{'shape':36} {'growth':>7} {'s/MB':>7} {'bytes/byte':>11}")
+    context = multiprocessing.get_context("spawn")
+    for name, shape in SHAPES.items():
+        if arguments.only not in name:
+            continue
+        contents = [shape.content(arguments.size * step) for step in STEPS]
+        sizes, tiny = [len(content) for content in contents], shape.content(64)
+        if shape.file.endswith(".zip"):
+            sizes = [arguments.size * step for step in STEPS]
+        found = []
+        for content in contents:
+            with context.Pool(1) as pool:
+                found.append(pool.apply(measured, (shape.reader, shape.file, content, tiny)))
+        seconds, memory = [s for s, _ in found], [m for _, m in found]
+        growth = slope(sizes, seconds) if seconds[-1] > 0.05 else 0.0  # below that the clock tells nothing
+        a_megabyte, a_byte = seconds[-1] / sizes[-1] * 1e6, max(0.0, memory[-1] - 8e6) / sizes[-1]
+        bad = growth > MOST_GROWTH or a_megabyte > MOST_SECONDS or a_byte > MOST_BYTES
+        wrong += bad
+        rows.append({"shape": name, "growth": growth, "seconds_a_megabyte": a_megabyte, "bytes_a_byte": a_byte})
+        print(f"{name:36} {growth:7.2f} {a_megabyte:7.2f} {a_byte:11.1f}{'  !' if bad else ''}", flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"size": arguments.size, "rows": rows}, indent=1) + "\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
