@@ -1,0 +1,185 @@
+"""The limits of every reader, as docs/reliability.md has them: a file at each is read, one beyond it is refused."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chatbot.config.settings import Config
+from chatbot.corpus import inputs, preparation, prepared, vocabulary
+from chatbot.corpus.formats import chitchat
+from chatbot.corpus.inputs import input_files
+from chatbot.corpus.prepared import load_figures
+from chatbot.corpus.reading import Reading
+from chatbot.corpus.vocabulary import Vocabulary
+from chatbot.deployment import manifest
+from chatbot.deployment.manifest import read_manifest
+from chatbot.evaluation import examination
+from chatbot.runs import archive, directory, pickled
+from chatbot.runs.archive import plain_data
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+from chatbot.system.files import read_json
+
+LIMITS = {  # what the page says
+    (pickled, "MOST_OPERATIONS"): 4_194_304,
+    (archive, "MAX_PICKLE"): 32 << 20,
+    (archive, "MAX_TABLE"): 1 << 20,
+    (archive, "MAX_CODE"): 64 << 20,
+    (vocabulary, "MAX_WORDS"): 262_144,
+    (vocabulary, "MAX_CHARACTERS"): 4_194_304,
+    (vocabulary, "MAX_BYTES"): 32 << 20,
+    (manifest, "MAX_BYTES"): 4 << 20,
+    (directory, "MAX_METRICS"): 64 << 20,
+    (examination, "MAX_BYTES"): 4 << 20,
+    (prepared, "MAX_BYTES"): 8 << 20,
+    (preparation, "MAX_CACHE"): 8 << 20,
+    (inputs, "MAX_TABLE"): 4 << 20,
+    (inputs, "MAX_FILES"): 10_000,
+    (chitchat, "MAX_MEMBER"): 4 << 20,
+    (chitchat, "MAX_BEGINNING"): 1000,
+}
+
+
+def test_the_limits_are_those_that_the_page_names() -> None:
+    assert {(module.__name__, name): getattr(module, name) for module, name in LIMITS} == {
+        (module.__name__, name): value for (module, name), value in LIMITS.items()
+    }
+    client = (Path(__file__).parent.parent / "cpp" / "chatbot.cpp").read_text()
+    assert "file_size(beside) <= 4 << 20" in client
+
+
+def padded(content: dict[str, Any], size: int) -> bytes:
+    """JSON of just so many bytes."""
+    return json.dumps(content).encode().ljust(size)
+
+
+READERS: dict[str, tuple[str, bytes, int, Callable[[Path], object]]] = {
+    "settings": ("config.json", padded({}, 1 << 20), 1 << 20, Config.load),
+    "manifest": (
+        "manifest.json",
+        padded({"format": 1, "files": {}}, 4 << 20),
+        4 << 20,
+        lambda path: read_manifest(path.parent),
+    ),
+    "figures": ("prepared.json", padded({"format": 2}, 8 << 20), 8 << 20, lambda path: load_figures(path.parent)),
+    "metrics": ("metrics.jsonl", b"\n" * (64 << 20), 64 << 20, lambda path: RunDirectory(path.parent).measurements()),
+    "an evaluation": (
+        "evaluation-test.json",
+        padded({}, 4 << 20),
+        4 << 20,
+        lambda path: read_json(path, examination.MAX_BYTES),
+    ),
+}
+
+
+@pytest.mark.parametrize("reader", list(READERS))
+def test_a_file_at_its_limit_is_read_and_a_larger_one_is_not(reader: str, tmp_path: Path) -> None:
+    name, content, most, read = READERS[reader]
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert path.stat().st_size == most
+    read(path)
+    path.write_bytes(content + b" ")
+    with pytest.raises((ChatbotError, ValueError), match=f"more than {most:,} bytes"):
+        read(path)
+
+
+@pytest.mark.parametrize("reader", list(READERS))
+@pytest.mark.parametrize("kind", ["link", "pipe", "device"])
+def test_a_file_that_is_read_as_a_whole_is_a_regular_one(reader: str, kind: str, tmp_path: Path) -> None:
+    name, content, _, read = READERS[reader]
+    path = tmp_path / name
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        (tmp_path / "private").write_bytes(content[:1000])
+        path.symlink_to(tmp_path / "private" if kind == "link" else "/dev/zero")
+    with pytest.raises((ChatbotError, ValueError), match="link|regular"):
+        read(path)
+
+
+def test_a_vocabulary_has_as_many_words_and_characters_as_it_may(tmp_path: Path) -> None:
+    words = [*(f"w{i}" for i in range(vocabulary.MAX_WORDS - 3))]
+    most = Vocabulary(["<pad>", "<sos>", "<eos>", *words])
+    most.save(tmp_path / "vocabulary.txt")
+    assert len(Vocabulary.load(tmp_path / "vocabulary.txt")) == vocabulary.MAX_WORDS
+    with (tmp_path / "vocabulary.txt").open("a") as file:
+        file.write("more\n")
+    with pytest.raises(ChatbotError, match="262,145 lines"):
+        Vocabulary.load(tmp_path / "vocabulary.txt")
+    with pytest.raises(ChatbotError, match="--min-count"):
+        Vocabulary([*most.tokens, "more"])
+    long = ["<pad>", "<sos>", "<eos>", "x" * (vocabulary.MAX_CHARACTERS - 15)]
+    Vocabulary(long).save(tmp_path / "vocabulary.txt")
+    Vocabulary.load(tmp_path / "vocabulary.txt")
+    with pytest.raises(ChatbotError, match="characters"):
+        Vocabulary([*long, "y"])
+
+
+def test_a_pickle_has_as_many_operations_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = [1, "a", None, {"b": 2}]
+    torch.save(data, tmp_path / "a.pt")
+    most = 1
+    while True:
+        monkeypatch.setattr(pickled, "MOST_OPERATIONS", most)
+        try:
+            assert plain_data(tmp_path / "a.pt") == data
+            break
+        except ChatbotError as error:
+            assert "more than any checkpoint" in str(error)
+            most += 1
+    assert 10 < most < 100
+
+
+def test_code_unfolds_to_as_much_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a/code/x.py", b" " * 5000)
+    monkeypatch.setattr(archive, "MAX_CODE", 5000)
+    archive.check_bundle_archive(tmp_path / "a.pt")
+    monkeypatch.setattr(archive, "MAX_CODE", 4999)
+    with pytest.raises(ChatbotError, match="far more than its size"):
+        archive.check_bundle_archive(tmp_path / "a.pt")
+
+
+def test_a_folder_has_as_many_files_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        for i in range(5):
+            (tmp_path / place / f"{i}.log").write_text("hello\nyes\n")
+    monkeypatch.setattr(inputs, "MAX_FILES", 10)
+    assert len(input_files(tmp_path)[0]) == 10
+    (tmp_path / "more.log").write_text("hello\nyes\n")
+    with pytest.raises(ChatbotError, match="over 10 files"):
+        input_files(tmp_path)
+
+
+def test_a_link_in_a_folder_leads_to_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (tmp_path / "private.log").write_text("a secret\nof mine\n")
+    (folder / "own.log").write_text("hello\nyes\n")
+    (folder / "again.log").symlink_to("own.log")
+    (folder / "out.log").symlink_to("../private.log")
+    (folder / "endless.log").symlink_to("/dev/zero")
+    found, refused = input_files(folder)
+    assert [file.base for file in found] == ["again.log", "own.log"]
+    assert [(Path(bad.file).name, "leads out" in bad.reason) for bad in refused] == [("out.log", True)]
+    assert len(input_files(folder / "out.log")[0]) == 1, "a person named it"
+
+
+def test_a_dialogue_of_chitchat_is_as_long_as_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chitchat, "CHUNK", 500)
+    monkeypatch.setattr(chitchat, "MAX_MEMBER", 4000)
+    good = '"g": {"messages": [[{"text": "hello", "sender": 1}], [{"text": "hi", "sender": 1}]]}'
+    path = tmp_path / "dataset.json"
+    for size, whole in ((3000, 3), (20_000, 2)):
+        path.write_text(f'{{{good}, "k": {{"messages": [[{{"text": "{"x" * size}"}}], [{{"text": "b"}}]]}}, {good}}}')
+        reading = Reading()
+        assert len(list(chitchat.read(input_files(path)[0][0], reading))) == whole
+        assert reading.bad == 3 - whole
