@@ -50,7 +50,7 @@ def check_tensor(tensor: Any, like: Tensor, name: str) -> None:
     if tensor.shape != like.shape or tensor.dtype != like.dtype:
         wanted = f"{tuple(like.shape)} {like.dtype}"
         raise ChatbotError(f"{name} is {tuple(tensor.shape)} {tensor.dtype} and should be {wanted}")
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
         raise ChatbotError(f"{name} is in a form that it should not have")
     # NaN is the least and the largest of what it is among; `isfinite` would make three tensors more
     if tensor.numel() and tensor.is_floating_point() and not bool(torch.stack(tensor.aminmax()).isfinite().all()):
@@ -63,7 +63,8 @@ def check_network(weights: Any, config: ModelConfig, words: int, name: str) -> N
     Raises:
         ChatbotError: they are not; the message calls them `name`.
     """
-    check_state(weights, "model")
+    if not isinstance(weights, dict):
+        raise ChatbotError(f"{name} are {shown(weights)} and no state dict")
     with torch.device("meta"):  # shapes only: nothing is allocated because a number in a file says so
         wanted = Seq2Seq(config, words).state_dict()
     if missing := wanted.keys() - weights.keys():
@@ -98,6 +99,8 @@ def check_moments(
             raise ChatbotError(f"its optimiser remembers something else than {', '.join(names)} of parameter {number}")
         for name, tensor in state.items():
             check_tensor(tensor, count if name == "step" else parameters[number], f"its optimiser's {name}")
+            if not tensor.is_contiguous():
+                raise ChatbotError(f"its optimiser's {name} is in a form that it should not have")
             if name != "exp_avg" and bool((tensor < 0).any()):
                 raise ChatbotError(f"its optimiser's {name} is below zero")
         copies[number] = {name: tensor.clone() for name, tensor in state.items()}

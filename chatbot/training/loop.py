@@ -33,7 +33,7 @@ from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, 
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
-from ..runs.weights import check_network
+from ..runs.weights import check_network, check_state
 from ..system.devices import is_out_of_memory
 from ..system.errors import ChatbotError
 from ..system.lock import held
@@ -187,6 +187,7 @@ class Trainer:
             self.parent = checkpoint.parent
             self.judged.load_state_dict(checkpoint.model)
             if self.judged is not self.model:
+                check_state(state["weights"], "state")
                 check_network(state["weights"], self.config.model, len(self.data.vocabulary), "its weights")
                 self.model.load_state_dict(state["weights"])
             self.optimizer.load_state_dict(state["optimizer"])
