@@ -9,6 +9,7 @@ time a megabyte or 300 bytes a byte, is marked, and then the exit code is 1.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import multiprocessing
@@ -20,7 +21,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 STEPS = (1, 2, 4, 8)
 MOST_GROWTH, MOST_SECONDS, MOST_BYTES = 1.4, 1.0, 300  # the second of a megabyte, the third of a byte
@@ -120,53 +121,61 @@ SHAPES = {
 
 
 def read(reader: str, path: Path) -> None:
-    """Read a file as the program does; a refusal is fine."""
-    from chatbot.config.settings import Config
-    from chatbot.corpus.formats.recognise import dialogues, recognise
-    from chatbot.corpus.inputs import input_files
-    from chatbot.corpus.reading import Reading
-    from chatbot.corpus.tokenizer import TOKENIZERS
-    from chatbot.corpus.vocabulary import Vocabulary
-    from chatbot.deployment.manifest import read_manifest
-    from chatbot.runs.checkpoint import Checkpoint
-    from chatbot.runs.directory import RunDirectory
+    """Read a file as the program does; a refusal is fine. Each reader loads what it needs, and torch few."""
     from chatbot.system.errors import ChatbotError
-    from chatbot.training.journal import _forget_after
 
-    def corpus() -> None:
-        found, _ = input_files(path)
-        format, files = recognise(found, "auto", str(path))
-        for _ in dialogues(format, files, Reading()):
-            pass
+    with contextlib.suppress(ChatbotError):
+        if reader == "corpus":
+            from chatbot.corpus.formats.recognise import dialogues, recognise
+            from chatbot.corpus.inputs import input_files
+            from chatbot.corpus.reading import Reading
 
-    readers: dict[str, Callable[[], Any]] = {
-        "corpus": corpus,
-        "vocabulary": lambda: Vocabulary.load(path),
-        "settings": lambda: Config.load(path),
-        "manifest": lambda: read_manifest(path.parent),
-        "metrics": lambda: _forget_after(RunDirectory(path.parent), 1),
-        "checkpoint": lambda: Checkpoint.load(path),
-        "tokens": lambda: TOKENIZERS["english"].tokenize(path.read_bytes().decode("utf-8", "surrogatepass")),
-    }
-    try:
-        readers[reader]()
-    except ChatbotError:
-        pass
+            found, _ = input_files(path)
+            format, files = recognise(found, "auto", str(path))
+            for _ in dialogues(format, files, Reading()):
+                pass
+        elif reader == "vocabulary":
+            from chatbot.corpus.vocabulary import Vocabulary
+
+            Vocabulary.load(path)
+        elif reader == "settings":
+            from chatbot.config.settings import Config
+
+            Config.load(path)
+        elif reader == "tokens":
+            from chatbot.corpus.tokenizer import TOKENIZERS
+
+            TOKENIZERS["english"].tokenize(path.read_bytes().decode("utf-8", "surrogatepass"))
+        elif reader == "manifest":
+            from chatbot.deployment.manifest import read_manifest
+
+            read_manifest(path.parent)
+        elif reader == "metrics":
+            from chatbot.runs.directory import RunDirectory
+
+            RunDirectory(path.parent).measurements()
+        else:
+            from chatbot.runs.checkpoint import Checkpoint
+
+            Checkpoint.load(path)
 
 
-def measured(reader: str, file: str, content: bytes, tiny: bytes) -> tuple[float, float]:
-    """The process's own seconds, and the most bytes it held beyond those before; a tiny file is read first."""
+def measured(reader: str, file: str, contents: list[bytes]) -> list[tuple[float, float]]:
+    """For each content but the first, which is tiny: the process's own seconds, and the most bytes that it has held
+    since then beyond those before."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / file
         if file == "movie_lines.txt":
             (Path(folder) / "movie_conversations.txt").write_text("u +++$+++ v +++$+++ m +++$+++ ['L1', 'L1']\n")
-        write(path, tiny)
+        write(path, contents[0])
         read(reader, path)  # what is loaded on first use is no part of it
-        write(path, content)
-        del content, tiny
-        before, began = held(), time.process_time()
-        read(reader, path)
-        return time.process_time() - began, max(0.0, held(peak=True) - before)
+        before, found = held(), []
+        for content in contents[1:]:
+            write(path, content)
+            began = time.process_time()
+            read(reader, path)
+            found.append((time.process_time() - began, max(0.0, held(peak=True) - before)))
+        return found
 
 
 def write(path: Path, content: bytes) -> None:
@@ -208,13 +217,11 @@ def main() -> int:
         if arguments.only not in name:
             continue
         contents = [shape.content(arguments.size * step) for step in STEPS]
-        sizes, tiny = [len(content) for content in contents], shape.content(64)
+        sizes = [len(content) for content in contents]
         if shape.file.endswith(".zip"):
             sizes = [arguments.size * step for step in STEPS]
-        found = []
-        for content in contents:
-            with context.Pool(1) as pool:
-                found.append(pool.apply(measured, (shape.reader, shape.file, content, tiny)))
+        with context.Pool(1) as pool:
+            found = pool.apply(measured, (shape.reader, shape.file, [shape.content(64), *contents]))
         seconds, memory = [s for s, _ in found], [m for _, m in found]
         growth = slope(sizes, seconds) if seconds[-1] > 0.05 else 0.0  # below that the clock tells nothing
         a_megabyte, a_byte = seconds[-1] / sizes[-1] * 1e6, max(0.0, memory[-1] - 8e6) / sizes[-1]
