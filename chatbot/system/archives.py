@@ -15,7 +15,7 @@ class _Table:
     def __init__(self, file: IO[bytes], most: int) -> None:
         # a descriptor of its own, which lasts as long as the archive does and all that reads its members
         self._descriptor, self.most = os.dup(file.fileno()), most
-        self._file = open(self._descriptor, "rb", closefd=False)
+        self._file = os.fdopen(self._descriptor, "rb", closefd=False)
         self.seek, self.tell, self.seekable = self._file.seek, self._file.tell, self._file.seekable
 
     def __del__(self) -> None:
