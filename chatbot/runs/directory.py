@@ -100,6 +100,11 @@ class RunDirectory:
             file.write(json.dumps(config.to_dict(), indent=2) + "\n")
         vocabulary.save(self.vocabulary)
 
+    def see_that_it_is_there(self) -> None:
+        """A folder that somebody removed while it was trained would come back with less in it than a run has."""
+        if not self.lock.exists():  # which is held, and stays there
+            raise ChatbotError(f"{self.path} was removed, or moved, while it was trained: nothing more is written")
+
     def measurements(self) -> list[str]:
         """The lines of `metrics.jsonl`, each with its end; none where there is no such file.
 

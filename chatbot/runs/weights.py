@@ -4,6 +4,7 @@ Kernels in native code compare little: a moment of the optimiser that is smaller
 past its end.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,3 +106,18 @@ def check_moments(
                 raise ChatbotError(f"its optimiser's {name} is below zero")
         copies[number] = {name: tensor.clone() for name, tensor in state.items()}
     return copies
+
+
+def checked_counters(values: Any, step: int) -> dict[str, Any]:
+    """What a checkpoint of so many steps says of its training: counts, and sums that are finite.
+
+    Raises:
+        ValueError: it says something that no training leaves. Data of another kind raise anything.
+    """
+    kinds = all(
+        type(value) is (int if name in ("step", "worse_validations") else float) for name, value in values.items()
+    )
+    sums = all(math.isfinite(value) for name, value in values.items() if name != "best_perplexity")
+    if not kinds or not sums or values["step"] != step or values["worse_validations"] < 0:
+        raise ValueError("its counters are none")
+    return values

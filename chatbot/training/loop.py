@@ -33,7 +33,7 @@ from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, 
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
-from ..runs.weights import check_network, check_state
+from ..runs.weights import check_network, check_state, checked_counters
 from ..system.devices import is_out_of_memory
 from ..system.errors import ChatbotError
 from ..system.lock import held
@@ -191,7 +191,7 @@ class Trainer:
                 check_network(state["weights"], self.config.model, len(self.data.vocabulary), "its weights")
                 self.model.load_state_dict(state["weights"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress.read(state["progress"], checkpoint.step)
+            self.progress = Progress(**checked_counters(state["progress"], checkpoint.step))
             if not self.group.is_writer:  # the sums are those of all processes: they count once
                 self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
         except ChatbotError as error:
@@ -282,7 +282,7 @@ class Trainer:
         progress.best_perplexity = min(progress.best_perplexity, figures["perplexity"])
         if self.journal is None:
             return
-        self._see_folder()
+        self.run.see_that_it_is_there()
         if better:
             self._checkpoint(figures["perplexity"]).save(self.run.best)
         self.journal.write(
@@ -312,11 +312,6 @@ class Trainer:
         """The bot of the weights that are judged, as they are."""
         return Chatbot.from_model(self.judged.eval(), self.config, self.data.vocabulary)
 
-    def _see_folder(self) -> None:
-        """A folder that somebody removed would come back with less in it than a run has."""
-        if not self.run.lock.exists():  # which is held, and stays there
-            raise ChatbotError(f"{self.run.path} was removed, or moved, while it was trained: nothing more is written")
-
     def _checkpoint(self, score: float | None, training: dict[str, Any] | None = None) -> Checkpoint:
         weights, prompts = _on_cpu(self.judged), self.data.prompts
         step, parent = self.progress.step, self.parent
@@ -330,7 +325,7 @@ class Trainer:
             (progress.loss_sum, progress.token_count, progress.pair_count)
         )
         if self.journal:
-            self._see_folder()
+            self.run.see_that_it_is_there()
             state = {"optimizer": self.optimizer.state_dict(), "progress": vars(progress)}
             if self.judged is not self.model:  # the checkpoint's own weights are the average
                 state["weights"] = _on_cpu(self.model)
@@ -358,21 +353,6 @@ class Progress:
     loss_sum: float = 0.0  # since the last line of metrics, with the two below
     token_count: float = 0.0
     pair_count: float = 0.0
-
-    @classmethod
-    def read(cls, values: dict[str, Any], step: int) -> "Progress":
-        """What a checkpoint of so many steps says of it.
-
-        Raises:
-            ValueError: it says something that no training leaves. Data of another kind raise anything.
-        """
-        counts = {"step", "worse_validations"}
-        kinds = all(type(value) is (int if name in counts else float) for name, value in values.items())
-        sums = all(math.isfinite(value) for name, value in values.items() if name != "best_perplexity")
-        progress = cls(**values)
-        if not kinds or not sums or progress.step != step or progress.worse_validations < 0:
-            raise ValueError("its counters are none")
-        return progress
 
 
 @dataclass
