@@ -32,7 +32,12 @@ def running(
             ready.set()
 
     config = uvicorn.Config(
-        application, http=server.protocol(limits), ws="none", log_config=None, timeout_graceful_shutdown=5
+        application,
+        http=server.protocol(limits),
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=600,
     )
     with server.listen("127.0.0.1", port) as listening:
         thread = threading.Thread(target=lambda: asyncio.run(Told(config).serve([listening])))
