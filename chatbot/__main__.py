@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -263,7 +264,13 @@ def export(arguments: argparse.Namespace) -> None:
         checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, corpus=corpus))
     if arguments.pack:
         checkpoint = checkpoint.quantized()
-    if arguments.onnx or arguments.quantize:
+    if arguments.runtime is not None and not arguments.web:
+        raise ChatbotError("--runtime is for the page of --web")
+    if arguments.web:
+        if arguments.onnx or arguments.quantize:
+            raise ChatbotError("--web writes a page with a model of its own: leave out --onnx and --quantize")
+        _export_web(arguments, folder, checkpoint, run.path.name)
+    elif arguments.onnx or arguments.quantize:
         _export_onnx(arguments, folder, checkpoint)
     else:
         from .deployment.torchscript import export
@@ -283,6 +290,22 @@ def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -
         figures["int8" if quantized else "fp32"] = {"files": sizes, **dataclasses.asdict(proof)}
     _try_next(command("chat", files[0]))
     _figures(arguments, figures)
+
+
+def _export_web(arguments: argparse.Namespace, folder: Path, checkpoint: Any, name: str) -> None:
+    from .deployment.web import WEB, export_web
+    from .deployment.web_runtime import runtime_from
+
+    with runtime_from(arguments.runtime) as runtime:
+        proof = export_web(checkpoint, folder, name, runtime)
+    page = folder / WEB
+    sizes = {str(file.relative_to(page)): file.stat().st_size for file in sorted(page.rglob("*")) if file.is_file()}
+    _say(f"wrote {page}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
+    _say(f"runtime: {runtime.told}")
+    _say(f"model.onnx read back and compared with the model in 8 bits: {proof}")
+    _try_next(f"python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(page))}")
+    runtime_facts = {"told": runtime.told, **runtime.describe()}
+    _figures(arguments, {"path": str(page), "bytes": sizes, "runtime": runtime_facts, **dataclasses.asdict(proof)})
 
 
 def _report_export(arguments: argparse.Namespace, folder: Path, proof: Any) -> None:

@@ -601,7 +601,7 @@ def test_the_metadata_of_an_onnx_file(spot: float, other: Any, key: str, place: 
         if entry.key == key:
             entry.value = json.dumps(one_changed(json.loads(entry.value), spot, other))
     path = place / "metadata.onnx"
-    path.write_bytes(exchange._sealed(model.SerializeToString()))
+    path.write_bytes(exchange.sealed(model.SerializeToString()))
     survives("metadata of an ONNX file", lambda: exchange.load_onnx(path, "encoder"))
 
 

@@ -182,7 +182,7 @@ def test_a_whole_file_that_holds_nonsense_is_refused(folder: Path, tmp_path: Pat
     path = tmp_path / "strange.onnx"
 
     def refused(content: bytes, reason: str) -> None:
-        path.write_bytes(exchange._sealed(content))
+        path.write_bytes(exchange.sealed(content))
         with pytest.raises(ChatbotError, match=rf"strange\.onnx: .*{reason}"):
             Chatbot.load(path)
 

@@ -171,6 +171,8 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.switch("--pack", "8-bit weights: chatbot.pt has a quarter of its size")
     made.switch("--onnx", "write chatbot.onnx, encoder.onnx, decoder.onnx instead")
     made.add("--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)")
+    made.switch("--web", "write web/ instead: a page that answers in the visitor's browser, without a server")
+    made.add("--runtime", metavar="PATH|npm|cdn", help="onnxruntime-web for it: unpacked at PATH, fetched, or linked")
     made.json("what was written and compared")
     made.threads(1)
     made.runs()

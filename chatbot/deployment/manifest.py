@@ -56,9 +56,14 @@ def write_manifest(
     if (folder / MANIFEST).exists():
         data = read_manifest(folder)
     for file in sorted(written):
-        data["files"][file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        data["files"][file.name] = entry_of(file)
     with atomic_file(folder / MANIFEST, "w") as manifest:
         manifest.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def entry_of(file: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)}
 
 
 def refuse_other_weights(folder: Path, written: Sequence[Path], checkpoint: str) -> None:
@@ -88,11 +93,16 @@ def refuse_to_replace(folder: Path) -> None:
     if (folder / MANIFEST).is_file():
         ours |= read_manifest(folder)["files"].keys()
     # hidden files are the desktop's, or what a killed export left
-    other = [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours]
+    other = [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours and not is_page(path)]
     if folder.is_file():
         other = [folder.name]
     if other:
         raise ChatbotError(f"{folder} holds {other[0]}, which no export wrote: name a new folder with --out")
+
+
+def is_page(folder: Path) -> bool:
+    """Whether a folder is what `export --web` wrote."""
+    return (folder / MANIFEST).is_file() and (folder / "service-worker.js").is_file()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
     """
     extra("onnxruntime")  # rather missed now than when all is written
     written = onnx_paths(folder, quantized)
-    metadata = _metadata(checkpoint, quantized)
+    metadata = metadata_of(checkpoint, quantized)
     refuse_other_weights(folder, written, metadata["checkpoint"])
     weights: Any = {name: weight.float().numpy() for name, weight in checkpoint.model.items()}
     weights = quantize(weights) if quantized else weights
@@ -104,7 +104,7 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
         paths = []
         for kind, make, path in zip(KINDS, makers, written, strict=True):
             file = stack.enter_context(atomic_file(path))
-            file.write(_sealed(make({**metadata, "kind": kind})))
+            file.write(sealed(make({**metadata, "kind": kind})))
             file.flush()
             paths.append(Path(file.name))
         greedy, encoder, decoder = map(load_onnx, paths, KINDS)
@@ -114,8 +114,8 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, *, quantized: bool = False
     return proof
 
 
-def _metadata(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
-    """All but the `kind`, in which the three files differ."""
+def metadata_of(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
+    """What the files say of a checkpoint: all but the `kind`, in which they differ."""
     facts = {
         **describe(checkpoint),
         "format": ONNX_FORMAT,
@@ -128,7 +128,8 @@ def _metadata(checkpoint: Checkpoint, quantized: bool) -> dict[str, str]:
     return {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
 
 
-def _sealed(content: bytes) -> bytes:
+def sealed(content: bytes) -> bytes:
+    """A file's content with its digest behind it."""
     return content + SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
@@ -157,6 +158,6 @@ def _opened(path: Path) -> bytes:
     """The content of a file whose seal is whole."""
     with regular(named(path)) as file:
         content = file.read()
-    if content != _sealed(content[: -len(SEAL) - 64]):
+    if content != sealed(content[: -len(SEAL) - 64]):
         raise ValueError("it is damaged, or another program wrote it; export again")
     return content

@@ -44,12 +44,14 @@ class Graph:
 
     Args:
         weights: what `embedding` and `product` find by name, each stored once.
-        outer: the graph whose loop this one is the body of; its values are seen from here.
+        outer: the graph whose loop or branch this one is the body of; its values are seen from here.
+        in_floats: matrices of 8 bits are turned into floats when a runtime loads the file, and products are of floats.
     """
 
-    def __init__(self, weights: Weights, outer: "Graph | None" = None) -> None:
+    def __init__(self, weights: Weights, outer: "Graph | None" = None, *, in_floats: bool = False) -> None:
         self.weights = weights
         self.root: Graph = outer.root if outer else self
+        self.in_floats: bool = outer.in_floats if outer else in_floats
         self.onnx = extra("onnx")
         self._nodes: list[Any] = []
         self._tensors: dict[str, Any] = {}  # of the root: those of all
@@ -108,7 +110,8 @@ class Graph:
         rows = self.add("Gather", self.weight(name), tokens)
         if isinstance(table, ByteMatrix):
             scales = self.add("Gather", self.constant(table.scales, np.float32, f"{name}.scales"), tokens)
-            return Bytes(rows, self._times(scales, times))
+            scales = self._times(scales, times)
+            return self._floats(rows, scales) if self.in_floats else Bytes(rows, scales)
         return self._times(rows, times)
 
     def _times(self, value: str, factor: float) -> str:
@@ -121,6 +124,9 @@ class Graph:
         if not isinstance(matrix, ByteMatrix):
             assert isinstance(x, str)
             return self.add("Gemm", x, self.weight(weight), *biases, transB=1)
+        if self.in_floats:
+            assert isinstance(x, str)
+            return self.add("Gemm", x, self._unpacked(weight, matrix), *biases, transB=1)
         x = self._quantized(x) if isinstance(x, str) else x
         # Unsigned bytes around a zero point of 128, on both sides: between signed ones the kernels of processors with
         # AVX2 alone add pairs of products in 16 bits, which overflow. The sums here are exact, in int32.
@@ -137,6 +143,19 @@ class Graph:
         scales = self.add("Max", scales, self.constant(TINY, np.float32))
         one, zero = self.constant(1, np.float32), self.constant(ZERO, np.uint8)
         return Bytes(self.add("QuantizeLinear", self.add("Div", x, scales), one, zero), scales)
+
+    def _floats(self, values: str, scales: str) -> str:
+        """The floats that bytes (N, K) with scales (N, 1) mean."""
+        offsets = self.add("Sub", self.cast(values, "FLOAT"), self.constant(ZERO, np.float32))
+        return self.add("Mul", offsets, scales)
+
+    def _unpacked(self, weight: str, matrix: ByteMatrix) -> str:
+        """A matrix (M, K) of 8 bits in floats. It depends on no input, so a runtime computes it once, at loading."""
+        root = self.root
+        if weight not in root._turned:
+            scales = root.constant(matrix.scales, np.float32, f"{weight}.scales")
+            root._turned[weight] = root._floats(root.weight(weight), scales)
+        return root._turned[weight]
 
     def _transpose(self, weight: str) -> str:
         """A weight (M, K) as (K, M), which MatMulInteger wants: stored once as look-ups need it, and turned when a

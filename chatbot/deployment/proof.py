@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..corpus.mending import Spellings
 from ..corpus.tokenizer import last_words
@@ -135,12 +135,11 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     return replace(proof, golden=len(golden))
 
 
-def golden_replies(model: Seq2Seq, checkpoint: Checkpoint) -> list[Golden]:
-    """What the model answers to the hard texts, and to some of the checkpoint's prompts."""
+def golden_replies(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoint) -> list[Golden]:
+    """What a network, by its two calls, answers to the hard texts, and to some of the checkpoint's prompts."""
     vocabulary, tokenizer, settings = checkpoint.vocabulary, checkpoint.tokenizer, checkpoint.config.decoding
     prompts = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
-    parts = (model.encoder, model.decoder, checkpoint.never_replied)
-    decode = Decoding(*parts, torch.device("cpu"), vocabulary.marks)
+    decode = Decoding(encoder, decoder, checkpoint.never_replied, torch.device("cpu"), vocabulary.marks)
     spellings = Spellings.of(vocabulary, tokenizer) if checkpoint.config.corpus.mend_words else None
     golden = []
     for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids), vocabulary.written) for ids in prompts)]:

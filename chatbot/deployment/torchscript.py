@@ -73,7 +73,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> Proof:
         }
         # from a network of its own, because quantizing empties its matrices
         _save(_script(checkpoint.build_model(), checkpoint, description), part / BUNDLE)
-        golden = golden_replies(model, checkpoint)
+        golden = golden_replies(model.encoder, model.decoder, checkpoint)
         with torch.jit.optimized_execution(False):  # optimising for each shape takes longer than all replies
             proof = prove_bundle(checkpoint, model, load_bundle(part / BUNDLE).module, golden)
         write_manifest(part, [part / BUNDLE], description, golden)

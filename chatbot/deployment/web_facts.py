@@ -1,0 +1,106 @@
+"""What the page of `export --web` knows of a bot besides its network, as one JSON object: `bot.json`.
+
+The tables of text are asked of the Python code that the bot was trained with, so that there is one truth: what each
+character is read as, the regular expressions that find words, which words are joined to the one before. The page's
+`engine/facts.js` describes each entry.
+"""
+
+import dataclasses
+from typing import Any
+
+from ..config.presets import DECODINGS
+from ..config.settings import DecodingConfig
+from ..corpus.tokenizer import (  # its regular expressions, not its calls
+    _DOTS,
+    _ENGLISH_WORD,
+    _MARKUP,
+    _REPEATED_MARK,
+    MARKS,
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    Tokenizer,
+    english_text,
+)
+from ..corpus.vocabulary import Vocabulary
+from ..runs.checkpoint import Checkpoint
+from ..system.errors import ChatbotError
+from .torchscript_tokenizer import TorchScriptTokenizer
+
+FACTS_FORMAT = 1
+# what `engine/search.js` and `engine/bot.js` know; mmi_weight is for a second network, which no export has
+SPECIAL = {"pad", "sos", "eos", "unk", "sep", "voice"}
+SETTINGS = {
+    *("method", "beam_width", "length_penalty", "samples", "temperature", "top_k", "top_p", "seed", "min_length"),
+    *("no_repeat_ngram", "tidy_marks", "repetition_penalty", "anti_lm", "anti_lm_tokens", "anti_lm_bound"),
+    "mmi_weight",
+}
+READABLE = ("english", "tutorial")  # the tokenizers that `engine/text.js` can be
+
+
+def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """All of it, for a bot of that name.
+
+    Raises:
+        ChatbotError: the page cannot do what the bot does; it never answers differently in silence.
+    """
+    vocabulary, config = checkpoint.vocabulary, checkpoint.config
+    strange = [*(vocabulary.special_ids.keys() - SPECIAL), *_unknown(config.decoding)]
+    if strange:
+        raise ChatbotError(f"the web page does not know what this bot answers by: {', '.join(sorted(strange))}")
+    return {
+        "format": FACTS_FORMAT,
+        "name": name,
+        "vocabulary": vocabulary.tokens,
+        "written": vocabulary.written,
+        "special": vocabulary.special_ids,
+        "numSpecial": vocabulary.num_special,
+        "neverReplied": checkpoint.never_replied,
+        "marks": vocabulary.marks,
+        "maxLength": config.corpus.max_length,
+        "context": config.corpus.context,
+        "hiddenSize": config.model.hidden_size,
+        "decoderLayers": config.model.decoder_layers,
+        "decoding": _decoding(config.decoding),
+        "decodings": {name: _decoding(plain) for name, plain in DECODINGS.items()},
+        "text": text_facts(checkpoint.tokenizer, vocabulary),
+    }
+
+
+def _unknown(settings: DecodingConfig) -> list[str]:
+    """Settings that are not their defaults, and that the page has never heard of."""
+    fields = dataclasses.fields(settings)
+    return [f.name for f in fields if f.name not in SETTINGS and getattr(settings, f.name) != f.default]
+
+
+def _decoding(settings: DecodingConfig) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(settings),
+        "seed": str(settings.seed),
+    }  # it may have more bits than JavaScript's numbers
+
+
+def text_facts(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[str, Any]:
+    """How text becomes words, and a vocabulary's words text.
+
+    Raises:
+        ChatbotError: the tokenizer is one that the page cannot be.
+    """
+    if tokenizer.name not in READABLE:
+        raise ChatbotError(
+            f"the web page cannot read text as the tokenizer {tokenizer.name!r} does, only as {' or '.join(READABLE)}"
+        )
+    english = tokenizer.name == "english"
+    table = TorchScriptTokenizer(tokenizer.name)
+    joined = [word for word in vocabulary.tokens if word not in MARKS and english_text(["a", word], {}) == "A" + word]
+    return {
+        "tokenizer": tokenizer.name,
+        "ascii": table.ascii,
+        "folds": {chr(code): read for code, read in sorted(table.folds.items())},
+        "markup": _MARKUP.pattern if english else None,
+        "runs": [[_DOTS.pattern, "..."], [_REPEATED_MARK.pattern, "$1"]] if english else [],
+        "word": _ENGLISH_WORD.pattern if english else None,
+        "english": english,
+        "contractions": joined if english else [],
+        "maxCharacters": MAX_CHARACTERS,
+        "maxWords": MAX_WORDS,
+    }
