@@ -95,6 +95,7 @@ export function createEngine(progress = () => {}) {
 
     async *stream(text, history, options, signal) {
       const how = chosen(await load(), options);
+      signal.throwIfAborted();
       const pieces = /** @type {string[]} */ ([]);
       let wake = () => {};
       const { id, result } = ask({ call: "reply", text, earlier: history, decoding: how }, ({ piece }) => {
