@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train chat serve evaluate export cpp prepare check format test test-fast fuzz docs docs-check bench bench-gpu bench-quality tensorboard clean
+.PHONY: help train chat serve evaluate export web cpp prepare check check-page format test test-fast fuzz docs docs-check bench bench-gpu bench-quality tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ evaluate: $(VENV)/.installed ## score the latest run (or RUN=name) on the test s
 export: $(VENV)/.installed ## write the deployable file of the latest run (or RUN=name), and prove it
 	@$(BIN)/python -m chatbot export $(if $(RUN),"$(RUN)") $(ARGS)
 
+web: $(VENV)/.installed ## a page that answers in the visitor's browser, without a server, as a folder of static files (RUN=name)
+	@$(BIN)/python -c 'import onnx, onnxruntime' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx]' >&2
+	@$(BIN)/python -m chatbot export --web $(if $(RUN),"$(RUN)") $(ARGS)
+
 cpp: $(VENV)/.installed ## build the C++ client cpp/build/chatbot (cmake or a compiler alone)
 	@$(MAKE) --no-print-directory -C cpp PYTHON="$(CURDIR)/$(BIN)/python" $(ARGS)
 	@echo 'cpp/build/chatbot checkpoints/RUN/export/chatbot.pt answers line by line (docs/deployment.md)' >&2
@@ -42,6 +46,17 @@ check: $(VENV)/.developed ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory check-page
+
+check-page: # the page's JavaScript, where npm is: eslint and tsc, from tests/web
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: the page's JavaScript was not checked" >&2; \
+	elif ! $(MAKE) --no-print-directory tests/web/node_modules/.installed; then echo "npm fetched nothing: the page's JavaScript was not checked" >&2; \
+	else npm --prefix tests/web run --silent lint && npm --prefix tests/web run --silent types; fi
+
+tests/web/node_modules/.installed: tests/web/package-lock.json
+	@echo "fetching what checks the page's JavaScript, and onnxruntime-web for its tests, into tests/web/node_modules" >&2
+	@npm ci --prefix tests/web --ignore-scripts --silent >&2
+	@touch $@
 
 format: $(VENV)/.developed ## put every file into its format
 	@$(BIN)/ruff format .
@@ -75,7 +90,7 @@ bench-quality: $(VENV)/.developed ## hours: held-out perplexity over time of the
 	@$(BIN)/python bench/quality.py draw bench/results/quality-tutorial.json bench/results/quality-ours.json --out docs/pictures/quality.png --step-cost 0.365
 
 clean: ## remove environment, builds, caches and prepared data; never a run or a downloaded corpus
-	rm -rf $(VENV) build cpp/build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/web/node_modules build cpp/build dist *.egg-info data/prepared .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -133,9 +133,10 @@ def _copy_page(part: Path) -> None:
                 (place / file.name).write_bytes(file.read_bytes())
     index = (part / "index.html").read_text("utf-8")
     lines = [line for line in index.splitlines() if OF_SERVERS[0] not in line]
-    for place, tags in (("  <body>", ("  <body>", *BODY)), ("  </head>", (*HEAD, "  </head>"))):
-        at = lines.index(place)
-        lines[at : at + 1] = [tag if tag == place else f"    {tag}" for tag in tags]
+    body = lines.index("  <body>") + 1
+    lines[body:body] = [f"    {tag}" for tag in BODY]
+    head = lines.index("  </head>")
+    lines[head:head] = [f"    {tag}" for tag in HEAD]
     (part / "index.html").write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
 
 

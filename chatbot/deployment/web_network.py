@@ -26,7 +26,7 @@ class WebNetwork(Network):
         graph = Graph(self.weights, in_floats=True)
         values = graph.add_many(6, "If", "read", then_branch=self._reading(graph), else_branch=self._saying(graph))
         size, layers = self.config.hidden_size, self.config.decoder_layers
-        words = ["R", 1, self.vocabulary_size]
+        words: list[int | str] = ["R", 1, self.vocabulary_size]
         inputs: list[End] = [("read", "BOOL", []), *PROMPTS, ("tokens", "INT64", ["R", 1])]
         inputs += [("hidden", "FLOAT", [layers, "R", size])]
         inputs += [("memory", "FLOAT", ["R", "read_words", size]), ("source", "INT64", ["R", "read_words"])]

@@ -8,7 +8,7 @@ import { download, transcript } from "./transcript.js";
 const STARTERS = ["Hello!", "How are you?", "Tell me a joke.", "My dog died yesterday."];
 const LISTEN_AGAIN = 1500; // milliseconds between two looks whether an engine that was gone is back
 
-const by = (id) => document.getElementById(id);
+const by = (id) => /** @type {any} */ (document.getElementById(id));
 const [log, text, composer, send, stop, state] = ["log", "text", "composer", "send", "stop", "state"].map(by);
 
 const engine = createEngine((share) => say(share < 1 ? `loading, ${Math.round(100 * share)} %` : "connecting"));
@@ -69,7 +69,7 @@ function askForKey(then) {
 function options() {
   const chosen = new FormData(by("decoding").querySelector("form"));
   return {
-    method: chosen.get("method"),
+    method: /** @type {import("./engine.js").Options["method"]} */ (chosen.get("method")),
     width: Number(chosen.get("width")),
     temperature: Number(chosen.get("temperature")),
     share: Number(chosen.get("share")),
@@ -266,14 +266,15 @@ text.addEventListener("input", grow);
 stop.addEventListener("click", () => asking?.abort());
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  const open = document.querySelector("details[open]");
+  const open = /** @type {HTMLDetailsElement | null} */ (document.querySelector("details[open]"));
   if (open) {
     open.open = false;
     open.querySelector("summary").focus();
   } else asking?.abort();
 });
 document.addEventListener("click", (event) => {
-  for (const open of document.querySelectorAll("details[open]")) if (!open.contains(event.target)) open.open = false;
+  const outside = [...document.querySelectorAll("details")].filter((one) => !one.contains(/** @type {Node} */ (event.target)));
+  for (const one of outside) one.open = false;
 });
 by("fresh").addEventListener("click", fresh);
 by("copy").addEventListener("click", async () => {
