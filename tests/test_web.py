@@ -53,7 +53,7 @@ DECODINGS: list[dict[str, Any]] = [
 def checkpoint(trained: RunDirectory) -> Checkpoint:
     """The small model, told to read a turn before."""
     made = trained.load_chosen()
-    corpus = dataclasses.replace(made.config.corpus, context=2)
+    corpus = dataclasses.replace(made.config.corpus, context=2, mend_words=True)
     return dataclasses.replace(made, config=dataclasses.replace(made.config, corpus=corpus))
 
 
@@ -75,8 +75,7 @@ def bot(page: Path) -> Chatbot:
 def opened(page: Path) -> Chatbot:
     file, encoder, decoder = load_web(page / "model.onnx")
     decode = Decoding(encoder, decoder, file.never_replied, torch.device("cpu"), file.vocabulary.marks)
-    config = file.config
-    return Chatbot(decode, file.vocabulary, file.tokenizer, file.max_length, config.corpus.context, config.decoding)
+    return Chatbot._around(decode, file.config, file.vocabulary)
 
 
 def in_node(page: Path, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -140,7 +139,13 @@ def test_the_file_has_the_model_in_8_bits(page: Path, checkpoint: Checkpoint, bo
     NODE is None or not DIST.is_dir(), reason="npm ci in tests/web fetches onnxruntime-web (make check)"
 )
 def test_the_engine_finds_the_replies_that_python_finds(page: Path, checkpoint: Checkpoint, bot: Chatbot) -> None:
-    texts = ["", "?!", "hello hello xqzzy Hello", *held_out(checkpoint)[:17]]
+    texts = [
+        "",
+        "?!",
+        "hello hello xqzzy Hello",
+        "hellooo, hwo r u? i dont knwo, pls tlel me yessss noooo",
+        *held_out(checkpoint)[:17],
+    ]
     earlier = ["Hi there, what's up?", "Not much.", " "]
     cases = [
         {"text": text, "earlier": earlier[: number % 4], "decoding": {**values, "seed": str(values.get("seed", 1))}}

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config.presets import DECODINGS
 from ..config.settings import DecodingConfig
+from ..corpus.mending import Spellings
 from ..corpus.tokenizer import (  # its regular expressions, not its calls
     _DOTS,
     _ENGLISH_WORD,
@@ -63,7 +64,14 @@ def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
         "decoding": _decoding(config.decoding),
         "decodings": {name: _decoding(plain) for name, plain in DECODINGS.items()},
         "text": text_facts(checkpoint.tokenizer, vocabulary),
+        "mending": mending_facts(checkpoint.tokenizer, vocabulary) if config.corpus.mend_words else None,
     }
+
+
+def mending_facts(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[str, Any]:
+    """By what unknown words are mended; the page's tokenizers make no words with capitals."""
+    found = Spellings.of(vocabulary, tokenizer)
+    return {name: getattr(found, name) for name in ("first", "end", "alphabet", "short", "plain")}
 
 
 def _unknown(settings: DecodingConfig) -> list[str]:

@@ -1,6 +1,7 @@
 /** A bot: text in, text out (`chatbot.chat.bot`). */
 
 import { beam } from "./beam.js";
+import { mended } from "./mending.js";
 import { draw, streams, uniform } from "./sampling.js";
 import { Search } from "./search.js";
 import { Text } from "./text.js";
@@ -42,14 +43,28 @@ export class Bot {
    */
   promptIds(text, earlier = []) {
     const { context, maxLength, special } = this.facts;
-    const ids = this.vocabulary.encode(this.words.lastWords(text));
+    const ids = this.vocabulary.encode(this.read(text));
     /** @type {number[]} */
     const before = [];
     for (const turn of context > 0 && ids.length > 0 ? earlier.slice(-context) : []) {
-      const words = this.words.lastWords(turn).slice(-maxLength);
+      const words = this.read(turn).slice(-maxLength);
       if (words.length > 0) before.push(...this.vocabulary.encode([...words, SEP]));
     }
     return [...(ids.length > 0 && special.voice !== null ? [special.voice] : []), ...before, ...ids];
+  }
+
+  /**
+   * The words that are read of a sentence; unknown ones are mended if the bot does that.
+   *
+   * @param {string} text
+   */
+  read(text) {
+    const words = this.words.lastWords(text);
+    const { mending } = this.facts;
+    const { ids } = this.vocabulary;
+    if (mending === null) return words;
+    const read = words.flatMap((word) => (ids.has(word) ? [word] : mended(word, ids, mending)));
+    return read.slice(-this.facts.text.maxWords);
   }
 
   /**
@@ -90,7 +105,7 @@ export class Bot {
       text: told,
       prompt,
       ids: best?.ids ?? [],
-      unknown: this.vocabulary.unknown(this.words.lastWords(text)),
+      unknown: this.vocabulary.unknown(this.read(text)),
       read,
       said,
       attention,

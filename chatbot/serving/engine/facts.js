@@ -49,6 +49,7 @@
  * @property {Decoding} decoding the run's own
  * @property {Record<"greedy" | "beam" | "sample", Decoding>} decodings each method's plain form
  * @property {TextFacts} text
+ * @property {import("./mending.js").MendingFacts | null} mending null: unknown words stay unknown
  */
 
 export const BOT_FORMAT = 1;
