@@ -164,6 +164,13 @@ def test_damaged_json(tmp_path: Path) -> None:
     assert complaints(account) == [("a.json", 0, wrong + place) for place in "345"]
     (tmp_path / "a.json").write_text(whole[:-20])
     assert complaints(read(tmp_path / "a.json")[2])[-1] == ("a.json", 19, "JSON that breaks off")
+    odd = {"turns": [{"candidates": ["x"], "history": 5}, {"candidates": ["x"], "history": "abc"}]}
+    (tmp_path / "b.jsonl").write_text(f'{{"prompt": "a", "reply": "b"}}\n{json.dumps(odd)}\n')
+    assert learnt(tmp_path / "b.jsonl") == [("a", "b")]
+    (tmp_path / "c.jsonl").write_text(
+        '{"name": "A", "text": "Hi", "ts": "²"}\n{"name": "B", "text": "Yo", "ts": "1.²"}\n'
+    )
+    assert learnt(tmp_path / "c.jsonl") == [("Hi", "Yo")]
     for broken in (whole.replace('"reply": "b"\n },', '"reply": "b"\n }', 1), whole + "x", whole.replace("7", "seven")):
         (tmp_path / "a.json").write_text(broken)
         with pytest.raises(ChatbotError, match=r"a\.json:\d+: malformed JSON"):
@@ -246,6 +253,9 @@ def test_columns_by_name_and_columns_that_are_not_there(tmp_path: Path) -> None:
     assert _asked(tmp_path / "a.csv", "prompt=Frage,reply=antwort")[0] == PAIRS
     with pytest.raises(ChatbotError, match=r"a\.csv: --columns reply='Antwurt': there are n, Frage, Antwort"):
         _asked(tmp_path / "a.csv", "prompt=Frage,reply=Antwurt")
+    for number in ("²", "9" * 5000):
+        with pytest.raises(ChatbotError, match="there are n, Frage, Antwort"):
+            _asked(tmp_path / "a.csv", f"prompt={number},reply=Antwort")
     with pytest.raises(ChatbotError, match="must name a prompt and a reply"):
         _asked(tmp_path / "a.csv", "prompt=2")
     with pytest.raises(ChatbotError, match="write prompt=3,reply=5"):

@@ -145,7 +145,7 @@ def by_request(wanted: dict[str, str], names: Sequence[str], where: str) -> Colu
     for role, column in wanted.items():
         if column.lower() in plain:
             found[role] = plain.index(column.lower())
-        elif column.isdigit() and 1 <= int(column) <= len(names):
+        elif column.isdecimal() and len(column) < 10 and 1 <= int(column) <= len(names):
             found[role] = int(column) - 1
         else:
             raise ChatbotError(f"{where}: --columns {role}={shown(column)}: there are {', '.join(names)[:400]}")

@@ -63,7 +63,7 @@ def clock(time: str) -> float | None:
 
 def moment(value: object) -> float | None:
     """Seconds of a time as JSON has it: seconds or milliseconds since 1970, or ISO 8601; None for anything else."""
-    if isinstance(value, str) and value.replace(".", "", 1).isdigit() and len(value) < 20:
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal() and len(value) < 20:
         value = float(value)
     if isinstance(value, int | float) and 0 <= value < 1e17:
         return value / 1000 if value > 1e11 else float(value)

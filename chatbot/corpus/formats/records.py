@@ -133,7 +133,8 @@ def _of_turns(listed: Sequence[Any], reading: Reading) -> list[Dialogue] | None:
     """The dialogue of a list of turns, and None if they are none."""
     if listed and isinstance(listed[-1], dict) and isinstance(listed[-1].get("candidates"), list):
         last = listed[-1]  # PersonaChat's: each turn has all before it
-        turns = [*(last.get("history") or [0]), *last["candidates"][-1:]]
+        history = last.get("history")
+        turns = [*(history if isinstance(history, list) and history else [0]), *last["candidates"][-1:]]
         return [Dialogue("", "", turns)] if all(isinstance(turn, str) for turn in turns) and len(turns) > 1 else None
     found = [turn_of(turn) for turn in listed]
     speakers = {turn.speaker.lower() for turn in found if turn}
