@@ -197,6 +197,7 @@ def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     from .system.devices import pick_precision
     from .training import batch_size
 
+    config = dataclasses.replace(config, corpus=settled(config.corpus, folder))
     training = dataclasses.replace(config.training, precision=pick_precision(config.training.precision, group.device))
     if not training.batch_size:
         size = batch_size.picked(config, len(load_vocabulary(folder)), group.device, group.size)
@@ -205,7 +206,7 @@ def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     decoding = config.decoding
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
         decoding = dataclasses.replace(decoding, anti_lm=0.0)
-    read = dataclasses.replace(settled(config.corpus, folder), corpus=corpus)
+    read = dataclasses.replace(config.corpus, corpus=corpus)
     return Config(read, config.model, training, decoding)
 
 

@@ -68,7 +68,12 @@ def test_a_run_keeps_the_size_that_was_picked(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     no_pictures(monkeypatch)
-    assert small.train(tmp_path, "--batch-size", "auto", "--steps", "2") == 0
+    lengths: list[int] = []
+    monkeypatch.setattr(
+        "chatbot.training.batch_size.picked", lambda config, *_: lengths.append(config.corpus.max_length) or 64
+    )
+    assert small.train(tmp_path, "--batch-size", "auto", "--steps", "2", "--max-length", "auto") == 0
+    assert lengths == [12]  # by which the memory of a batch is reckoned: what auto came to mean, and not 0
     assert "batches of 64 pairs: 2 steps" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["batch_size"] == 64
 

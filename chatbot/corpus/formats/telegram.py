@@ -74,4 +74,6 @@ def _text(text: Any) -> str | None:
 
 def _time(message: dict[str, Any]) -> float | None:
     stamp = message.get("date_unixtime")
-    return float(stamp) if isinstance(stamp, str) and stamp.isdecimal() and len(stamp) < 15 else iso(message.get("date"))
+    return (
+        float(stamp) if isinstance(stamp, str) and stamp.isdecimal() and len(stamp) < 15 else iso(message.get("date"))
+    )
