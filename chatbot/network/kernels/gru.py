@@ -43,6 +43,13 @@ class GRU(nn.GRU):
         self.dropout = dropout if self.num_layers > 1 else 0.0
         self.recurrent_dropout = recurrent_dropout
 
+    def flatten_parameters(self) -> None:
+        """Lay the weights side by side on a GPU, as nn.GRU does, whose cuDNN reads matrices row by row only."""
+        for weight in self._flat_weights:
+            if isinstance(weight, Tensor) and weight.is_cuda and not weight.is_contiguous():
+                weight.data = weight.data.contiguous()  # it lay by columns (`linear.by_columns`)
+        super().flatten_parameters()
+
     def forward(self, input: Any, hx: Tensor | None = None) -> Any:
         """Read PackedWords, or what nn.GRU reads, from states hx or zeros; returns what nn.GRU returns."""
         drops = self.training and (self.dropout or self.recurrent_dropout)
