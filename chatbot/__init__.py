@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .config.settings import DecodingConfig as DecodingConfig
     from .system.errors import ChatbotError as ChatbotError
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 _PUBLIC = {"Chatbot": "chat.bot", "DecodingConfig": "config.settings", "ChatbotError": "system.errors"}
 __all__ = ["Chatbot", "ChatbotError", "DecodingConfig", "__version__"]
 
