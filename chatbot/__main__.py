@@ -88,7 +88,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     """chatbot prepare"""
     from .corpus import preparation, report
 
-    corpus = _settings(arguments).corpus
+    corpus = _settings(arguments, _say).corpus
     prepared = preparation.prepare(corpus, arguments.data_dir, workers=arguments.workers, force=arguments.force)
     _tell(prepared)
     if arguments.stats:
@@ -119,6 +119,9 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     from .training import finetuning
     from .training.loop import train
 
+    if not group.is_writer:  # the first process finds mistakes, gets and prepares the corpus; the others find it done
+        group.wait()
+    say = _say if group.is_writer else lambda text: None
     # torchrun begins its processes again after one has failed: they go on from the last checkpoint
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     run = RunDirectory(arguments.checkpoints_dir / arguments.run) if arguments.run else None
@@ -130,11 +133,9 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
         if config.training.base:  # whose words the run has, with those that it learnt besides
             vocabulary = Vocabulary.load(run.vocabulary)
     else:
-        config = _settings(arguments)
+        config = _settings(arguments, say)
         if run and not again:
             _refuse_trained(run)
-    if not group.is_writer:  # the first process gets and prepares the corpus, the others find it done
-        group.wait()
     if config.training.base and not arguments.resume:
         places = arguments.checkpoints_dir, arguments.data_dir, functools.partial(from_flags, arguments)
         start = finetuning.begin(config.training.base, *places, workers=arguments.workers)
@@ -153,7 +154,7 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
     if arguments.resume and not resume and config.training.base:
         raise ChatbotError(f"{run.path} was stopped before its state was first saved: begin it again, with --from")
     if arguments.resume and not resume:
-        _say(f"{run.path} was stopped before its state was first saved: training from the beginning")
+        say(f"{run.path} was stopped before its state was first saved: training from the beginning")
     if not arguments.resume:
         if not again:
             _refuse_trained(run)
@@ -466,18 +467,18 @@ def _found(arguments: argparse.Namespace, find: Callable[..., Any]) -> Any:
     return found
 
 
-def _settings(arguments: argparse.Namespace) -> Config:
+def _settings(arguments: argparse.Namespace, say: Callable[[str], None]) -> Config:
     config = from_flags(arguments)
     if chooses_preset(arguments):
         from .corpus.preparation import pairs_in
 
         if 0 < (pairs := pairs_in(config.corpus, arguments.data_dir, FEW_PAIRS)) < FEW_PAIRS:
             config = from_flags(arguments, small=True)
-            _say(
+            say(
                 f"{pairs:,} pairs are few: preset sample, which learns them by heart (--preset default overrules that)"
             )
     if arguments.config and (gone := retired_settings(named(arguments.config), "corpus", "training", "decoding")):
-        _say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
+        say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
     return config
 
 
