@@ -418,7 +418,7 @@ def serve(arguments: argparse.Namespace) -> None:
             name,
             limits=limits,
             key=key,
-            hosts={"localhost", "127.0.0.1", "::1"} if local else None,
+            hosts={"localhost", "127.0.0.1", "::1", str(listening.getsockname()[0])} if local else None,
             origins=arguments.allow_origin,
             log=log,
         )
@@ -474,9 +474,7 @@ def _settings(arguments: argparse.Namespace, say: Callable[[str], None]) -> Conf
 
         if 0 < (pairs := pairs_in(config.corpus, arguments.data_dir, FEW_PAIRS)) < FEW_PAIRS:
             config = from_flags(arguments, small=True)
-            say(
-                f"{pairs:,} pairs are few: preset sample, which learns them by heart (--preset default overrules that)"
-            )
+            say(f"{pairs:,} pairs are few: preset sample, which learns them by heart (--preset default overrules that)")
     if arguments.config and (gone := retired_settings(named(arguments.config), "corpus", "training", "decoding")):
         say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
     return config

@@ -16,7 +16,7 @@ TIMES = re.compile(rf"\s*{MOMENT}\s*-->\s*{MOMENT}(?:\s.*)?")
 PAUSE = 10.0  # seconds; a longer one begins a new conversation
 MARK_UP = re.compile(r"<(?!v[ .])[^<>]{0,80}>|\{\\[^{}]{0,80}\}")
 VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^<>]{1,60})>")
-NO_WORDS = re.compile(r"\[[^\[\]]{0,200}\]|\([^()]{0,200}\)|[♪♫#][^♪♫#]*[♪♫#]?")
+NO_WORDS = re.compile(r"\[[^\[\]]{0,200}\]|\([^()]{0,200}\)|[♪♫][^♪♫]*[♪♫]?|#[^#]*#|^\s*#.*")
 SPEAKER = re.compile(r"([A-Z][A-Z0-9 .'-]{1,30}):\s+")
 DASH = re.compile(r"\s*[-–—‐]\s*(?=\S)")
 NOT_ENDED = re.compile(r"(?:[\w,;:'’-]|\.\.\.|…)$")
