@@ -252,7 +252,7 @@ def test_a_form_that_is_not_its_word_is_refused(written: Any, trained: RunDirect
     assert "robin" in data["vocabulary"]
     data["written"] = written
     torch.save(data, tmp_path / "best.pt")
-    with pytest.raises(ChatbotError, match=r"best\.pt is damaged") as caught:
+    with pytest.raises(ChatbotError, match=r"best\.pt( is damaged|: it holds more than plain data)") as caught:
         Checkpoint.load(tmp_path / "best.pt")
     assert str(caught.value).isprintable()
 
