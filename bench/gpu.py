@@ -223,7 +223,9 @@ class Bench:
         """Replies a second of random weights at the tutorial's sizes, so that every reply goes on to its longest."""
         torch.manual_seed(0)
         bot = random_bot()
-        bot = Chatbot.from_model(_network(bot).to(self.device), PRESETS["default"], bot.vocabulary)
+        config = PRESETS["default"]
+        config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, tokenizer="english"))
+        bot = Chatbot.from_model(_network(bot).to(self.device), config, bot.vocabulary)
         rng, words = random.Random(0), range(bot.vocabulary.num_special, len(bot.vocabulary))
         for name in ("greedy", "default"):
             how = decoding_named(name, bot.decoding)

@@ -198,7 +198,8 @@ def made(
     settings = checkpoint.config.model
     if (settings.decoder_layers, settings.attention, settings.embedding_size) != (2, "dot", 0):
         raise SystemExit("the tutorial's decoder has 2 layers of one size and dot attention; this run's has not")
-    model = checkpoint.build_model()
+    with torch.inference_mode(False):
+        model = checkpoint.build_model()  # whose weights the tutorial's search below takes over
     longest = checkpoint.config.corpus.max_length + 1
     eager = GreedySearchDecoder(model.encoder, model.decoder, checkpoint.never_replied).eval()
     export(checkpoint, folder / "export")

@@ -80,7 +80,7 @@ torch::jit::Module load(fs::path path) {
   if (fs::is_directory(path)) path /= "chatbot.pt";
   std::ifstream file;
   if (fs::is_regular_file(path)) file.open(path, std::ios::binary);
-  if (!file.is_open()) throw Mistake("cannot read " + path.string() + "; make export writes one");
+  if (!file.is_open()) throw Mistake("cannot read " + printable(path.string()) + "; make export writes one");
   if (const auto beside = fs::path(path).replace_filename("manifest.json"); fs::exists(beside)) {
     std::ostringstream manifest;
     if (fs::is_regular_file(fs::symlink_status(beside)) && fs::file_size(beside) <= 4 << 20) manifest << std::ifstream(beside, std::ios::binary).rdbuf();  // 0.1 MB

@@ -39,7 +39,7 @@ def test_it_grows_with_the_gpus_memory_and_the_schedule_stays_one(monkeypatch: p
     assert len(set(sizes)) > 3
     assert picked(DEFAULT, 8_000, CUDA) == 256  # of 3,000 steps 750 are left
     assert picked(with_steps(100), 8_000, CUDA) == 64
-    of_memory(1, monkeypatch)
+    of_memory(4, monkeypatch)
     assert picked(with_steps(20_000), 8_000, CUDA, processes=4) > picked(with_steps(20_000), 8_000, CUDA)
     assert picked(with_steps(20_000), 80_000, CUDA) < picked(with_steps(20_000), 8_000, CUDA)
     assert picked(DEFAULT, 8_000, CPU) == 64

@@ -19,7 +19,7 @@ from chatbot.config.settings import Config
 from chatbot.corpus.ngrams import with_ends
 from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset, load_vocabulary
-from chatbot.corpus.vocabulary import EOS_ID, SOS_ID
+from chatbot.corpus.vocabulary import EOS_ID, SOS_ID, Vocabulary
 from chatbot.evaluation.answers import answer
 from chatbot.evaluation.broken import FEWEST, SHARE, BrokenEnglish, Oddity, divided
 
@@ -121,6 +121,8 @@ def corpus(folder: Path, pairs: list[tuple[list[int], list[int]]], parts: list[i
     sources = [{"name": str(number), "weight": 1.0} for number in range(len(parts))]
     figures = {"format": 2, "dtype": "uint16", "splits": {"train": split}, "sources": sources}
     (folder / "prepared.json").write_text(json.dumps(figures))
+    words = [f"word{id}" for id in range(max(ids, default=0))]
+    Vocabulary.from_words(words, unknown=True, separator=False).save(folder / "vocabulary.txt")
     return PairDataset(folder, "train")
 
 

@@ -118,7 +118,8 @@ def test_the_wheel_holds_the_program_the_sample_and_the_bot_and_nothing_else(bui
         assert f"chatbot-{chatbot.__version__}.dist-info/licenses/LICENSE" in archive.namelist()
     sample = {f"chatbot/sample/{path.name}" for path in (ROOT / "data" / "sample").iterdir()}
     box = {f"chatbot/pretrained/{name}" for name in ("MODEL_CARD.md", "best.pt", "config.json", "vocabulary.txt")}
-    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "chatbot").rglob("*.py")} | sample | box
+    files = {path for path in (ROOT / "chatbot").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert held == {str(path.relative_to(ROOT)) for path in files} | sample | box
     assert "Requires-Python: <3.14,>=3.10" in metadata
     assert "License-Expression: MIT" in metadata
 

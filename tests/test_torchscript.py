@@ -311,7 +311,7 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
     for row in golden:
         assert module.reply(row.text) == row.reply
         assert module.reply_greedy(row.text) == row.greedy
-        assert module.ids(module.tokenizer.last_words(row.text)) == row.ids
+        assert module.prompt_ids(row.text, []) == row.ids
         if row.ids:
             found = module.greedy_batch(*pad_prompts([row.ids]), checkpoint.config.corpus.max_length + 1)
             assert found.tokens[0].tolist() == row.tokens
