@@ -42,7 +42,7 @@ def looks_like(head: Head) -> bool:
     def most(pattern: re.Pattern[str], share: float = 0.5) -> bool:
         return sum(pattern.match(line) is not None for line in lines) > share * len(lines)
 
-    convert = "write it in one of the formats of docs/data.md (if every line is an utterance, give --format log)"
+    convert = "write it in one of the formats of docs/formats.md (if every line is an utterance, give --format log)"
     for mark, what in BINARY.items():
         if head.begins_with(mark):
             raise ChatbotError(f"{name} is {what} and no text: export the dialogue as text or JSON")

@@ -120,7 +120,7 @@ def recognise(files: list[InputFile], wanted: str, where: str, columns: str = ""
         raise refused[0]
     if not found:
         what = "only JSON in which no prompt with a reply and no turns are found" if unknown else "no text file to read"
-        raise ChatbotError(f"{where} holds {what}; docs/data.md shows the formats")
+        raise ChatbotError(f"{where} holds {what}; docs/formats.md shows the formats")
     if len(found) > 1:
         kinds = ", ".join(f"{files[0].name} ({name})" for name, files in sorted(found.items()))
         raise ChatbotError(f"{where} holds files of several formats: {kinds}; name one file, or give --format")
