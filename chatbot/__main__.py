@@ -406,6 +406,10 @@ def serve(arguments: argparse.Namespace) -> None:
     key = None
     if arguments.api_key is not None and not (key := os.environ.get(arguments.api_key)):
         raise ChatbotError(f"--api-key takes the key from the environment, where {arguments.api_key} is not set")
+    if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
+        raise ChatbotError(
+            f"the key in {arguments.api_key} must be of ASCII's visible characters: no header carries others as they are"
+        )
     path, bot = _opened(arguments)
     name = arguments.name or _model_name(path)
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)

@@ -130,6 +130,52 @@ def test_a_local_server_answers_to_its_own_names_only(bot: Chatbot) -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_has_no_bound(held: Chatbot, address: str) -> None:
+    async def talk() -> None:
+        async with client(held, address, limits=Limits(each=1)) as http:
+            asked = [asyncio.create_task(http.post("/reply", json={"text": "hello"}))]
+            await asyncio.to_thread(held.decode.begun.acquire)
+            asked += [asyncio.create_task(http.post("/reply", json={"text": "hello"})) for _ in range(2)]
+            while "chatbot_waiting 2.0" not in (await http.get("/metrics")).text:
+                await asyncio.sleep(0)
+            held.decode.go.set()
+            assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+
+    asyncio.run(talk())
+
+
+def test_a_key_that_no_header_carries_is_refused(
+    trained: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("sésame", " open", "open\n", "öffne dich"):
+        monkeypatch.setenv("CHATBOT_API_KEY", key)
+        assert main(["serve", str(trained.path), "--port", "0", "--api-key"]) == 2
+        assert "must be of ASCII's visible characters" in capsys.readouterr().err
+
+
+def test_a_long_text_is_read_while_others_are_answered(bot: Chatbot) -> None:
+    """Words that are mended take their time, and take it from nobody else."""
+    begun, go = threading.Event(), threading.Event()
+
+    class Slow:
+        def read(self, words: Sequence[str]) -> list[str]:
+            begun.set()
+            assert go.wait(60)
+            return list(words)
+
+    async def talk() -> None:
+        async with client(dataclasses.replace(bot, spellings=Slow())) as http:  # type: ignore[arg-type]
+            slow = asyncio.create_task(http.post("/reply", json={"text": "helo wrld", "attention": True}))
+            assert await asyncio.to_thread(begun.wait, 60)
+            assert (await http.get("/healthz")).status_code == 200
+            assert not slow.done()
+            go.set()
+            assert (await slow).json()["attention"]["read"] == ["helo", "wrld"]
+
+    asyncio.run(talk())
+
+
 def test_one_address_has_so_many_requests_and_leaves_the_others_alone(held: Chatbot) -> None:
     async def talk() -> None:
         decode = held.decode

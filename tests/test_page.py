@@ -1,5 +1,6 @@
 """The page in a real browser: a person talks, looks at attention, reloads, loses the server and finds it again."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -225,7 +226,22 @@ def test_the_menu_chooses_how_replies_are_found(opened: Any, bot: Chatbot) -> No
     say(opened, "hello")
     assert asked[1]["decoding"]["method"] == "sample"
     beam = DecodingConfig(method="beam", beam_width=7, length_penalty=1.0)
-    assert asked[1]["history"] == ["hello", bot.reply("hello", decoding=beam)]
+    playwright.expect(opened.locator("#log .bot .bubble").first).to_have_text(bot.reply("hello", decoding=beam))
+
+
+def test_only_what_the_bot_reads_is_sent(browser: Any, url: str, bot: Chatbot) -> None:
+    """However long the conversation gets, a request stays small; this page's bot reads one turn, and the other none."""
+    with running(dataclasses.replace(bot, context=1)) as other:
+        for address in (url, other):
+            for page in page_at(browser, address):
+                asked = list[list[str]]()
+                page.on(
+                    "request", lambda one, to=asked: one.method == "POST" and to.append(one.post_data_json["history"])
+                )
+                for _ in range(3):
+                    say(page, "hello")
+                _, first, _, second, _, _ = bubbles(page)
+                assert asked == ([[], [], []] if address == url else [[], [first], [second]])
 
 
 def test_the_transcript_is_saved_as_chat_writes_it(opened: Any, bot: Chatbot) -> None:

@@ -301,6 +301,28 @@ def half_requests(url: str) -> None:
     assert said[3].startswith(b"HTTP/1.1 408 ")
 
 
+def test_the_rest_of_a_refused_body_is_no_head(bot: Chatbot) -> None:
+    """Who is refused before the body has come may send it on, and then ask again on the same connection."""
+    size = 4 * Limits().head
+    head = (
+        f"POST /reply HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+    )
+    with running(bot, key="open sesame") as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as one:
+            one.sendall(head.encode())
+            assert one.recv(1 << 16).startswith(b"HTTP/1.1 401")
+            one.sendall(b" " * size + b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            told = b"".join(iter(lambda: one.recv(1 << 16), b""))
+        assert b"431" not in told
+        assert told.endswith(b'{"status":"ok"}')
+    with running(bot, Limits(patience=0.2), key="open sesame") as address:  # but not for ever
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as one:
+            one.sendall(head.encode())
+            assert b"".join(iter(lambda: one.recv(1 << 16), b"")).startswith(b"HTTP/1.1 401")
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

@@ -16,7 +16,7 @@ from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
 from chatbot.decoding.generate import Decoding
-from chatbot.deployment import web_runtime
+from chatbot.deployment import web_facts, web_runtime
 from chatbot.deployment.manifest import refuse_to_replace
 from chatbot.deployment.web import WEB, export_web, load_web
 from chatbot.deployment.web_runtime import CDN, FILES, Runtime, integrity, runtime_from
@@ -192,6 +192,16 @@ def test_what_the_page_cannot_do_is_refused_by_name(
     with pytest.raises(ChatbotError, match="does not know what this bot answers by: beam_width, tidy_marks"):
         export_web(other, tmp_path, "tiny", LINKED)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_setting_of_the_corpus_that_the_page_never_heard_of_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds a setting says in `web_facts.py` whether the page does as it says, or need not."""
+    assert {field.name for field in dataclasses.fields(checkpoint.config.corpus)} == web_facts.CORPUS_SETTINGS
+    monkeypatch.setattr(web_facts, "CORPUS_SETTINGS", web_facts.CORPUS_SETTINGS - {"mend_words", "gap"})
+    with pytest.raises(ChatbotError, match="does not know what this bot answers by: mend_words$"):
+        export_web(checkpoint, tmp_path, "tiny", LINKED)
 
 
 def test_nothing_of_anybodys_is_replaced(checkpoint: Checkpoint, page: Path, tmp_path: Path) -> None:

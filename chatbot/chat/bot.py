@@ -214,11 +214,15 @@ class Chatbot:
         """
         if not isinstance(prompt, str):
             return list(prompt)
-        ids, before = self.vocabulary.encode(self.words(prompt)), list[int]()
+        return self.ids_of(self.words(prompt), earlier)
+
+    def ids_of(self, words: Sequence[str], earlier: Sequence[str] = ()) -> list[int]:
+        """The same of a sentence's `words`."""
+        ids, before = self.vocabulary.encode(words), list[int]()
         for turn in earlier[len(earlier) - self.context :] if self.context and ids else ():
             # preparation puts turns before a prompt in just this form: their last words, and <sep> behind each
-            if words := self.words(turn)[-self.max_length :]:
-                before += self.vocabulary.encode([*words, SEP])
+            if said := self.words(turn)[-self.max_length :]:
+                before += self.vocabulary.encode([*said, SEP])
         return self.vocabulary.voiced(before + ids)
 
     def words(self, text: str) -> list[str]:

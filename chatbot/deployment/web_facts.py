@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 from ..config.presets import DECODINGS
-from ..config.settings import DecodingConfig
+from ..config.settings import CorpusConfig, DecodingConfig
 from ..corpus.mending import Spellings
 from ..corpus.tokenizer import (  # its regular expressions, not its calls
     _DOTS,
@@ -35,6 +35,12 @@ SETTINGS = {
     *("no_repeat_ngram", "tidy_marks", "repetition_penalty", "anti_lm", "anti_lm_tokens", "anti_lm_bound"),
     "mmi_weight",
 }
+# the corpus's settings that the page does as they say, and those that end with preparation
+CORPUS_SETTINGS = {
+    *("tokenizer", "max_length", "context", "mend_words", "voices"),
+    *("corpus", "old_corpus", "format", "columns", "me", "gap", "private", "min_length", "min_count", "vocabulary"),
+    *("unknown_prompts", "duplicates", "split", "max_bad_fraction", "tutorial_quirks"),
+}
 READABLE = ("english", "tutorial")  # the tokenizers that `engine/text.js` can be
 
 
@@ -45,7 +51,8 @@ def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
         ChatbotError: the page cannot do what the bot does; it never answers differently in silence.
     """
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
-    strange = [*(vocabulary.special_ids.keys() - SPECIAL), *_unknown(config.decoding)]
+    strange = [*(vocabulary.special_ids.keys() - SPECIAL)]
+    strange += [*_unknown(config.decoding, SETTINGS), *_unknown(config.corpus, CORPUS_SETTINGS)]
     if strange:
         raise ChatbotError(f"the web page does not know what this bot answers by: {', '.join(sorted(strange))}")
     return {
@@ -74,10 +81,10 @@ def mending_facts(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[str, Any
     return {name: getattr(found, name) for name in ("first", "end", "alphabet", "short", "plain")}
 
 
-def _unknown(settings: DecodingConfig) -> list[str]:
+def _unknown(settings: DecodingConfig | CorpusConfig, known: set[str]) -> list[str]:
     """Settings that are not their defaults, and that the page has never heard of."""
     fields = dataclasses.fields(settings)
-    return [f.name for f in fields if f.name not in SETTINGS and getattr(settings, f.name) != f.default]
+    return [f.name for f in fields if f.name not in known and getattr(settings, f.name) != f.default]
 
 
 def _decoding(settings: DecodingConfig) -> dict[str, Any]:

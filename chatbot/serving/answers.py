@@ -1,5 +1,6 @@
 """From a request's text to a reply's, whichever door it came by: `Answers` knows the bot, the doors know HTTP."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 from typing import IO, Any, NamedTuple
@@ -17,9 +18,12 @@ from .refusal import RefusalError
 
 
 class Prompt(NamedTuple):
-    """What is to be answered: its text, its ids (none where it has no word), and its place in the queue."""
+    """What is to be answered: its text, the words that are read of it, the ids of these and of the turns before (none
+    where it has no word), and its place in the queue.
+    """
 
     text: str
+    words: Sequence[str]
     ids: Sequence[int]
     max_length: int
     job: Job | None
@@ -79,7 +83,7 @@ class Answers:
             raise RefusalError(400, f"decoding follows at most {most} replies side by side", param="decoding")
         return made
 
-    def ask(
+    async def ask(
         self,
         text: str,
         history: Sequence[str],
@@ -96,11 +100,17 @@ class Answers:
         Raises:
             RefusalError: the queue is full.
         """
-        ids = self.bot.prompt_ids(text, history)
+        self.batches.check_room()
+        # in a thread: a text of unknown words, each of which is mended, takes longer than others should wait
+        words, ids = await asyncio.to_thread(self._read, text, history)
         longest = self.bot.max_length + 1
         longest = longest if most_words is None else min(longest, most_words)
         question = Question(ids, decoding or self.bot.decoding, longest)
-        return Prompt(text, ids, longest, self.batches.ask(question, streams=streams) if ids else None)
+        return Prompt(text, words, ids, longest, self.batches.ask(question, streams=streams) if ids else None)
+
+    def _read(self, text: str, history: Sequence[str]) -> tuple[list[str], list[int]]:
+        words = self.bot.words(text)
+        return words, self.bot.ids_of(words, history)
 
     async def replies(self, prompt: Prompt) -> list[Reply]:
         """The replies, best first; one that is empty where the prompt has no word."""
@@ -134,14 +144,14 @@ class Answers:
             return None
         read, said, weights = self.bot.looked(prompt.ids, reply.best)
         # words that the bot never learnt are shown as they were typed; turns before stand in front of them
-        words, end = self.bot.words(prompt.text), len(prompt.ids)
+        end = len(prompt.ids)
         if self.bot.vocabulary.unk_id is not None:
-            read[end - len(words) : end] = words
+            read[end - len(prompt.words) : end] = prompt.words
         return {"read": read, "said": said, "weights": [[round(float(w), 4) for w in row] for row in weights]}
 
     def about(self, prompt: Prompt, reply: Reply, *, attention: bool) -> dict[str, Any]:
         """All that POST /reply tells of a reply."""
-        told: dict[str, Any] = {"reply": reply.text, "unknown": self.bot.unknown_words(prompt.text)}
+        told: dict[str, Any] = {"reply": reply.text, "unknown": self.bot.vocabulary.unknown(prompt.words)}
         return {**told, "attention": self.attention(prompt, reply)} if attention else told
 
     def _told(self, prompt: Prompt, found: Sequence[Hypothesis]) -> list[Reply]:

@@ -104,7 +104,7 @@ class Doors:
         asked = parsed(Asked, await body_of(request, answers.limits))
         check_turns([asked.text], answers.limits, "text")
         check_turns(asked.history, answers.limits, "history[{}]")
-        prompt = answers.ask(asked.text, asked.history, answers.decoding(asked.decoding), streams=asked.stream)
+        prompt = await answers.ask(asked.text, asked.history, answers.decoding(asked.decoding), streams=asked.stream)
         if asked.stream:
             events = self._events(prompt, asked)
             return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})

@@ -80,6 +80,15 @@ class Batches:
         """Whether a question that came now would be taken."""
         return self._thread.is_alive() and not self._closed and len(self._waiting) < self.bound
 
+    def check_room(self) -> None:
+        """Refuse what would find no place.
+
+        Raises:
+            RefusalError: the queue is full.
+        """
+        if len(self._waiting) >= self.bound:
+            raise busy("too many requests are waiting: try again in a second")
+
     def ask(self, question: Question, *, streams: bool = False) -> Job:
         """Put a question into the queue.
 
@@ -88,8 +97,7 @@ class Batches:
         """
         job = Job(question, self._kind(question), streams)
         with self._changed:
-            if len(self._waiting) >= self.bound:
-                raise busy("too many requests are waiting: try again in a second")
+            self.check_room()
             self._waiting[job] = None
             self._changed.notify()
         return job

@@ -48,7 +48,7 @@ class Completions:
             raise RefusalError(400, f"stop must be up to {MOST_STOPS} texts that are not empty", param="stop")
         limits = [most for most in (asked.max_tokens, asked.max_completion_tokens) if most is not None]
         *history, text = turns
-        prompt = answers.ask(
+        prompt = await answers.ask(
             text,
             history,
             self._decoding(asked),

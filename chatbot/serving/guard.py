@@ -119,6 +119,17 @@ def _address(scope: Scope) -> str:
     """Where a request comes from; "" where that is this machine."""
     address = scope["client"][0] if scope.get("client") else ""
     try:
-        return "" if ipaddress.ip_address(address).is_loopback else address
+        return "" if is_loopback(address) else address
     except ValueError:  # a socket of this machine
         return ""
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address leads to this machine only.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    # a socket for IPv6 gives those of IPv4 as ::ffff:127.0.0.1, which Python's own answer leaves out before 3.13
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback

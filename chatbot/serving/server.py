@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..system.errors import failing_as
+from .guard import is_loopback
 from .limits import Limits
 from .refusal import RefusalError
 
@@ -31,8 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def is_local(listening: socket.socket) -> bool:
     """Whether a socket is reached from this machine only."""
-    host = listening.getsockname()[0]
-    return host == "::1" or host.startswith("127.")
+    return is_loopback(listening.getsockname()[0])
 
 
 def url(listening: socket.socket) -> str:
@@ -81,6 +81,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         _timer: asyncio.TimerHandle | None = None
         _head: int | None = 0  # bytes of the head that is being read; None while there is none
+        _is_whole = True  # whether the request that came last was read to its end
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -98,7 +99,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
                 self._refuse(431, f"the head of the request has more than {limits.head:,} bytes")
 
         def on_message_begin(self) -> None:
-            self._head = self._head or 0
+            self._head, self._is_whole = self._head or 0, False
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
@@ -106,17 +107,33 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
             self._head = None
             super().on_headers_complete()
 
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._is_whole = True
+            if self.cycle.response_complete:  # it was refused before its body had come
+                self._await_next()
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if not self.transport.is_closing() and not self.pipeline:
-                self._await_head()
+            self._await_next()
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(400, "this is no HTTP request")
 
+        def _await_next(self) -> None:
+            if self.transport.is_closing() or self.pipeline:
+                return
+            if self._is_whole:
+                self._await_head()
+            else:  # the rest of a body that nobody reads is no head, and has its time, too
+                self._close_in_time()
+
         def _await_head(self) -> None:
-            self._stop_waiting()
             self._head = self._head or 0
+            self._close_in_time()
+
+        def _close_in_time(self) -> None:
+            self._stop_waiting()
             self._timer = self.loop.call_later(limits.patience, self.transport.close)
 
         def _stop_waiting(self) -> None:

@@ -80,7 +80,8 @@ function options() {
 // --- a turn ---------------------------------------------------------------------------------------------------------
 
 async function answer(sentence) {
-  const history = turns.flatMap((turn) => [turn.text, turn.reply]);
+  // only what the bot reads is sent: however long the conversation gets, a request stays small
+  const history = info.context ? turns.flatMap((turn) => [turn.text, turn.reply]).slice(-info.context) : [];
   const asked = line("you", sentence);
   const said = line("bot", "");
   said.setAttribute("aria-busy", "true");

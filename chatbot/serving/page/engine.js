@@ -68,6 +68,8 @@ export function createEngine(progress) {
 
   /** @param {string} path @param {RequestInit} [how] */
   async function ask(path, how = {}) {
+    // no key has others (chatbot serve refuses them), and no header carries them
+    if (/[^ -~]/.test(key)) throw new EngineError("key", "A key is of ASCII's visible characters.");
     const headers = { ...how.headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
     let response;
     try {
