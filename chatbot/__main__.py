@@ -408,7 +408,7 @@ def serve(arguments: argparse.Namespace) -> None:
         raise ChatbotError(f"--api-key takes the key from the environment, where {arguments.api_key} is not set")
     if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
         raise ChatbotError(
-            f"the key in {arguments.api_key} must be of ASCII's visible characters: no header carries others as they are"
+            f"the key in {arguments.api_key} must be of ASCII's visible characters: a header carries no others"
         )
     path, bot = _opened(arguments)
     name = arguments.name or _model_name(path)

@@ -200,7 +200,7 @@ def test_a_setting_of_the_corpus_that_the_page_never_heard_of_is_refused(
     """Whoever adds a setting says in `web_facts.py` whether the page does as it says, or need not."""
     assert {field.name for field in dataclasses.fields(checkpoint.config.corpus)} == web_facts.CORPUS_SETTINGS
     monkeypatch.setattr(web_facts, "CORPUS_SETTINGS", web_facts.CORPUS_SETTINGS - {"mend_words", "gap"})
-    with pytest.raises(ChatbotError, match="does not know what this bot answers by: mend_words$"):
+    with pytest.raises(ChatbotError, match=r"does not know what this bot answers by: mend_words$"):
         export_web(checkpoint, tmp_path, "tiny", LINKED)
 
 

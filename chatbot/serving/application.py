@@ -84,12 +84,14 @@ def create_application(
         yield
         await batches.close()
 
-    return Starlette(
+    application = Starlette(
         routes=routes,
         middleware=[cors, guard] if origins else [guard],
         exception_handlers={RefusalError: _refused, HTTPException: _no_door, ClientDisconnect: _gone},  # type: ignore[dict-item]
         lifespan=lifespan,
     )
+    application.state.batches = batches  # for who runs it, and asks whether it is well
+    return application
 
 
 class Doors:

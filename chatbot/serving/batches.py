@@ -76,9 +76,14 @@ class Batches:
             await asyncio.to_thread(self._thread.join)
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def is_ready(self) -> bool:
         """Whether a question that came now would be taken."""
-        return self._thread.is_alive() and not self._closed and len(self._waiting) < self.bound
+        return self.is_alive and not self._closed and len(self._waiting) < self.bound
 
     def check_room(self) -> None:
         """Refuse what would find no place.
