@@ -142,7 +142,8 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
         config, prepared, folder = start.config, start.own, start.folder
     else:
         where, workers = arguments.data_dir, arguments.workers
-        prepared = preparation.prepare(config.corpus, where, workers=workers, vocabulary=vocabulary)
+        made = {"vocabulary": vocabulary, "trained": arguments.resume}
+        prepared = preparation.prepare(config.corpus, where, workers=workers, **made)
         folder = prepared.folder
     if group.is_writer:
         group.wait()

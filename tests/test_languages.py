@@ -6,6 +6,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -202,6 +203,21 @@ def test_what_was_chosen_stands_in_the_run(tmp_path: Path) -> None:
     train(config, prepare(corpus, tmp_path).folder, run, Group())
     assert json.loads(run.config.read_text())["corpus"]["tokenizer"] == "unicode"
     assert run.load_chosen().tokenizer is FOLDED
+
+
+def test_a_run_whose_tokenizer_loses_letters_goes_on_with_it(tmp_path: Path) -> None:
+    base = PRESETS["sample"]
+    corpus = dataclasses.replace(base.corpus, corpus=str(FILES[0]), split=(1.0, 0.0, 0.0), tokenizer="english")
+    model = dataclasses.replace(base.model, hidden_size=8)
+    config = dataclasses.replace(base, corpus=corpus, model=model, training=dataclasses.replace(base.training, steps=1))
+    with pytest.raises(ChatbotError, match="loses"):
+        prepare(corpus, tmp_path)
+    run = RunDirectory(tmp_path / "runs" / "old")
+    train(config, prepare(corpus, tmp_path, trained=True).folder, run, Group())
+    shutil.rmtree(tmp_path / "prepared")  # as if it had been made by a version that refused nothing
+    places = ["--data-dir", str(tmp_path), "--checkpoints-dir", str(tmp_path / "runs")]
+    assert main(["train", "--resume", "--run", "old", "--steps", "2", *places]) == 0
+    assert main(["evaluate", "old", "--limit", "2", *places]) == 0
 
 
 # capitals

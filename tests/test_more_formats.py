@@ -12,6 +12,7 @@ from test_formats import complaints, read, turns
 from test_records import PAIRS, RECORDS, learnt
 
 from chatbot.config.settings import CorpusConfig
+from chatbot.corpus.formats import slack as slack_export
 from chatbot.corpus.preparation import prepare
 from chatbot.system.errors import ChatbotError
 
@@ -90,6 +91,19 @@ def test_slack(tmp_path: Path, packing: str) -> None:
     assert account.left_out == {"messages of bots and of the program": 1, "names": 1}
 
 
+def test_the_users_of_slack_are_read_once_for_all_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "general").mkdir()
+    for day in range(1, 6):
+        (tmp_path / "general" / f"2023-11-{day:02}.json").write_text(json.dumps(DAY))
+    (tmp_path / "users.json").write_text(json.dumps(USERS))
+    opened: list[str] = []
+    original = slack_export.values
+    monkeypatch.setattr(slack_export, "values", lambda file, *more: opened.append(file.base) or original(file, *more))
+    account = read(tmp_path)[2]
+    assert account.speakers == {"Ann Lee": 15, "bob": 15}
+    assert opened.count("users.json") == 1
+
+
 def test_a_damaged_slack_export(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([*DAY[:1], {"type": "message", "text": 5, "ts": "1"}, *DAY[2:]]))
     assert complaints(read(tmp_path / "a.json")[2]) == [("a.json", 0, "no message with a text: number 1")]
@@ -114,6 +128,19 @@ def test_chatterbots_yaml(tmp_path: Path, name: str) -> None:
     format, found, account = read(tmp_path / name)
     assert (format, account.bad) == ("yaml", 0)
     assert [talk.turns for talk in found] == [["Hello", "Hi", "How are you: well?"], ["Is it true?", "Yes"]]
+
+
+def test_aliases_of_yaml_are_followed_but_not_without_end(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "a.yml").write_text("conversations:\n- &a [Hello, Hi]\n- *a\n")
+    assert turns(tmp_path / "a.yml") == [["Hello", "Hi"]] * 2
+    for laughs in (
+        "- &a0 [lol, lol]\n" + "".join(f"- &a{i + 1} [*a{i}, *a{i}]\n" for i in range(60)),
+        "- &a [*a, x]\n",
+    ):
+        (tmp_path / "a.yml").write_text(f"conversations:\n{laughs}")
+        with pytest.raises(ChatbotError, match=r"a bomb|recursive"):
+            read(tmp_path / "a.yml")
 
 
 def test_damaged_yaml_and_yaml_that_asks_for_objects(tmp_path: Path) -> None:
@@ -159,6 +186,19 @@ def test_several_parallel_files_and_files_of_other_lengths(tmp_path: Path) -> No
     (tmp_path / "valid.dec").write_text("c\n")
     with pytest.raises(ChatbotError, match=r"valid\.enc has a line 2, and .*valid\.dec ends before it"):
         read(tmp_path)
+
+
+def test_names_that_may_mean_anything_are_parallel_only_where_the_lines_are_as_many(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Hello?\nHi.\nHow are you?\nFine.\n")
+    (tmp_path / "q.txt").write_text("Is it raining?\nNot any more.\n")
+    assert read(tmp_path / "a.txt")[0] == "log"
+    assert turns(tmp_path) == [["Hello?", "Hi.", "How are you?", "Fine."], ["Is it raining?", "Not any more."]]
+    (tmp_path / "q.txt").write_text("".join(f"{q}\n" for q, _ in PAIRS))
+    (tmp_path / "a.txt").write_text("".join(f"{a}\n" for _, a in PAIRS))
+    assert learnt(tmp_path) == PAIRS
+    (tmp_path / "q.txt").write_text("".join(f"{q}\t{a}\n" for q, a in PAIRS))
+    (tmp_path / "a.txt").write_text("".join(f"{q}\t{a}\n" for q, a in PAIRS))
+    assert read(tmp_path)[0] == "delimited"
 
 
 def test_two_files_are_named_with_a_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

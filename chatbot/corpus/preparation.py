@@ -78,6 +78,7 @@ def prepare(
     force: bool = False,
     vocabulary: Vocabulary | None = None,
     grow: bool = False,
+    trained: bool = False,
 ) -> Preparation:
     """Prepare `config.corpus`, unless it is prepared already from the same input with the same settings.
 
@@ -91,6 +92,7 @@ def prepare(
         vocabulary: the vocabulary to use; by default that in the file `config.vocabulary`, or else one is learnt from
             the training pairs.
         grow: behind the words of that vocabulary come those that would be learnt and that it lacks.
+        trained: a bot was trained with this tokenizer, which is kept whatever letters it loses.
 
     Raises:
         ChatbotError: there is no such corpus, its format is unknown, it is too damaged, it has no usable pair, or the
@@ -126,7 +128,7 @@ def prepare(
         if not force and (figures := _intact(folder)):
             return Preparation(folder, figures | {"length_is_chosen": is_chosen}, True, mixture, notice)
         with atomic_folder(folder) as made:
-            figures = _prepare(config, inputs, made, workers, vocabulary, grow)
+            figures = _prepare(config, inputs, made, workers, vocabulary, grow, trained)
             for file, entry in zip(files, entries, strict=True):
                 if _stat(file) != entry["stat"]:
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
@@ -196,7 +198,13 @@ def pairs_in(config: CorpusConfig, data_dir: Path, most: int) -> int:
 
 
 def _prepare(
-    config: CorpusConfig, inputs: list[_Input], folder: Path, workers: int, given: Vocabulary | None, grow: bool
+    config: CorpusConfig,
+    inputs: list[_Input],
+    folder: Path,
+    workers: int,
+    given: Vocabulary | None,
+    grow: bool,
+    trained: bool,
 ) -> dict[str, Any]:
     """Read all files, write the arrays and the vocabulary into `folder`, return the figures."""
     began = time.monotonic()
@@ -207,7 +215,7 @@ def _prepare(
     with TemporaryFile(dir=folder) as numbers, TemporaryFile(dir=folder) as lengths:
         draft = Draft(numbers, lengths)
         with tqdm(total=size, unit="B", unit_scale=True, desc="preparing", disable=None) as bar:
-            sources = [_read(one, draft, config, workers, bar.update) for one in inputs]
+            sources = [_read(one, draft, config, workers, bar.update, trained) for one in inputs]
         draft.close()
         parts = np.repeat(np.arange(len(inputs), dtype=np.uint8), [source["pairs_short"] for source in sources])
         # each corpus is split by its own films, or else by its conversations or prompts
@@ -235,7 +243,7 @@ def _prepare(
 
 
 def _read(
-    one: _Input, draft: Draft, config: CorpusConfig, workers: int, advance: Callable[[int], Any]
+    one: _Input, draft: Draft, config: CorpusConfig, workers: int, advance: Callable[[int], Any], trained: bool
 ) -> dict[str, Any]:
     """Add the pairs of one corpus to the draft; returns the figures of the corpus."""
     reading = _reading(one, config)
@@ -254,7 +262,7 @@ def _read(
             add_runs(runs[side], found)
     reading.check(config.max_bad_fraction)
     reading.check_me(one.files[0].name)
-    if not config.tutorial_quirks:  # which takes the corpus as it is
+    if not (trained or one.part.is_old or config.tutorial_quirks):  # which takes the corpus as it is
         _refuse_lost(lost, totals["characters"], one.files[0].name, config.tokenizer)
     level = 0 if len(films) >= FEWEST_GROUPS else 1 if totals["conversations"] >= FEWEST_GROUPS else 2
     for side, counted in runs.items():

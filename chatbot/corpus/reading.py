@@ -28,6 +28,7 @@ class Reading:
         layouts: how the files were understood, and how many of them so.
         speakers: how many messages each speaker has, where a format names them.
         left_out: how many of what was left out on purpose, such as pictures or links.
+        names: of people by their ids, from the files of a corpus that say so.
         records: lines read so far, or dialogues where the format has no lines.
         recoded, first_recoded: how many lines were not UTF-8, and the file and line of the first.
         reasons, examples: how many records were damaged in each way, and the first MAX_EXAMPLES of them.
@@ -44,6 +45,7 @@ class Reading:
     layouts: Counter[str] = field(default_factory=Counter)
     speakers: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def bad(self) -> int:

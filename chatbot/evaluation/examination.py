@@ -187,7 +187,7 @@ def held_out_pairs(
     # the checkpoint has the words
     is_given = corpus is not None or own.vocabulary or checkpoint.config.training.base
     given = vocabulary if is_given else None
-    prepared = prepare(own, data_dir, workers=workers, vocabulary=given)
+    prepared = prepare(own, data_dir, workers=workers, vocabulary=given, trained=corpus is None)
     if load_vocabulary(prepared.folder).tokens != vocabulary.tokens:
         raise ChatbotError(
             "the corpus has changed since the run was trained (or was prepared with a setting of version 0.1 that is "

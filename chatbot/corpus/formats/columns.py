@@ -72,7 +72,6 @@ class Columns(NamedTuple):
         """What is what, for people."""
         found = {role: place for role, place in self._asdict().items() if place is not None}
         headed = {role: repr(names[place]) if place < len(names) else place + 1 for role, place in found.items()}
-        headed = {role: repr(names[place]) if place < len(names) else place + 1 for role, place in found.items()}
         named = [f"{role} {name}" for role, name in headed.items()]
         return "columns: " + ", ".join(named)
 

@@ -14,7 +14,7 @@ from ..reading import Reading
 from .columns import Columns, asked, by_header, by_request, replies_by_id
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
-from .moments import iso
+from .moments import dates_in, moment, order_of
 
 MAX_ROW = 50  # lines that one row may run over
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
@@ -61,8 +61,10 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         )
     layout = f"{table.columns.told(table.names)}; between {SEPARATORS[table.delimiter]}"
     if not table.columns.are_pairs:
-        messages = functools.partial(_messages, file, table)
-        yield from conversations(messages, reading, layout, is_export=table.columns.time is not None)
+        time = table.columns.time
+        times = [row[time] for _, row in itertools.islice(_whole_rows(file, table, Reading()), 200) if time is not None]
+        messages = functools.partial(_messages, file, table, order_of(dates_in(times)))
+        yield from conversations(messages, reading, layout, is_export=time is not None)
         return
     reading.layouts[layout] += 1
     prompt, reply, further = table.columns.prompt, table.columns.reply, table.columns.further
@@ -71,15 +73,14 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         yield Dialogue("", "", [said, row[reply]])  # type: ignore[index]
 
 
-def _messages(file: InputFile, table: Table, reading: Reading) -> Iterator[Message]:
+def _messages(file: InputFile, table: Table, order: str, reading: Reading) -> Iterator[Message]:
     text, speaker, conversation, time = table.columns[2:6]
-    for number, row in _whole_rows(file, table, reading):
+    for _, row in _whole_rows(file, table, reading):
         said = " ".join(COMMA.sub(lambda found: MARKS[found[1]], row[text]).split())  # type: ignore[index]
-        # without a column for them, speakers take turns
-        name = row[speaker].strip()[:80] if speaker is not None else str(number)
+        name = row[speaker].strip()[:80] if speaker is not None else ""
         talk = row[conversation] if conversation is not None else ""
         if said:
-            yield Message(name, said, None if time is None else iso(row[time]), talk)
+            yield Message(name, said, None if time is None else moment(row[time], order), talk)
         else:
             reading.left_out["messages without text"] += 1
 

@@ -8,7 +8,7 @@ from ..inputs import InputFile
 from ..json_stream import Path, first_values, values
 from ..reading import Reading
 from .dialogue import Dialogue, Head
-from .jsonl import are_messages, message, played, time_of
+from .jsonl import Talk, are_messages, message
 from .messages import Message, conversations
 from .records import NO_TEXT, records_in
 
@@ -45,12 +45,11 @@ def looks_like(head: Head) -> bool:
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the dialogues, value by value."""
-    kind = _kind(Head.of(file).text, reading) or RECORDS
+    kind = _kind(Head.of(file).text, Reading(config=reading.config)) or RECORDS
     if kind == MESSAGES:
-        first = [value for _, value in first_values(Head.of(file).text, _enters)]
-        left_out, answerers = played(first)
-        messages, is_export = functools.partial(_messages, file, left_out), any(map(time_of, first))
-        yield from conversations(messages, reading, kind, is_export, answerers)
+        talk = Talk.of([value for _, value in first_values(Head.of(file).text, _enters)])
+        messages = functools.partial(_messages, file, talk)
+        yield from conversations(messages, reading, kind, talk.is_export, talk.answerers)
         return
     reading.layouts[kind] += 1
     for path, value in values(file, reading, _enters):
@@ -102,11 +101,9 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
-def _messages(file: InputFile, left_out: set[str], reading: Reading) -> Iterator[Message]:
-    number = 0
+def _messages(file: InputFile, talk: Talk, reading: Reading) -> Iterator[Message]:
     for path, value in values(file, reading, _enters):
         if len(path) == 1 and isinstance(path[0], str):
             continue  # what is said of the whole
-        number += 1
         reading.records += 1
-        yield message(value, file.name, 0, number, left_out, reading)
+        yield message(value, file.name, 0, talk, reading)

@@ -3,13 +3,13 @@
 import functools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
-from .moments import moment
+from .moments import dates_in, moment, order_of
 from .records import NO_TEXT, dialogues_of, parts_played, records_in, turn_of
 
 TIME_KEYS = ("timestamp", "date", "time", "created_at", "ts", "timestamp_ms", "created_date", "originalarrivaltime")
@@ -64,11 +64,10 @@ def _record(line: str) -> Any:
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the dialogues of every line, or the conversations of a file of messages."""
     head = [record for line in Head.of(file).lines[:20] if (record := _record(line)) is not None]
-    if are_messages(head, reading):
-        left_out, answerers = played(head)
-        messages = functools.partial(_messages, file, left_out)
-        is_export = any(time_of(record) for record in head)
-        yield from conversations(messages, reading, "a message a line", is_export, answerers)
+    if are_messages(head, Reading(config=reading.config)):  # which counts nothing: all of it comes again
+        talk = Talk.of(head)
+        messages = functools.partial(_messages, file, talk)
+        yield from conversations(messages, reading, "a message a line", talk.is_export, talk.answerers)
         return
     reading.layouts["a record a line"] += 1
     for number, record in _records(file, reading, "no JSON object or list"):
@@ -86,34 +85,45 @@ def are_messages(records: list[Any], reading: Reading) -> bool:
     return sum(turn is not None for turn in turns) * 2 > len(records)
 
 
-def played(records: list[Any]) -> tuple[set[str], set[str]]:
-    """Of the speakers of these messages, those whose messages are left out, and those who alone are learnt from."""
-    return parts_played({turn.speaker.lower() for record in records if (turn := turn_of(record))})
+class Talk(NamedTuple):
+    """What the first messages tell of all: whose are left out, who alone is learnt from, in which order dates stand,
+    and whether people wrote them to each other."""
+
+    left_out: set[str]
+    answerers: set[str]
+    order: str
+    is_export: bool
+
+    @classmethod
+    def of(cls, records: list[Any]) -> "Talk":
+        """That of the messages at the head of a file."""
+        speakers = {turn.speaker.lower() for record in records if (turn := turn_of(record))}
+        times = [_time(record) for record in records]
+        order = order_of(dates_in(times))
+        return cls(*parts_played(speakers), order, any(moment(time, order) is not None for time in times))
 
 
-def _messages(file: InputFile, left_out: set[str], reading: Reading) -> Iterator[Message]:
+def _messages(file: InputFile, talk: Talk, reading: Reading) -> Iterator[Message]:
     for number, record in _records(file, reading, "no JSON object or list"):
-        yield message(record, file.name, number, number, left_out, reading)
+        yield message(record, file.name, number, talk, reading)
 
 
-def message(record: Any, file: str, line: int, number: int, left_out: set[str], reading: Reading) -> Message:
-    """The message that a record is, damaged if it has no text; without a name, speakers take turns."""
+def message(record: Any, file: str, line: int, talk: Talk, reading: Reading) -> Message:
+    """The message that a record is, damaged if it has no text."""
     turn = turn_of(record)
     if turn is None:
         reading.damaged(file, line, "a message without text")
         return Message("", None)
     text = " ".join(turn.text.split())
-    if turn.speaker.lower() in left_out:
+    if turn.speaker.lower() in talk.left_out:
         reading.left_out["turns of the system or of tools"] += 1
         text = ""
     elif not text:
         reading.left_out["messages without text"] += 1
-    talk = next((record[key] for key in TALK_KEYS if key in record), "") if isinstance(record, dict) else ""
-    return Message(turn.speaker[:80] or f"speaker {number}", text, time_of(record), str(talk)[:80])
+    part_of = next((record[key] for key in TALK_KEYS if key in record), "") if isinstance(record, dict) else ""
+    return Message(turn.speaker[:80], text, moment(_time(record), talk.order), str(part_of)[:80])
 
 
-def time_of(record: Any) -> float | None:
-    """When a message was written, if it says so."""
-    if not isinstance(record, dict):
-        return None
-    return moment(next((record[key] for key in TIME_KEYS if key in record), None))
+def _time(record: Any) -> Any:
+    """When a message was written, if it says so, as it says it."""
+    return next((record[key] for key in TIME_KEYS if key in record), None) if isinstance(record, dict) else None

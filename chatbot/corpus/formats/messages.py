@@ -21,6 +21,7 @@ STOPS = ((range(0x3040, 0x3100), "。"), (range(0x4E00, 0xA000), "。"), (range(
 class Message(NamedTuple):
     """What somebody wrote at once.
 
+    speaker: "" if it is not said who: then speakers take turns.
     text: None if it is damaged: no pair is made across it.
     time: in seconds since any moment; None if it is not known.
     talk: messages of another talk than the one before begin a new conversation.
@@ -86,7 +87,8 @@ def _apart(
     for message in itertools.chain(first, messages):
         text = message.text
         if text is not None:
-            reading.speakers[message.speaker] += 1
+            if message.speaker:
+                reading.speakers[message.speaker] += 1
             if clean and not (text := clean(text)):
                 reading.left_out["messages with nothing else"] += 1
                 continue
@@ -96,7 +98,13 @@ def _apart(
         if turns and (paused or message.talk != last.talk):
             yield turns, start, newest_first
             turns, start = [], 0
-        elif turns and message.speaker == last.speaker and None not in (text, last.text) and size < MAX_TURN:
+        elif (
+            turns
+            and message.speaker
+            and message.speaker == last.speaker
+            and None not in (text, last.text)
+            and size < MAX_TURN
+        ):
             size += len(text or "")
             both = (text, last.text) if newest_first else (last.text, text)
             turns[-1] = message._replace(text=f"{ended(both[0] or '')} {both[1]}")

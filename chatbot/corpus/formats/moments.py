@@ -4,11 +4,20 @@ import datetime
 import functools
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 DAY = 86400.0
+EPOCH = datetime.datetime(1970, 1, 1)
+UNITS, LATEST = (1, 1e3, 1e6, 1e9), 1e11  # of a second, in which machines count; some thousand years
 DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\.?"
 TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:[.,]\d{1,6})?(?:\s?[AaPp]\.?\s?[Mm]\.?(?![A-Za-z]))?"
+WRITTEN = re.compile(rf"({DATE})(?:,?[ T]\s?({TIME})Z?)?")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTH = rf"({'|'.join(MONTHS)})[a-z]{{0,6}}\.?"
+IN_WORDS = re.compile(
+    rf"(?:(\d{{1,2}})[ -]{MONTH}|{MONTH} (\d{{1,2}}),?)[ ,-]+(?:[\d:]+ (?:[+-]\d+ |UTC |GMT )?)?(\d{{4}}|\d\d)(?!\d|:)",
+    re.I,
+)
 PARTS = re.compile(r"\d+|[AaPp](?=\.?\s?[Mm])")
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day/month/year", "month/day/year", "year-month-day"
 
@@ -33,7 +42,7 @@ def _keys(parts: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:
 
 @functools.lru_cache(maxsize=1 << 12)
 def day(date: str, order: str) -> float | None:
-    """Seconds at midnight of a date; None if there is no such day."""
+    """Seconds since 1970 at midnight of a date; None if there is no such day."""
     parts = [int(part) for part in PARTS.findall(date)]
     if len(parts) != 3:
         return None
@@ -43,7 +52,8 @@ def day(date: str, order: str) -> float | None:
         YEAR_FIRST: parts,
     }[order]
     try:
-        return datetime.date(year + 2000 if year < 100 else year, month, number).toordinal() * DAY
+        date_of = datetime.datetime(year + 2000 if year < 100 else year, month, number)
+        return (date_of - EPOCH).total_seconds()
     except (ValueError, OverflowError):
         return None
 
@@ -61,13 +71,41 @@ def clock(time: str) -> float | None:
     return hour * 3600.0 + minute * 60 + second if hour < 24 and minute < 60 and second < 61 else None
 
 
-def moment(value: object) -> float | None:
-    """Seconds of a time as JSON has it: seconds or milliseconds since 1970, or ISO 8601; None for anything else."""
-    if isinstance(value, str) and value.replace(".", "", 1).isdecimal() and len(value) < 20:
+def moment(value: object, order: str = DAY_FIRST) -> float | None:
+    """Seconds of a time as records and tables have it; None for anything else.
+
+    That is: seconds since 1970, or thousandths, millionths or billionths of them; ISO 8601; a date and a time as people
+    write them, in numbers or with English months; Python's own.
+
+    Args:
+        order: of a date that people write (`order_of`).
+    """
+    if isinstance(value, datetime.date):
+        value = value.isoformat()
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal() and len(value) < 24:
         value = float(value)
-    if isinstance(value, int | float) and 0 <= value < 1e17:
-        return value / 1000 if value > 1e11 else float(value)
-    return iso(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return next((value / unit for unit in UNITS if 0 <= value < unit * LATEST), None)
+    if not isinstance(value, str) or (found := iso(value)) is not None:
+        return found if isinstance(value, str) else None
+    text = " ".join(value[:60].split())
+    if written := WRITTEN.fullmatch(text):
+        begins, time = day(written[1], order), written[2]
+    elif written := IN_WORDS.search(text):
+        month = MONTHS.index((written[2] or written[3]).lower()) + 1
+        clocks = re.search(TIME.replace("[:.]", ":"), text)
+        begins, time = day(f"{written[5]}-{month}-{written[1] or written[4]}", YEAR_FIRST), clocks and clocks[0]
+    else:
+        return None
+    at = clock(time) if time else 0.0
+    return None if begins is None or at is None else begins + at
+
+
+def dates_in(values: Iterable[object]) -> Iterator[str]:
+    """The dates that people wrote among these values."""
+    for value in values:
+        if isinstance(value, str) and (written := WRITTEN.fullmatch(value.strip()[:60])):
+            yield written[1]
 
 
 def iso(text: object) -> float | None:
@@ -75,6 +113,7 @@ def iso(text: object) -> float | None:
     if not isinstance(text, str):
         return None
     try:
-        return datetime.datetime.fromisoformat(text[:19].replace(" ", "T")).timestamp()
+        written = datetime.datetime.fromisoformat(text[:19].replace(" ", "T"))  # whatever the zone: pauses are asked
+        return (written.replace(tzinfo=None) - EPOCH).total_seconds()
     except (ValueError, OverflowError):
         return None

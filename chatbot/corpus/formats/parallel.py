@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
-from .dialogue import Dialogue
+from .dialogue import Dialogue, Head
 
 # how the file of prompts and that of replies are named: by what stands behind the last dot, or by the whole name
 NAMES = [
@@ -24,11 +24,14 @@ NAMES = [
     *(("prompt", "response"), ("prompts", "responses"), ("post", "response"), ("posts", "responses")),
     *(("context", "response"), ("contexts", "responses")),
 ]
+# unless they stand behind a dot they may mean anything: then the files must have as many lines as each other
+WORDS = {name for both in NAMES[:7] for name in both}
 
 
 def both_files(files: list[InputFile]) -> list[InputFile]:
     """Pairs of files, each the prompts and then the replies; beside a single file the other one is looked for."""
-    if len(files) == 1 and not files[0].member and _ending(files[0]) in {name for both in NAMES for name in both}:
+    named = {name for both in NAMES for name in both}
+    if len(files) == 1 and not files[0].member and _ending(files[0]) in named and not _is_word(files[0]):
         found = both_files([InputFile(str(path), path) for path in _beside(files[0])])
         pairs = [found[i : i + 2] for i in range(0, len(found), 2)]
         return next((pair for pair in pairs if any(file.path.name == files[0].path.name for file in pair)), [])
@@ -38,7 +41,7 @@ def both_files(files: list[InputFile]) -> list[InputFile]:
         name, ending = _whole(file), _ending(file)
         others = [name[: len(name) - len(ending)] + reply for prompt, reply in NAMES if prompt == ending]
         other = next((other for other in others if other in by_name), None)
-        if other is not None and not taken & {name, other}:
+        if other is not None and not taken & {name, other} and _go_together(file, by_name[other]):
             found += [file, by_name[other]]
             taken |= {name, other}
     return found
@@ -54,6 +57,27 @@ def _whole(file: InputFile) -> str:
     """The name with its folder, without `.txt`."""
     name = (file.member or str(file.path)).lower().removesuffix(".gz")
     return name.removesuffix(".txt")
+
+
+def _is_word(file: InputFile) -> bool:
+    return "." not in PurePosixPath(_whole(file)).name and _ending(file) in WORDS
+
+
+def _go_together(prompts: InputFile, replies: InputFile) -> bool:
+    """Whether two files whose names match are parallel ones, which their names alone may not tell."""
+    if not _is_word(prompts):
+        return True
+    heads = [Head.of(file) for file in (prompts, replies)]
+    tables = any(line.count("\t") for head in heads for line in head.lines[:20])
+    return (
+        not tables
+        and not any(head.begins_with("{", "[", "<", "> ") for head in heads)
+        and _lines(prompts) == _lines(replies)
+    )
+
+
+def _lines(file: InputFile) -> int:
+    return sum(1 for _ in Reading().lines(file))
 
 
 def _ending(file: InputFile) -> str:

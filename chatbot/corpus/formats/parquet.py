@@ -9,7 +9,7 @@ from ...system.errors import ChatbotError, first_line
 from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
-from .jsonl import are_messages, message, played, time_of
+from .jsonl import Talk, are_messages, message
 from .messages import Message, conversations
 from .records import NO_TEXT, records_in
 
@@ -27,10 +27,10 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         ChatbotError: pyarrow is not installed, or the file is damaged.
     """
     head = [row for _, row in itertools.islice(_rows(file, Reading()), 20)]
-    if are_messages(head, reading):
-        left_out, answerers = played(head)
-        messages = functools.partial(_messages, file, left_out)
-        yield from conversations(messages, reading, "Parquet, a message a row", any(map(time_of, head)), answerers)
+    if are_messages(head, Reading(config=reading.config)):
+        talk = Talk.of(head)
+        messages = functools.partial(_messages, file, talk)
+        yield from conversations(messages, reading, "Parquet, a message a row", talk.is_export, talk.answerers)
         return
     reading.layouts["Parquet, a record a row"] += 1
     for number, row in _rows(file, reading):
@@ -40,9 +40,9 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
             yield from found or ()
 
 
-def _messages(file: InputFile, left_out: set[str], reading: Reading) -> Iterator[Message]:
+def _messages(file: InputFile, talk: Talk, reading: Reading) -> Iterator[Message]:
     for number, row in _rows(file, reading):
-        yield message(row, file.name, number, number, left_out, reading)
+        yield message(row, file.name, number, talk, reading)
 
 
 def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -55,7 +55,7 @@ def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, An
     try:
         with file.open() as stream:
             for batch in parquet.ParquetFile(stream).iter_batches(ROWS, use_threads=False):
-                rows = batch.to_pylist()
+                rows = _table(batch).to_pylist()
                 reading.records += len(rows)
                 yield from enumerate(rows, number + 1)
                 number += len(rows)
@@ -64,3 +64,15 @@ def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, An
             f"{file.name} is damaged behind row {number:,} ({first_line(error)}): get it again"
         ) from error
     reading.advance(file.size)
+
+
+def _table(batch: Any) -> Any:
+    """The rows with times in millionths of a second, for Python's own know none that are finer."""
+    import pyarrow
+
+    table = pyarrow.Table.from_batches([batch])
+    for place, field in enumerate(table.schema):
+        if pyarrow.types.is_timestamp(field.type) and field.type.unit == "ns":
+            column = table.column(place).cast(pyarrow.timestamp("us", field.type.tz), safe=False)
+            table = table.set_column(place, field.name, column)
+    return table

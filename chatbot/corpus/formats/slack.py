@@ -29,7 +29,7 @@ def looks_like(head: Head) -> bool:
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the conversations of one day, those of threads behind the channel's own."""
-    names = _users(file)
+    names = _users(file, reading)
     messages = functools.partial(_messages, file, names)
     yield from conversations(messages, reading, "Slack's export", names=names.values())
 
@@ -38,8 +38,11 @@ def _enters(path: Path) -> bool:
     return path == ()
 
 
-def _users(file: InputFile) -> dict[str, str]:
-    """Names by ids, of the `users.json` beside the channels; empty if there is none."""
+def _users(file: InputFile, reading: Reading) -> dict[str, str]:
+    """Names by ids, of the `users.json` beside the channels; empty if there is none. It is read once for all days."""
+    place = str(file.path if file.archive else file.path.parent)
+    if place in reading.names:
+        return reading.names[place]
     found: list[InputFile] = []
     if file.archive:
         members = [member for member in file.archive.namelist() if member.split("/")[-1] == "users.json"]
@@ -47,7 +50,7 @@ def _users(file: InputFile) -> dict[str, str]:
     else:
         beside = [folder / "users.json" for folder in (file.path.parent, file.path.parent.parent)]
         found = [InputFile(str(path), path) for path in beside if path.is_file()]
-    names: dict[str, str] = {}
+    names = reading.names[place] = {}
     for _, user in values(found[0], Reading(), _enters) if found else ():
         if isinstance(user, dict) and isinstance(user.get("id"), str):
             names[user["id"]] = _name(user.get("profile"), user) or user["id"]

@@ -23,7 +23,7 @@ def looks_like(head: Head) -> bool:
     Raises:
         ChatbotError: it is the export as HTML.
     """
-    if head.begins_with("<") and "Exported Data" in head.text[:2000] and "tgme" in head.text + "tgme":
+    if head.begins_with("<") and "Exported Data" in head.text[:2000]:
         raise ChatbotError(f"{head.file.name} is Telegram's export as HTML: export the chat again as JSON")
     return head.begins_with("{") and bool(MESSAGE.search(head.text)) and bool(NAMES.search(head.text))
 

@@ -59,8 +59,24 @@ def _loaded(file: InputFile, reading: Reading) -> Any:
     reading.advance(len(content))
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # all scalars are texts: `Yes` is not true
     try:
-        return yaml.load(content.decode("utf-8", "replace"), loader)
+        data = yaml.load(content.decode("utf-8", "replace"), loader)
+        if _size(data, {}) > len(content) + 100:  # what is written out takes a byte or more each
+            raise ChatbotError(
+                f"{file.name}: its anchors and aliases unfold to far more than its size: refused as a bomb"
+            )
+        return data
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark else ""
         raise ChatbotError(f"{file.name}{place}: no YAML ({first_line(error)}): correct it there") from error
+
+
+def _size(value: Any, known: dict[int, float]) -> float:
+    """How many texts, lists and mappings a value holds with its aliases written out; no end of them in a circle."""
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float("inf")
+        inside = value if isinstance(value, list) else [*value.keys(), *value.values()]
+        known[id(value)] = 1 + sum(_size(part, known) for part in inside)
+    return known[id(value)]
