@@ -1,9 +1,14 @@
 """What every measurement writes: what it found, the lines for the one table, and where, when and of what.
 
+    python bench/results.py > bench/results/README.md
+
+writes the list of the measurements that are kept, and marks those of another version.
+
 To be imported before torch: it finds the program, and has threads wait as the program has them.
 """
 
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -15,12 +20,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from chatbot import __version__
 from chatbot.system.process import wait_briefly
 
 wait_briefly()
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "bench" / "results"
+BOX = ROOT / "checkpoints" / "pretrained" / "best.pt"  # several benches measure replies of the bot in the box
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 
 
@@ -77,11 +84,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def circumstances() -> dict[str, Any]:
-    """Date, commit, machine, versions, arguments."""
+    """Date, commit, version, the bot in the box, machine, versions of packages, arguments."""
     code = ("chatbot", "bench", "cpp", ":(exclude)bench/results")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "version": __version__,
+        "box": hashlib.sha256(BOX.read_bytes()).hexdigest()[:12] if BOX.exists() else None,
         "dirty": bool(_git("status", "--porcelain", "--", *code)),
         "machine": machine(),
         "versions": {"python": platform.python_version()} | {n: _version(n) for n in ("torch", "onnxruntime", "numpy")},
@@ -102,6 +111,39 @@ def machine() -> dict[str, Any]:
         about["flags"] = [flag for flag in TELLING_FLAGS if flag in flags]
     about["load"] = round(os.getloadavg()[0], 2)
     return about
+
+
+def listing(folder: Path = FOLDER) -> str:
+    """The list of the measurements in a folder: of what each was made, on what machine, and whether of this version."""
+    rows = []
+    for path in sorted(folder.glob("*.json")):
+        found = read(path)
+        about, packages = found["machine"] or {}, found["versions"] or {}
+        flags = [flag for flag in about.get("flags", ()) if flag != "avx2"]
+        where = ", ".join(filter(None, [about.get("processor"), *flags, f"torch {packages.get('torch')}"]))
+        rows.append(
+            {
+                "file": f"`{path.name}`",
+                "by": f"`bench/{found['bench']}.py`",
+                "commit": found["commit"] + (" and changes" if found["dirty"] else ""),
+                "version": found["version"] + ("" if found["version"] == __version__ else ", **older**"),
+                "box": found.get("box") or "",
+                "machine": where if about else "not recorded",
+            }
+        )
+    columns = {name: (name, "") for name in ("file", "by", "commit", "version", "box", "machine")}
+    return LIST.format(version=__version__, table=table(rows, columns))
+
+
+LIST = """# Measurements that are kept
+
+`python bench/results.py > bench/results/README.md` writes this list, and a test compares it with the files.
+The program is version {version}. A measurement of another version is marked **older**: the code that it
+describes has changed since. `box` is the beginning of the SHA-256 of the bot in the box
+(`checkpoints/pretrained/best.pt`) whose replies were measured. Each file has the arguments, too.
+
+{table}
+"""
 
 
 def table(rows: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
@@ -141,3 +183,7 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+if __name__ == "__main__":
+    print(listing(), end="")

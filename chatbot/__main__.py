@@ -214,10 +214,12 @@ def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """chatbot evaluate"""
-    from .evaluation import scoreboard
+    from .evaluation import plot, scoreboard
     from .evaluation.examination import Examination
     from .runs.directory import find_run
 
+    if arguments.plot:
+        plot.ready(arguments.plot)  # rather than after minutes
     if arguments.compare and (arguments.run or arguments.out or len(arguments.compare) < 2):
         raise ChatbotError("--compare takes the names of two runs or more, and neither another RUN nor --out")
     split = arguments.split_name
@@ -244,6 +246,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
                 _say(f"wrote {examination.keep(run, evaluation)}")
             evaluations.append(evaluation)
         _say(scoreboard.side_by_side(evaluations))
+        _draw(arguments.plot, evaluations)
         _figures(arguments, {"split": evaluations[0]["split"], "runs": evaluations})
         return
     run = _found(arguments, find_run)
@@ -253,7 +256,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.out:
         scoreboard.save_replies(arguments.out, replies)
         _say(f"wrote {arguments.out}")
+    _draw(arguments.plot, [evaluation])
     _figures(arguments, evaluation)
+
+
+def _draw(path: Path | None, evaluations: list[Any]) -> None:
+    if path:
+        from .chat.pictures import save_picture
+        from .evaluation import plot
+
+        save_picture(path, plot.picture(evaluations))
+        _say(f"wrote {path}")
 
 
 def export(arguments: argparse.Namespace) -> None:

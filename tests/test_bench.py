@@ -21,6 +21,7 @@ import quality
 import results
 import training
 
+from chatbot import __version__
 from chatbot.config.settings import CorpusConfig
 from chatbot.runs.directory import RunDirectory
 
@@ -55,8 +56,20 @@ def test_what_is_written_says_where_and_of_what_it_was_measured(tmp_path: Path) 
     assert (found["bench"], found["rows"]) == ("speed", [1, 2])
     assert found["machine"]["cores"] >= 1
     assert found["versions"]["torch"]
-    assert {"date", "commit", "dirty", "arguments"} <= set(found)
+    assert {"date", "commit", "dirty", "arguments", "box"} <= set(found)
+    assert found["version"] == __version__
     assert [file.name for file in path.parent.iterdir()] == ["speed.json"]
+
+
+def test_the_list_of_what_is_kept_is_that_of_the_files_and_marks_older_versions(tmp_path: Path) -> None:
+    listed = (BENCH / "results" / "README.md").read_text()
+    assert listed == results.listing(), "python bench/results.py > bench/results/README.md"
+    results.write(tmp_path / "new.json", "speed")
+    old = results.read(tmp_path / "new.json") | {"version": "0.0.1", "machine": None}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    rows = [line for line in results.listing(tmp_path).splitlines() if line.startswith("| `")]
+    assert ["**older**" in row for row in rows] == [False, True]
+    assert "not recorded" in rows[1]
 
 
 def test_no_argument_tells_where_a_file_lies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,11 +40,23 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
     """
     from PIL import Image  # here, for few need it
 
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:  # some kinds can only be read
-        raise ChatbotError(f"no kind of picture ends in {path.suffix!r}; try {path.with_suffix('.png')}")
+    kind = kind_of_picture(path)
     with atomic_file(path) as file:
         try:
             Image.fromarray(picture).save(file, kind)
         except ValueError as error:  # a kind for other pictures than these
             raise ChatbotError(f"cannot write {path}: {first_line(error)}") from error
+
+
+def kind_of_picture(path: Path) -> str:
+    """The format that the file's name ends in, such as PNG.
+
+    Raises:
+        ChatbotError: there is no such format.
+    """
+    from PIL import Image
+
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None or kind not in Image.SAVE:  # some kinds can only be read
+        raise ChatbotError(f"no kind of picture ends in {path.suffix!r}; try {path.with_suffix('.png')}")
+    return kind

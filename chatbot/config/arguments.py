@@ -158,6 +158,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.number("--limit", 5000, "answer so many pairs, drawn at random; 0 is all; all are scored", high=1 << 40)
     made.number("--batch-size", 128, "pairs scored at once", low=1, high=1 << 20)
     made.path("--out", "FILE", "prompts, human replies and replies, between tabs")
+    made.path("--plot", "FILE", "draw the figures, of the runs of --compare side by side: a .png, for example")
     made.add("--corpus", metavar="NAME|PATH", help="another corpus than the run's own: all its pairs")
     made.json("the figures")
     made.data()

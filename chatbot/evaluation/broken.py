@@ -16,7 +16,7 @@ all: a rare word in company that is new to it says nothing, two common words tha
 text is the logarithm of the sum over its words, of which the oddest decides. It has SOS before and EOS behind it, so
 that the first word and the end count.
 
-A reply is broken English if it is odder than 98% of what people say. docs/evaluation.md has what readers found of that.
+A reply is broken English if it is odder than 98% of what people say. docs/notes/experiments.md has what readers found.
 """
 
 from collections.abc import Sequence

@@ -64,9 +64,7 @@ def table(evaluation: Mapping[str, Any]) -> str:
 
 def side_by_side(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """Runs: a line for each figure, a column for each run; of the split, of each decoding, and of the human replies."""
-    names = [Path(evaluation["run"]).name for evaluation in evaluations]
-    if len(set(names)) < len(names):
-        names = [str(evaluation["run"]) for evaluation in evaluations]
+    names = names_of(evaluations)
     blocks: list[Block] = [(f"split {evaluations[0]['split']}", names, evaluations, SCORES)]
     decodings = dict.fromkeys(name for evaluation in evaluations for name in evaluation["rows"])
     for kind in [*(name for name in decodings if name not in REFERENCES), "human"]:
@@ -79,6 +77,12 @@ def side_by_side(evaluations: Sequence[Mapping[str, Any]]) -> str:
     if len({evaluation["data"] for evaluation in evaluations}) > 1:
         parts.append("These runs were not scored on the same pairs in the same words: the figures do not compare.")
     return "\n\n".join([*parts, NOTE])
+
+
+def names_of(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the runs; their paths, where two runs have one name."""
+    names = [Path(evaluation["run"]).name for evaluation in evaluations]
+    return names if len(set(names)) == len(names) else [str(evaluation["run"]) for evaluation in evaluations]
 
 
 def warnings(evaluation: Mapping[str, Any]) -> list[str]:

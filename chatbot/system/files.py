@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import ChatbotError, failing_as
-from .lock import take
+from .lock import LOCKS, take
 
 CHUNK = 1 << 20
 ASIDE = ".aside"  # of a folder that gives way to a new one
+OPENS_FOLDERS = hasattr(os, "O_DIRECTORY")  # Windows opens none, and flushes only what is open for writing
+# another may have taken the place of a file: a link fails, and a pipe does not wait (0 is what a system does not have)
+GUARDED = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextlib.contextmanager
@@ -59,19 +63,22 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _part(path: Path, make: Callable[..., None]) -> Iterator[Path]:
-    """A new file or folder beside `path`, locked; afterwards it is gone, unless it was renamed."""
+    """A new file or folder beside `path`, locked if it can be; afterwards it is gone, unless it was renamed."""
     with failing_as(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         tidy(path.parent, path.name)
         part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
         make(part, exist_ok=False)
-        descriptor = os.open(part, os.O_RDONLY)
+        # without locks it is left closed: Windows renames nothing that is open
+        descriptor = os.open(part, os.O_RDONLY) if LOCKS else None
     try:
-        take(descriptor)
+        if descriptor is not None:
+            take(descriptor)
         yield part
     finally:
         _remove(part)
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -161,8 +168,7 @@ def regular(path: Path, most: int | None = None, *, follow: bool = False) -> Ite
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise ValueError("it is no regular file")
-    # another may have taken its place since: a link fails here, and a pipe does not wait
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | GUARDED | (0 if follow else NO_LINK)
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -231,7 +237,9 @@ def _digest(path: Path, digest: "hashlib._Hash") -> str:
 
 def _fsync(path: Path) -> None:
     """Have a file's bytes reach the disk, or a folder's entries, without which a rename in it would not last."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if not OPENS_FOLDERS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if OPENS_FOLDERS else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

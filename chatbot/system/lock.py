@@ -9,6 +9,13 @@ from pathlib import Path
 
 from .errors import ChatbotError, failing_as
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCKS = fcntl is not None  # whether files can be locked here
+
 
 def take(descriptor: int, *, wait: bool = False) -> bool | None:
     """Lock an open file or folder; closing it, or the process's death, unlocks it.
@@ -18,16 +25,16 @@ def take(descriptor: int, *, wait: bool = False) -> bool | None:
 
     Returns:
         True; False if another process (or another opening of it here) holds it, and this one does not wait; None where
-        there are no such locks, as on some network disks.
+        there are no such locks, as on Windows and some network disks.
     """
+    if not LOCKS:
+        return None
     try:
-        import fcntl
-
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         return True
     except BlockingIOError:
         return False
-    except (ImportError, OSError):
+    except OSError:
         return None
 
 
@@ -59,7 +66,8 @@ def held(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             os.write(descriptor, name.encode())
         holding = [True]
         # a process that is forked meanwhile (one that reads ahead) would hold it too, and longer
-        os.register_at_fork(after_in_child=lambda: _let_go(descriptor) if holding else None)
+        if hasattr(os, "register_at_fork"):  # Windows does not fork
+            os.register_at_fork(after_in_child=lambda: _let_go(descriptor) if holding else None)
         try:
             yield
         finally:

@@ -2,10 +2,14 @@
 
 import ctypes
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import torch
@@ -34,14 +38,20 @@ def keep_freed() -> None:
     to the system, which then has to find it again and to clear it. Only glibc has this switch; elsewhere, and for
     pieces of `MOST` bytes and more (before glibc 2.35 of `MOST_OF_OLD`), all is as it was.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    try:
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    except TypeError:  # Windows
+        return
     if mallopt and not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         mallopt(MMAP_THRESHOLD, MOST) or mallopt(MMAP_THRESHOLD, MOST_OF_OLD)
         mallopt(TRIM_THRESHOLD, MOST)
 
 
 def peak_memory(device: "torch.device") -> int:
-    """The most memory in bytes that was in use at once: on a GPU what torch held there, else what the process held."""
+    """The most memory in bytes that was in use at once: on a GPU what torch held there, else what the process held.
+
+    It is 0 where the system does not tell, as on Windows.
+    """
     if device.type == "cuda":
         import torch  # here, for `wait_briefly` is of use only before torch is loaded
 
@@ -50,5 +60,7 @@ def peak_memory(device: "torch.device") -> int:
     if status.exists():  # getrusage would also count what the parent held before it started this process
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return 1024 * int(line.split()[1])
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

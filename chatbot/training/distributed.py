@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ..system.errors import LostProcessError
+from ..system.errors import ChatbotError, LostProcessError
 
 STOPPED = 130  # exit code of a process that was asked to stop, and saved
 GRACE = (
@@ -104,7 +104,12 @@ def launch(count: int, arguments: Sequence[str], tell: Callable[[str], None]) ->
 
     Returns:
         the exit code of the first process that failed, in the order of ranks, or 0.
+
+    Raises:
+        ChatbotError: this is Windows, where no process is told to stop and save.
     """
+    if not hasattr(signal, "SIGHUP"):
+        raise ChatbotError("--processes wants Linux or macOS: leave it out, or use WSL")
     # this process holds the store by which the others meet, so its port is free for sure
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     environment = {
