@@ -18,7 +18,7 @@ from chatbot.corpus.prepared import PairDataset, in_order, load_figures, load_vo
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError
-from chatbot.training.epoch import Epoch, focused
+from chatbot.training.epoch import Epoch
 from chatbot.training.steps import BatchSampler, StepData, StepReader, permuted, step_seed
 from chatbot.training.tutorial import ReplacementSampler
 
@@ -257,23 +257,6 @@ def test_drawn_anew_a_corpus_has_the_share_of_its_weight(tmp_path: Path) -> None
     drawn = Counter(index for step in range(20) for index in sampler[step].tolist())
     assert sum(drawn[index] for index in range(90)) == pytest.approx(5000, abs=250)  # five standard deviations
     assert len(drawn) == 100
-
-
-def test_the_last_steps_of_a_training_with_focus_show_the_last_corpus_most(tmp_path: Path) -> None:
-    folder = write(tmp_path, [([5], [6])] * 100, parts={"films": (1.0, 60), "chats": (1.0, 20), "sample": (1.0, 20)})
-    pairs = PairDataset(folder, "train")
-    plain, late = (reader(pairs, steps=100, focus=focus).sampler for focus in (0.0, 0.3))
-    assert [plain[step].tolist() for step in range(70)] == [late[step].tolist() for step in range(70)]
-    shown = Counter(int(index) for step in range(70, 100) for index in late[step])
-    assert sum(shown[index] for index in range(80, 100)) / shown.total() == pytest.approx(0.75, abs=0.01)
-    assert sum(shown[index] for index in range(60)) == pytest.approx(3 * sum(shown[i] for i in range(60, 80)), rel=0.05)
-    assert len(late) == len(plain)
-
-
-def test_focus_changes_nothing_where_there_is_one_corpus_but_which_batch_comes_when(many: PairDataset) -> None:
-    assert focused(many.parts) == many.parts
-    with pytest.raises(ChatbotError, match="--focus above 0 needs --draws epoch"):
-        TrainingConfig(focus=0.3, draws="replacement")
 
 
 def test_in_buckets_of_one_batch_lengths_are_mixed(many: PairDataset) -> None:

@@ -79,7 +79,6 @@ PRESETS: dict[str, Config] = {
         ),
         training=TrainingConfig(
             steps=7000,
-            focus=0.3,
             weight_decay=0.1,
             bucket_batches=1,
             word_dropout=0.05,

@@ -135,7 +135,6 @@ class TrainingConfig:
     batch_size: int = _setting(64, "pairs in a batch; auto: more on a GPU", low=0, high=1 << 20, zero="auto")
     accumulate: int = _number(1, "parts in which a batch is worked on, one after the other: less memory", 1, 1 << 16)
     draws: str = _choice("epoch", "each pair once an epoch, or drawn anew as in the tutorial", "epoch", "replacement")
-    focus: float = _number(0.0, "share of the steps, at the end, that show a mixture's last corpus most", 0, 0.9)
     bucket_batches: int = _number(64, "batches that are sorted by length together; 1 mixes all lengths", 1, 1 << 20)
     loss: str = _choice("tokens", "mean over tokens, or the tutorial's sum over steps of means", "tokens", "steps")
     optimizer: str = _choice("adamw", "one AdamW, or the tutorial's two Adams", "adamw", "two-adams")
@@ -168,8 +167,6 @@ class TrainingConfig:
         _check(self)
         if self.ngram_smoothing and self.loss == "steps":
             raise ChatbotError("--ngram-smoothing above 0 needs --loss tokens")
-        if self.focus and self.draws == "replacement":
-            raise ChatbotError("--focus above 0 needs --draws epoch")
 
     def dropout_share(self, epochs: float) -> float:
         """How much of its dropout an update has after so many epochs: from 0 to 1, linear (Morerio et al. 2017)."""

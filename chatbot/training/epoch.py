@@ -6,8 +6,6 @@ import numpy as np
 
 from ..corpus.prepared import PairDataset, PartOfSplit
 
-FOCUS = 0.75  # of the last steps of a training with `focus`: the share of the last corpus
-
 
 def rehearsed(parts: list[PartOfSplit], share: float) -> list[PartOfSplit]:
     """Weigh the old corpora among `parts` so that this share of the places of an epoch is theirs together."""
@@ -16,28 +14,15 @@ def rehearsed(parts: list[PartOfSplit], share: float) -> list[PartOfSplit]:
     return [part._replace(weight=factor * part.weight) if part.is_old else part for part in parts]
 
 
-def focused(parts: list[PartOfSplit]) -> list[PartOfSplit]:
-    """Weigh the last corpus of a mixture, the one that a bot answers as, so that FOCUS of an epoch's places are its."""
-    last = max((at for at, part in enumerate(parts) if not part.is_old), default=0)
-    others = sum(part.weight * len(part.indices) for at, part in enumerate(parts) if at != last)
-    if not others or not len(parts[last].indices):
-        return parts
-    weight = FOCUS / (1 - FOCUS) * others / len(parts[last].indices)
-    return [part._replace(weight=weight) if at == last else part for at, part in enumerate(parts)]
-
-
 class Epoch:
     """The places of an epoch, those of one corpus behind those of another.
-
-    Args:
-        parts: of the dataset, weighed otherwise than it weighs them; None is its own.
 
     Of a weight that is no whole number, an epoch shows a part of the pairs once more often than the others, and the
     next epoch goes on behind that part.
     """
 
-    def __init__(self, dataset: PairDataset, parts: list[PartOfSplit] | None = None) -> None:
-        parts = [part for part in parts or dataset.parts if len(part.indices)]
+    def __init__(self, dataset: PairDataset) -> None:
+        parts = [part for part in dataset.parts if len(part.indices)]
         self._first = np.array([part.indices.start for part in parts], np.int64)
         self._pairs = np.array([len(part.indices) for part in parts], np.int64)
         self._places = np.maximum(1, np.rint([part.weight * len(part.indices) for part in parts])).astype(np.int64)

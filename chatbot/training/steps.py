@@ -13,7 +13,7 @@ from ..corpus.hashing import mix64
 from ..corpus.prepared import PairDataset
 from ..corpus.vocabulary import Vocabulary
 from ..network.batch import Batch, collate
-from .epoch import Epoch, focused
+from .epoch import Epoch
 from .ngrams import NgramModel, SoftTargets
 from .tutorial import ReplacementSampler
 
@@ -51,11 +51,9 @@ class BatchSampler:
     are together.
     """
 
-    def __init__(
-        self, dataset: PairDataset, batch_size: int, seed: int, bucket_batches: int = 1, epoch: Epoch | None = None
-    ) -> None:
+    def __init__(self, dataset: PairDataset, batch_size: int, seed: int, bucket_batches: int = 1) -> None:
         self.dataset, self.batch_size, self.seed, self.bucket_batches = dataset, batch_size, seed, bucket_batches
-        self._epoch = epoch or Epoch(dataset)
+        self._epoch = Epoch(dataset)
         self._newest, self._batches = (-1, -1), list[np.ndarray]()
 
     def __len__(self) -> int:
@@ -80,20 +78,6 @@ class BatchSampler:
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
         np.random.default_rng([self.seed, epoch, bucket]).shuffle(batches)
         return batches
-
-
-class FocusedSampler:
-    """The batches of one sampler, and from the step `first` on those of another, from its own beginning."""
-
-    def __init__(self, whole: BatchSampler, focused: BatchSampler, first: int) -> None:
-        self.whole, self.focused, self.first = whole, focused, first
-
-    def __len__(self) -> int:
-        """Batches in an epoch of the first."""
-        return len(self.whole)
-
-    def __getitem__(self, step: int) -> np.ndarray:
-        return self.whole[step] if step < self.first else self.focused[step - self.first]
 
 
 def permuted(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -141,16 +125,11 @@ class StepReader(Dataset[StepData]):
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.sampler: BatchSampler | ReplacementSampler | FocusedSampler
+        self.sampler: BatchSampler | ReplacementSampler
         if settings.draws == "replacement":
             self.sampler = ReplacementSampler(Epoch(self.pairs), settings.batch_size, settings.seed)
-            return
-        sizes = settings.batch_size, settings.seed, settings.bucket_batches
-        self.sampler = BatchSampler(self.pairs, *sizes)
-        if settings.focus:
-            focus = BatchSampler(self.pairs, *sizes, Epoch(self.pairs, focused(self.pairs.parts)))
-            first = settings.steps - round(settings.focus * settings.steps)
-            self.sampler = FocusedSampler(self.sampler, focus, first)
+        else:
+            self.sampler = BatchSampler(self.pairs, settings.batch_size, settings.seed, settings.bucket_batches)
 
     def __getitem__(self, step: Any) -> StepData:
         indices = self.sampler[step]
