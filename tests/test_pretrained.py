@@ -1,6 +1,7 @@
 """The bot in the box opens at once, in every form, and is what its manifest says."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import shlex
@@ -21,6 +22,9 @@ from chatbot.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 BOX = RunDirectory(ROOT / "checkpoints" / "pretrained")
+# of the sample corpus that gives the words the bot learnt. Whoever changes the sample runs `chatbot evaluate pretrained`
+# with all corpora at hand: where that says that the corpus has changed, the bot is to be trained anew
+SAMPLE_DIGEST = "090211f9481d14e3761f89516df68e5eea3674bc57958dc75f62db758a946402"
 TEXTS = ["hello", "how are you?", "what's your name?", "I lost my keys.", "who is she?", "good night"]
 
 
@@ -50,6 +54,11 @@ def test_its_card_tells_how_it_was_trained() -> None:
     assert auto == config.corpus
     chosen = {"precision": config.training.precision}  # auto, by the processor
     assert dataclasses.replace(told.training, **chosen) == config.training
+
+
+def test_it_can_still_be_evaluated_on_the_corpus_that_it_learnt() -> None:
+    files = sorted((ROOT / "data" / "sample").glob("*.txt"))
+    assert hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() == SAMPLE_DIGEST
 
 
 @pytest.mark.slow
