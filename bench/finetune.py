@@ -225,7 +225,8 @@ class Corpus:
         changes: dict[str, Any] = {"corpus": {"corpus": str(self.path)}, "training": {"precision": "fp32"}}
         changes["training"]["max_minutes"] = 0.0
         if every:
-            changes["corpus"] |= {"min_count": TRAINED_ON.corpus.min_count, "split": TRAINED_ON.corpus.split}
+            own = {"min_count": TRAINED_ON.corpus.min_count, "split": TRAINED_ON.corpus.split}
+            changes["corpus"] |= own | {"tokenizer": "english", "max_length": LONGEST}
             changes["training"]["patience"] = PATIENCE
         return Config.from_dict(changes, over=over)
 

@@ -23,7 +23,7 @@ from chatbot.runs.directory import RunDirectory
 ROOT = Path(__file__).parent.parent
 BOX = RunDirectory(ROOT / "checkpoints" / "pretrained")
 # of the sample corpus that gives the words the bot learnt. Whoever changes the sample runs
-# `chatbot evaluate pretrained` with all corpora at hand; where that says that the corpus has changed, the bot must be trained anew
+# `chatbot evaluate pretrained` with all corpora at hand; where that says that the corpus changed, train the bot again
 SAMPLE_DIGEST = "090211f9481d14e3761f89516df68e5eea3674bc57958dc75f62db758a946402"
 TEXTS = ["hello", "how are you?", "what's your name?", "I lost my keys.", "who is she?", "good night"]
 
