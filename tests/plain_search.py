@@ -63,15 +63,32 @@ class Table(nn.Module):
         return Call(self.encoder), Call(self.decoder)
 
 
+class TwoTables(nn.Module):
+    """As `Table`, but behind the empty prompt, a single EOS, it goes by the table `blank`."""
+
+    def __init__(self, prompted: Tensor, blank: Tensor) -> None:
+        super().__init__()
+        self.prompted, self.blank = Table(prompted), Table(blank)
+
+    def decoder(self, tokens: Tensor, hidden: Tensor, memory: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        asked, decoder = (table.decoder(tokens, hidden, memory, source) for table in (self.prompted, self.blank))
+        empty = (source[:, 0] == EOS_ID)[:, None, None]
+        return torch.where(empty, decoder[0], asked[0]), hidden, asked[2]
+
+    def parts(self) -> tuple["Call", "Call"]:
+        return Call(self.prompted.encoder), Call(self.decoder)
+
+
 class Call(nn.Module):
-    """A function as a module, which counts its calls."""
+    """A function as a module, which counts its calls, and the rows of all."""
 
     def __init__(self, function: Callable) -> None:
         super().__init__()
-        self.function, self.calls = function, 0
+        self.function, self.calls, self.rows = function, 0, 0
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.calls += 1
+        self.rows += len(arguments[0])
         return self.function(*arguments)
 
 

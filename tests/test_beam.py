@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Said, Table, network, reply, scripted
+from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Said, Table, TwoTables, network, reply, scripted
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.beam import BeamSearchDecoder, continuations
@@ -173,6 +173,48 @@ def test_stopping_early_loses_nothing(
     assert listed(found, 0) == [(pytest.approx(total, abs=1e-4), said) for total, said in expected]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1_000_000),
+    width=st.integers(1, 6),
+    count=st.integers(1, 3),
+    alpha=st.sampled_from([0.0, 1.0, 1.7]),
+    anti_lm=st.sampled_from([0.0, 0.3, 0.9, 1.5]),
+    bound=st.sampled_from([0.2, 1.5]),
+    anti_lm_tokens=st.integers(0, 9),
+)
+def test_what_is_dropped_changes_no_reply(
+    seed: int, width: int, count: int, alpha: float, anti_lm: float, bound: float, anti_lm_tokens: int
+) -> None:
+    # behind the empty prompt other words are likely, so ranks reach their bound (a lambda of 1 would make them equal there)
+    chance = torch.Generator().manual_seed(seed)
+    prompted, blank = torch.randn(2, 8, 8, generator=chance) * 3
+    prompted[:, EOS_ID] += torch.randn(8, generator=chance) * 3
+    encoder, decoder = TwoTables(prompted, blank).parts()
+    limits = Limits(8, 1, 2, anti_lm=anti_lm, anti_lm_tokens=anti_lm_tokens, anti_lm_bound=bound)
+    prompts = [[4], [5, 6], [7]]
+    found = BeamSearchDecoder(encoder, decoder, NEVER)(*pad_prompts(prompts), limits, width, count, alpha)
+    for row, prompt in enumerate(prompts):
+        expected = PlainSearch(encoder, decoder, prompt).beam(limits, width, count, alpha)
+        assert listed(found, row) == [(pytest.approx(total, abs=1e-4), said) for total, said in expected]
+
+
+def test_rows_that_cannot_change_the_best_reply_are_not_worked_on() -> None:
+    # 4 and 5 are said (and one word that is next to impossible); then replies end, and to go on costs 4 nats a word
+    table = torch.full((8, 8), -40.0)
+    table[1, 4:6], table[4:, EOS_ID], table[4:, 4:] = 0.0, 4.0, 0.0
+    for count, anti_lm, bound, rows in (
+        (1, 0.0, 0.0, 1 + 3),  # of the two that do not end at the second word none will be the best
+        (4, 0.0, 0.0, 1 + 3 + 2),
+        (1, 0.3, 0.5, 2 * (1 + 3)),
+        (1, 0.3, 2.0, 2 * (1 + 3 + 2)),  # 0.6 a word might still bring them back
+    ):
+        encoder, decoder = Table(table).parts()
+        limits = Limits(8, anti_lm=anti_lm, anti_lm_tokens=20, anti_lm_bound=bound)
+        BeamSearchDecoder(encoder, decoder, NEVER)(*pad_prompts([[4]]), limits, 4, count, 1.0)
+        assert decoder.rows == rows, (count, anti_lm, bound)
+
+
 def test_of_totals_above_zero_the_shorter_reply_wins_by_the_length_penalty() -> None:
     table = torch.full((5, 5), -30.0)
     table[1, EOS_ID], table[1, 4], table[4, EOS_ID] = 1.0, 0.0, 0.0
@@ -228,7 +270,9 @@ def test_the_best_continuations_are_those_of_a_stable_sort(
     ranked = -torch.randint(kinds, (3, hypotheses, vocabulary), generator=chance).float()
     ranked[torch.rand(ranked.shape, generator=chance) < 0.2] = float("-inf")
     totals = -torch.randint(min(kinds, 5), (3, hypotheses), generator=chance).double()
-    values, parents, words = continuations(ranked, totals, count)
+    row = torch.randperm(3 * hypotheses, generator=chance)  # rows may lie in any order
+    given = ranked.flatten(0, 1)[row.argsort()]
+    values, parents, words = continuations(given, row.view(3, hypotheses), totals, count)
     assert values.shape == parents.shape == words.shape == (3, count)
     for row in range(3):
         every = [
@@ -252,6 +296,6 @@ def test_a_beam_of_one_is_greedy_search_among_words_that_hardly_differ() -> None
 
 
 def test_differences_smaller_than_a_float_can_hold_beside_a_large_total_still_count() -> None:
-    ranked = torch.tensor([[[-1.0, -1.0 + 2**-24]]])
-    _, _, words = continuations(ranked, torch.tensor([[-1000.0]], dtype=torch.float64), 1)
+    ranked = torch.tensor([[-1.0, -1.0 + 2**-24]])
+    _, _, words = continuations(ranked, torch.tensor([[0]]), torch.tensor([[-1000.0]], dtype=torch.float64), 1)
     assert words.tolist() == [[1]]

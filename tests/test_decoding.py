@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from plain_search import NEVER, Table, network
+from plain_search import NEVER, Table, TwoTables, network
 
 import chatbot.decoding.generate as decoding
 from chatbot.config.settings import DecodingConfig
@@ -206,20 +206,7 @@ def test_the_language_model_makes_what_is_said_to_everything_less_likely() -> No
     prompted, blank = torch.full((6, 6), -9.0), torch.full((6, 6), -9.0)
     prompted[:, 4], prompted[:, 5], blank[:, 4] = 1.0, 0.3, 1.0
     prompted[4:, EOS_ID] = blank[4:, EOS_ID] = 5.0
-    asked, decoder = Table(prompted), Table(blank)
-
-    class Both(torch.nn.Module):
-        def forward(self, tokens, hidden, memory, source):  # type: ignore[no-untyped-def]
-            # an empty prompt is one EOS, which the encoder below marks
-            table = decoder if bool(memory[0, 0, 0] == EOS_ID) else asked
-            return table.decoder(tokens, hidden, memory, source)
-
-    class Marks(torch.nn.Module):
-        def forward(self, src, src_lengths):  # type: ignore[no-untyped-def]
-            _, source, hidden = asked.encoder(src, src_lengths)
-            return src.unsqueeze(2).float(), source, hidden
-
-    decode = Decoding(Marks(), Both(), NEVER, CPU)
+    decode = Decoding(*TwoTables(prompted, blank).parts(), NEVER, CPU)
     for method in ("greedy", "beam"):
         way = DecodingConfig(method=method, beam_width=2, anti_lm_tokens=1)
         assert decode([[4, 5]], way, 5)[0][0].ids == [4]

@@ -137,10 +137,10 @@ def test_repetition_makes_a_word_less_likely_whatever_its_sign(logit: float, pen
 def test_the_language_model_is_asked_for_its_tokens_only() -> None:
     encoder, decoder = Table(torch.zeros(6, 6)).parts()
     search = GreedySearchDecoder(encoder, decoder, NEVER)
-    for anti_lm, tokens, calls in ((0.0, 3, 4), (0.5, 0, 4), (0.5, 3, 7), (0.5, 99, 8)):
-        decoder.calls = 0
+    for anti_lm, tokens, rows in ((0.0, 3, 8), (0.5, 0, 8), (0.5, 3, 14), (0.5, 99, 16)):
+        encoder.calls = decoder.calls = decoder.rows = 0
         search.search(*pad_prompts([[4], [4, 5]]), Limits(4, 4, anti_lm=anti_lm, anti_lm_tokens=tokens))
-        assert decoder.calls == calls
+        assert (encoder.calls, decoder.calls, decoder.rows) == (1, 4, rows)  # the empty prompt rides with the others
 
 
 def test_padding_beyond_the_longest_prompt_changes_nothing(model: Seq2Seq) -> None:

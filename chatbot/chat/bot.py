@@ -166,7 +166,7 @@ class Chatbot:
     ) -> list[list[int]]:
         """The same replies as ids, without EOS."""
         ids = [self.prompt_ids(prompt) for prompt in prompts]
-        found = self.decode(ids, decoding or self.decoding, self.max_length + 1, batch_size)
+        found = self.decode(ids, decoding or self.decoding, self.max_length + 1, batch_size, count=1)
         return [hypotheses[0].ids for hypotheses in found]
 
     def nbest(
@@ -198,7 +198,7 @@ class Chatbot:
             T tokens of the reply (`<eos>` with them), attention weights (T, S).
         """
         ids = self.prompt_ids(prompt)
-        return self.looked(ids, self.decode([ids], decoding or self.decoding, self.max_length + 1)[0][0])
+        return self.looked(ids, self.decode([ids], decoding or self.decoding, self.max_length + 1, count=1)[0][0])
 
     def looked(self, ids: Sequence[int], best: Hypothesis) -> tuple[list[str], list[str], np.ndarray]:
         """How a reply that was found looks at its prompt: what `attend` returns."""

@@ -70,7 +70,12 @@ class Decoding:
         return other
 
     def __call__(
-        self, prompts: Sequence[Sequence[int]], settings: DecodingConfig, max_length: int, rows_at_once: int = 0
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: DecodingConfig,
+        max_length: int,
+        rows_at_once: int = 0,
+        count: int = 0,
     ) -> list[list[Hypothesis]]:
         """The replies to each prompt, best first, at least one and at most `settings.candidates`.
 
@@ -79,14 +84,16 @@ class Decoding:
         Args:
             max_length: longest reply in tokens, EOS counted; at least 1.
             rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is the default.
+            count: how many replies are wanted of each prompt: a beam of which less is wanted ends sooner. 0 is all.
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
         size = max(1, (rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)) // settings.candidates)
+        wanted = 0 if self.backward is not None else count  # it chooses among all
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):
                 src, src_lengths = pad_prompts([prompts[row] for row in part])
-                result = self.search(src.to(self.device), src_lengths, plan_of(settings, max_length))
+                result = self.search(src.to(self.device), src_lengths, plan_of(settings, max_length), wanted)
                 for row, hypotheses in zip(part, _listed(result, src_lengths.tolist()), strict=True):
                     found[row] = hypotheses
         if self.backward is not None:
@@ -101,7 +108,7 @@ class Decoding:
         where replies are reranked, the best is known only at the end, and all its ids come then.
         """
         if settings.method == "beam" or settings.candidates > 1 or self.backward is not None or not len(prompt):
-            yield from self([prompt], settings, max_length)[0][0].ids
+            yield from self([prompt], settings, max_length, count=1)[0][0].ids
             return
         search = self.sampling if settings.method == "sample" else self.greedy
         plan = plan_of(settings, max_length)

@@ -51,14 +51,16 @@ class PlannedSearch(nn.Module):
         self.beam = BeamSearchDecoder(encoder, decoder, never_replied, marks)
         self.sampling = SamplingDecoder(encoder, decoder, never_replied, marks)
 
-    def forward(self, src: Tensor, src_lengths: Tensor, plan: Plan) -> Hypotheses:
+    def forward(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
         """The replies to B prompts, in the order in which the search ranks them (those of a sample as they are drawn).
 
         src (B, S) int64 padded with PAD, rows in any order; src_lengths (B,) each from 1 to S.
+        count: how many replies of a beam are wanted, at most its width; the fewer, the sooner it ends. 0 is all.
         """
         limits = plan.limits
         if plan.method == "beam":
-            return self.beam(src, src_lengths, limits, plan.width, plan.width, plan.length_penalty)
+            count = plan.width if count == 0 else min(count, plan.width)
+            return self.beam(src, src_lengths, limits, plan.width, count, plan.length_penalty)
         if plan.method == "sample":
             return self.sampling(src, src_lengths, limits, plan.samples, plan.seed, plan.sampling)
         found = self.greedy.search(src, src_lengths, limits)

@@ -89,18 +89,18 @@ class Hypotheses(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where R rows stand: what the decoder goes on from, behind the prompt and (`blank_`) behind the empty prompt.
+    """Where R rows stand: what the decoder goes on from.
 
-    hidden (L, R, H), memory (R, S, H), source (R, S). Of the empty prompt S is 1; where nobody asks it, nothing is kept
-    of it: (L, R, 0), (R, 0, H), (R, 0).
+    hidden (L, R, H), memory (R, S, H), source (R, S). prompt (R,) int64: which of the encoder's rows the memory is of.
+    asks: whether the empty prompt is asked too. Then there are 2R rows, of which the last R are the first R again,
+    behind the empty prompt: all of them go through the network in one batch.
     """
 
     hidden: Tensor
     memory: Tensor
     source: Tensor
-    blank_hidden: Tensor
-    blank_memory: Tensor
-    blank_source: Tensor
+    prompt: Tensor
+    asks: bool
 
 
 class SearchDecoder(nn.Module):
@@ -126,29 +126,29 @@ class SearchDecoder(nn.Module):
 
     def read(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> State:
         """Encode src (B, S), rows in any order, with src_lengths (B,); S is then the longest of the lengths."""
+        batch, asks = src.size(0), limits.anti_lm != 0.0 and limits.anti_lm_tokens > 0
+        lengths, prompt = src_lengths.cpu(), torch.arange(batch, device=src.device)
+        if asks:  # one empty prompt, for each of the B
+            nothing = torch.full_like(src[:1], self.pad_id)
+            nothing[:, 0] = self.eos_id
+            src, lengths = torch.cat((src, nothing)), torch.cat((lengths, torch.ones_like(lengths[:1])))
+            prompt = torch.cat((prompt, torch.full_like(prompt, batch)))
         # the packed encoder wants the longest prompt first and no column of padding only
-        lengths, order = src_lengths.cpu().sort(descending=True, stable=True)
-        rows, back = order.to(src.device), order.argsort().to(src.device)
-        memory, source, hidden = self.encoder(src.index_select(0, rows)[:, : int(lengths[0])], lengths)
-        memory, source = memory.index_select(0, back), source.index_select(0, back)
-        hidden = hidden.index_select(1, back)
-        if limits.anti_lm == 0.0 or limits.anti_lm_tokens <= 0:
-            return State(hidden, memory, source, hidden[:, :, :0], memory[:, :0], source[:, :0])
-        nothing = torch.full((1, 1), self.eos_id, dtype=torch.int64, device=src.device)
-        blank, blank_source, blank_hidden = self.encoder(nothing, torch.ones(1, dtype=torch.int64))
-        row = torch.zeros_like(rows)  # the one blank prompt, for each of the B
-        return State(hidden, memory, source, blank_hidden[:, row], blank[row], blank_source[row])
+        lengths, order = lengths.sort(descending=True, stable=True)
+        rows = order.argsort().to(src.device)[prompt]
+        memory, source, hidden = self.encoder(src.index_select(0, order.to(src.device))[:, : int(lengths[0])], lengths)
+        memory, source = memory.index_select(0, rows), source.index_select(0, rows)
+        return State(hidden.index_select(1, rows), memory, source, prompt, asks)
 
     def pick(self, state: State, rows: Tensor) -> State:
-        """The state of those `rows` (int64, any number, in any order, also several times)."""
-        return State(
-            state.hidden.index_select(1, rows),
-            state.memory.index_select(0, rows),
-            state.source.index_select(0, rows),
-            state.blank_hidden.index_select(1, rows),
-            state.blank_memory.index_select(0, rows),
-            state.blank_source.index_select(0, rows),
-        )
+        """The state of those `rows` (int64, any number of the R, in any order, also several times)."""
+        if state.asks:
+            rows = torch.cat((rows, rows + state.prompt.size(0) // 2))
+        prompt = state.prompt.index_select(0, rows)
+        memory, source = state.memory, state.source
+        if not torch.equal(prompt, state.prompt):  # a beam mostly goes on with as many rows behind the same prompts
+            memory, source = memory.index_select(0, rows), source.index_select(0, rows)
+        return State(state.hidden.index_select(1, rows), memory, source, prompt, state.asks)
 
     def step(self, token: Tensor, said: Tensor, state: State, limits: Limits) -> tuple[Tensor, Tensor, Tensor, State]:
         """What may follow `token` (R, 1), the last of `said` (R, t), or SOS where nothing is said yet (t = 0).
@@ -158,25 +158,30 @@ class SearchDecoder(nn.Module):
             ranked (R, V) what to choose by, minus infinity where a word must not come;
             weights (R, S) over the prompt; the state after `token`.
         """
-        logits, hidden, weights = self.decoder(token, state.hidden, state.memory, state.source)
+        rows = token.size(0)
+        if state.asks and said.size(1) >= limits.anti_lm_tokens:  # the empty prompt has no say any more
+            hidden = state.hidden[:, :rows].contiguous()
+            state = State(hidden, state.memory[:rows], state.source[:rows], state.prompt[:rows], False)
+        words = torch.cat((token, token)) if state.asks else token
+        logits, hidden, weights = self.decoder(words, state.hidden, state.memory, state.source)
+        state = State(hidden, state.memory, state.source, state.prompt, state.asks)
         logits = logits[:, 0].float()
-        log_probs = torch.log_softmax(logits, dim=-1)
+        both = torch.log_softmax(logits, dim=-1)
+        log_probs = both[:rows]
         ranked = log_probs
         if limits.repetition_penalty != 1.0:
+            logits = logits[:rows]
             before = logits.gather(1, said)
             after = torch.where(before > 0, before / limits.repetition_penalty, before * limits.repetition_penalty)
             ranked = torch.log_softmax(logits.scatter(1, said, after), dim=-1)
-        blank_hidden = state.blank_hidden
-        if limits.anti_lm != 0.0 and said.size(1) < limits.anti_lm_tokens:
-            blank, blank_hidden, _ = self.decoder(token, blank_hidden, state.blank_memory, state.blank_source)
-            anyway = torch.log_softmax(blank[:, 0].float(), dim=-1)
+        if state.asks:
+            anyway = both[rows:]
             # in as few passes as can be: of a beam's rows each takes as long as a small layer
             if limits.anti_lm_bound > 0.0:
                 anyway = anyway.clamp_min_(log_probs - limits.anti_lm_bound)
             ranked = ranked.sub(anyway, alpha=limits.anti_lm)
         self.forbid(ranked, said, limits)
-        state = State(hidden, state.memory, state.source, blank_hidden, state.blank_memory, state.blank_source)
-        return log_probs, ranked, weights[:, 0], state
+        return log_probs, ranked, weights[:rows, 0], state
 
     def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
         """The word (R, 1) that each row goes on with: of the highest rank, of equal ones the lowest id.

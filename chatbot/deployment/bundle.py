@@ -210,7 +210,7 @@ class BundleModule(nn.Module):
         replies: list[list[str]] = []
         if len(rows) > 0:
             src, src_lengths = self._padded(rows)
-            found = self.planned(src, src_lengths, plan)
+            found = self.planned(src, src_lengths, plan, 1)
             best = found.totals.sort(dim=1, descending=True, stable=True)[1][:, :1]  # of equals the first
             # on a line of its own: what `tolist` is called on is evaluated twice in TorchScript
             chosen = found.tokens.gather(1, best.unsqueeze(2).expand(-1, -1, found.tokens.size(2))).squeeze(1)

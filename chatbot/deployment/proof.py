@@ -147,7 +147,7 @@ def golden_replies(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoin
         ids = vocabulary.voiced(vocabulary.encode(spellings.read(words) if spellings else words))
         longest = checkpoint.config.corpus.max_length + 1
         tokens, scores = replies(decode.greedy(*pad_prompts([ids]), longest))[0] if ids else ([], [])
-        own = decode([ids], settings, longest)[0][0].ids
+        own = decode([ids], settings, longest, count=1)[0][0].ids
         said, greedy = (tokenizer.detokenize(vocabulary.decode(found), vocabulary.written) for found in (own, tokens))
         golden.append(Golden(text, ids, tokens, scores, said, greedy))
     return golden

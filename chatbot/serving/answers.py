@@ -91,11 +91,13 @@ class Answers:
         *,
         most_words: int | None = None,
         streams: bool = False,
+        count: int = 1,
     ) -> Prompt:
         """Put what is to be answered into the queue.
 
         Args:
             most_words: longest reply; None is the bot's own.
+            count: how many replies are wanted.
 
         Raises:
             RefusalError: the queue is full.
@@ -105,7 +107,7 @@ class Answers:
         words, ids = await asyncio.to_thread(self._read, text, history)
         longest = self.bot.max_length + 1
         longest = longest if most_words is None else min(longest, most_words)
-        question = Question(ids, decoding or self.bot.decoding, longest)
+        question = Question(ids, decoding or self.bot.decoding, longest, count)
         return Prompt(text, words, ids, longest, self.batches.ask(question, streams=streams) if ids else None)
 
     def _read(self, text: str, history: Sequence[str]) -> tuple[list[str], list[int]]:

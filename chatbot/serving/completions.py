@@ -54,6 +54,7 @@ class Completions:
             self._decoding(asked),
             most_words=min(limits, default=None),
             streams=asked.stream and asked.n == 1,
+            count=asked.n,
         )
         head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
