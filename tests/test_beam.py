@@ -186,7 +186,7 @@ def test_stopping_early_loses_nothing(
 def test_what_is_dropped_changes_no_reply(
     seed: int, width: int, count: int, alpha: float, anti_lm: float, bound: float, anti_lm_tokens: int
 ) -> None:
-    # behind the empty prompt other words are likely, so ranks reach their bound (a lambda of 1 would make them equal there)
+    # behind the empty prompt other words are likely, so ranks reach their bound (with a lambda of 1 all would be equal)
     chance = torch.Generator().manual_seed(seed)
     prompted, blank = torch.randn(2, 8, 8, generator=chance) * 3
     prompted[:, EOS_ID] += torch.randn(8, generator=chance) * 3
