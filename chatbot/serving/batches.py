@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 class Question(NamedTuple):
     """What is to be answered: a prompt's ids (at least one), how, and by how many tokens at most, EOS counted.
 
-    count: how many replies of a beam are wanted; there may be more.
+    wanted: how many replies of a beam are wanted; there may be more.
     """
 
     ids: Sequence[int]
     decoding: DecodingConfig
     max_length: int
-    count: int = 1
+    wanted: int = 1
 
 
 @dataclass(eq=False)
@@ -179,7 +179,7 @@ class Batches:
 
     def _whole(self, jobs: list[Job]) -> None:
         first = jobs[0].question
-        count = max(job.question.count for job in jobs)  # the first are the same, however many more are found
+        count = max(job.question.wanted for job in jobs)  # the first are the same, however many more are found
         found = self.bot.decode([job.question.ids for job in jobs], first.decoding, first.max_length, count=count)
         told: list[tuple[Job, int | list[Hypothesis] | RefusalError]] = []
         for job, hypotheses in zip(jobs, found, strict=True):
