@@ -51,17 +51,38 @@ export async function beam(search, prompt, settings, count) {
     }
     best = best.sort((one, other) => other.value - one.value).slice(0, count); // stable: of equals the earlier
 
-    const on = hypotheses.flatMap((last, place) => (last.id === search.eos ? [] : [place]));
-    let hope = Math.max(-Infinity, ...on.map((place) => hypotheses[place].total));
-    if (settings.anti_lm > 0 && length < settings.anti_lm_tokens && on.length > 0) hope = Infinity;
-    const bound = Math.max(hope / penalty(length + 1, alpha), hope / penalty(longest, alpha));
-    if (bound <= (best.length < count ? -Infinity : best[count - 1].value)) break;
+    // what cannot come among the best any more is not followed; without a row the search ends
+    const least = best.length < count ? -Infinity : best[count - 1].value;
+    const on = hypotheses.flatMap((last, place) =>
+      last.id !== search.eos && hope(last.total, length, longest, settings) > least ? [place] : [],
+    );
     const rows = on.map((place) => taken[place].row);
     said = on.map((place) => [...said[taken[place].row], taken[place].id]);
     state = search.pick(state, rows);
     live = on.map((place) => hypotheses[place]);
   }
   return best.map(({ value, last }) => traced(last, value, search.eos));
+}
+
+/**
+ * The most that a total of so many words can become, divided by its penalty (`chatbot.decoding.beam` has the proof).
+ *
+ * @param {number} total
+ * @param {number} length
+ * @param {number} longest
+ * @param {Decoding} settings
+ */
+function hope(total, length, longest, settings) {
+  const { length_penalty: alpha, anti_lm: share, anti_lm_bound: bound, repetition_penalty: repetition } = settings;
+  const rising = share > 0 ? Math.min(settings.anti_lm_tokens, longest) : 0; // words that may add to a total
+  // a rank, a difference of floats, may be a little above what it would be exactly
+  const gain = bound > 0 && share <= 1 && repetition === 1 ? share * bound + 1e-4 : Infinity;
+  let most = -Infinity;
+  for (let end = length + 1; end <= longest; end++) {
+    const more = Math.min(end, rising) - length;
+    most = Math.max(most, (total + (more > 0 ? more * gain : 0)) / penalty(end, alpha));
+  }
+  return most;
 }
 
 /**
