@@ -159,29 +159,27 @@ class SearchDecoder(nn.Module):
             weights (R, S) over the prompt; the state after `token`.
         """
         rows = token.size(0)
-        if state.asks and said.size(1) >= limits.anti_lm_tokens:  # the empty prompt has no say any more
-            hidden = state.hidden[:, :rows].contiguous()
-            state = State(hidden, state.memory[:rows], state.source[:rows], state.prompt[:rows], False)
-        words = torch.cat((token, token)) if state.asks else token
-        logits, hidden, weights = self.decoder(words, state.hidden, state.memory, state.source)
-        state = State(hidden, state.memory, state.source, state.prompt, state.asks)
+        hidden, memory, source, prompt, asks = state
+        if asks and said.size(1) >= limits.anti_lm_tokens:  # the empty prompt has no say any more
+            hidden, asks = hidden[:, :rows].contiguous(), False
+            memory, source, prompt = memory[:rows], source[:rows], prompt[:rows]
+        words = torch.cat((token, token)) if asks else token
+        logits, hidden, weights = self.decoder(words, hidden, memory, source)
         logits = logits[:, 0].float()
         both = torch.log_softmax(logits, dim=-1)
         log_probs = both[:rows]
         ranked = log_probs
         if limits.repetition_penalty != 1.0:
-            logits = logits[:rows]
-            before = logits.gather(1, said)
+            before = logits[:rows].gather(1, said)
             after = torch.where(before > 0, before / limits.repetition_penalty, before * limits.repetition_penalty)
-            ranked = torch.log_softmax(logits.scatter(1, said, after), dim=-1)
-        if state.asks:
+            ranked = torch.log_softmax(logits[:rows].scatter(1, said, after), dim=-1)
+        if asks:
             anyway = both[rows:]
-            # in as few passes as can be: of a beam's rows each takes as long as a small layer
             if limits.anti_lm_bound > 0.0:
                 anyway = anyway.clamp_min_(log_probs - limits.anti_lm_bound)
             ranked = ranked.sub(anyway, alpha=limits.anti_lm)
         self.forbid(ranked, said, limits)
-        return log_probs, ranked, weights[:rows, 0], state
+        return log_probs, ranked, weights[:rows, 0], State(hidden, memory, source, prompt, asks)
 
     def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
         """The word (R, 1) that each row goes on with: of the highest rank, of equal ones the lowest id.
@@ -205,8 +203,7 @@ class SearchDecoder(nn.Module):
         tokens = torch.full((rows_in_all, longest), self.pad_id, dtype=torch.int64, device=device)
         figures = torch.zeros(2, rows_in_all, longest, device=device)  # scores and ranks
         attention = torch.zeros(rows_in_all, longest, state.memory.size(1), dtype=state.memory.dtype, device=device)
-        # those that have not ended, as of the last look: only they are worked on
-        rows = torch.arange(rows_in_all, device=device)
+        rows = torch.arange(rows_in_all, device=device)  # that have not ended, as of the last look
         token = torch.full((rows_in_all, 1), self.sos_id, dtype=torch.int64, device=device)
         said = token[:, :0]
         steps, looks_every = 0, self.steps_between_looks(src)
