@@ -4,6 +4,11 @@ Exit codes: 0 done, 2 a mistake of the user's (one line on stderr), 130 stopped 
 people goes to stderr; `--json` puts one JSON object on stdout.
 """
 
+from .system.start import STOPPED, begin, end
+
+if __name__ == "__main__":
+    begin()  # before all the imports below
+
 import argparse
 import contextlib
 import dataclasses
@@ -18,21 +23,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from .config.arguments import chooses_preset, decoding_from_flags, flags_given, from_flags, parser
-from .config.settings import Config, retired_settings
+from .config.settings import RESUMABLE, Config, retired_settings
 from .system.errors import ChatbotError, LostProcessError, command, failing_as, printable
 from .system.files import named
 from .system.process import wait_briefly
 from .training import signals
-
-# what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
-RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep"}
 
 FEW_PAIRS = 3000  # with fewer, a corpus is learnt by heart
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code. Without arguments they are the command line's, and this process ours."""
-    if arguments is not None or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+    if arguments is not None or signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, end):
         return _main(arguments)
     pressed = []
 
@@ -40,29 +42,31 @@ def main(arguments: list[str] | None = None) -> int:
         pressed.append(number)
         raise KeyboardInterrupt
 
+    def unraisable(failure: Any) -> None:
+        if failure.exc_type is KeyboardInterrupt:  # it came where Python lets no exception out: in a callback, say
+            os._exit(STOPPED)
+        sys.__unraisablehook__(failure)
+
+    sys.unraisablehook = unraisable
     signal.signal(signal.SIGINT, interrupt)
     signals.ends_process = True
     try:
         return _main(None)
     except Exception:
         if pressed:  # in the middle of an import, say, which then fails with anything
-            return 130
+            return STOPPED
         raise
+    finally:
+        signal.signal(signal.SIGINT, end)
 
 
 def _main(arguments: list[str] | None) -> int:
     wait_briefly()
-    given = sys.argv[1:] if arguments is None else arguments
-    parsed = parser(VERBS).parse_args(given, argparse.Namespace(given=given))
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # bytes that are no text must not end a conversation
-            stream.reconfigure(errors="replace")
     try:
-        if threads := getattr(parsed, "threads", 0):  # 0 is torch's own choice
-            import torch
-
-            torch.set_num_threads(threads)
-        return parsed.verb(parsed) or 0
+        try:
+            return _verb(arguments)
+        finally:
+            sys.stdout.flush()  # here, where a disk that is full still gets its line
     except LostProcessError as error:
         if os.environ.get("RANK") == "0":  # the others know no more than that
             print(f"chatbot: {error}", file=sys.stderr)
@@ -72,16 +76,37 @@ def _main(arguments: list[str] | None) -> int:
         return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return 130
+        return STOPPED
     except BrokenPipeError:  # `chatbot ... | head`: nobody reads on
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
     except OSError as error:  # a disk that is full or gone, or rights that are missing, where no file has a better word
+        _forget_output()
         where = f"{error.filename}: " if error.filename else ""
         with contextlib.suppress(OSError):  # stderr may be a file on that disk
             print(f"chatbot: {where}{error.strerror or error}", file=sys.stderr)
         return 2
+
+
+def _verb(arguments: list[str] | None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed = parser(VERBS).parse_args(given, argparse.Namespace(given=given))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # bytes that are no text must not end a conversation
+            stream.reconfigure(errors="replace")
+    if threads := getattr(parsed, "threads", 0):  # 0 is torch's own choice
+        import torch
+
+        torch.set_num_threads(threads)
+    return parsed.verb(parsed) or 0
+
+
+def _forget_output() -> None:
+    """Have what stdout could not take go nowhere, for Python tries it once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def prepare(arguments: argparse.Namespace) -> None:

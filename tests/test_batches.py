@@ -42,7 +42,7 @@ def write(folder: Path, pairs: Pairs, dtype: str = "uint16", parts: dict[str, tu
         by_part = [size if chosen else 0 for _, size in parts.values()]
         sizes[split] = {"pairs": len(chosen), "tokens": len(flat), "by_part": by_part}
     sources = [{"name": name, "weight": weight, "is_old": False} for name, (weight, _) in parts.items()]
-    figures = {"format": 2, "dtype": dtype, "splits": sizes, "sources": sources}
+    figures = {"format": 3, "dtype": dtype, "splits": sizes, "sources": sources}
     (folder / "prepared.json").write_text(json.dumps(figures))
     words = max((id for pair in pairs for side in pair for id in side), default=0) + 1
     (folder / "vocabulary.txt").write_text(
@@ -114,7 +114,7 @@ def test_the_pairs_of_each_corpus_are_known(tmp_path: Path) -> None:
         (lambda folder: (folder / "prepared.json").write_text("{"), "holds no prepared corpus"),
         (lambda folder: (folder / "prepared.json").write_text("[" * 100_000), "holds no prepared corpus"),
         (lambda folder: (folder / "prepared.json").write_text('{"format": 99}'), "has format 99"),
-        (lambda folder: (folder / "prepared.json").write_text('{"format": 2}'), "is damaged"),
+        (lambda folder: (folder / "prepared.json").write_text('{"format": 3}'), "is damaged"),
         (lambda folder: change(folder, '"weight": 1.0', '"weight": 0'), "is damaged"),
         (lambda folder: change(folder, '"weight": 1.0', '"weight": NaN'), "is damaged"),
         (lambda folder: change(folder, '"by_part": [4]', '"by_part": [3]'), "is damaged"),

@@ -118,8 +118,8 @@ def corpus(folder: Path, pairs: list[tuple[list[int], list[int]]], parts: list[i
     np.array(ids, "<u2").tofile(folder / "train.ids")
     np.cumsum([0, *lengths]).astype("<i8").tofile(folder / "train.offsets")
     split = {"pairs": len(pairs), "tokens": len(ids), "by_part": parts}
-    sources = [{"name": str(number), "weight": 1.0} for number in range(len(parts))]
-    figures = {"format": 2, "dtype": "uint16", "splits": {"train": split}, "sources": sources}
+    sources = [{"name": str(number), "weight": 1.0, "is_old": False} for number in range(len(parts))]
+    figures = {"format": 3, "dtype": "uint16", "splits": {"train": split}, "sources": sources}
     (folder / "prepared.json").write_text(json.dumps(figures))
     words = [f"word{id}" for id in range(max(ids, default=0))]
     Vocabulary.from_words(words, unknown=True, separator=False).save(folder / "vocabulary.txt")

@@ -33,6 +33,7 @@ from chatbot.decoding.generate import log_likelihood
 from chatbot.runs.checkpoint import Checkpoint
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
+from chatbot.system.seal import read_sealed
 from chatbot.training.data import log_frequencies
 from chatbot.training.distributed import Group
 from chatbot.training.loop import train
@@ -309,7 +310,7 @@ def test_the_figures_of_each_corpus_are_told_and_add_up(corpora: dict[str, Path]
     spec = f"{mixed(corpora, 1, 0.5, 1, 2.5)}+{tmp_path / 'none.tsv'}"
     done = prepare(config(spec, min_count=3), tmp_path)
     figures, each = done.figures, done.figures["sources"]
-    assert json.loads(json.dumps(figures)) == json.loads((done.folder / "prepared.json").read_text())
+    assert json.loads(json.dumps(figures)) == read_sealed(done.folder / "prepared.json", 1 << 20)
     assert [of["weight"] for of in each] == [1.0, 0.5, 1.0, 2.5, 1.0]
     for key in ("conversations", "pairs_read", "pairs_too_short", "pairs_too_long", "pairs_short"):
         assert figures[key] == sum(of[key] for of in each)

@@ -282,16 +282,22 @@ def test_a_big_input_that_did_not_change_is_not_read_again(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("file", ["train.ids", "test.offsets", "vocabulary.txt", "prepared.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "rotten"])
 def test_a_damaged_preparation_is_made_again(tmp_path: Path, file: str, damage: str) -> None:
     path = talk(tmp_path)
     first = prepare(config(path), tmp_path)
     whole = (first.folder / file).read_bytes()
     if damage == "cut":
         (first.folder / file).write_bytes(b"")
+    elif damage == "rotten":  # a bit that leaves ids, offsets and words such as there might be
+        place = whole.index(b'"tokens": ') + 11 if file == "prepared.json" else len(whole) - 2
+        (first.folder / file).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     else:
         (first.folder / file).unlink()
-    assert not prepare(config(path), tmp_path).reused
+    again = prepare(config(path), tmp_path)
+    assert not again.reused
+    assert again.notice
+    assert again.notice.endswith(f"{first.folder} is damaged: prepared again")
     if file != "prepared.json":
         assert (first.folder / file).read_bytes() == whole
     assert prepare(config(path), tmp_path).reused

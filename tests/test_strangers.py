@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_run import Small, contents, make_small, no_pictures
+from small_run import Small, assert_equal, contents, make_small, no_pictures
 from torch import Tensor
 
 from chatbot.__main__ import main
@@ -419,6 +419,15 @@ WRONG_MOMENTS: dict[str, Callable[[dict], object]] = {
     "weights missing": lambda data: data["training"]["weights"].pop("decoder.out.bias"),
     "no weights": lambda data: data["training"].update(weights=None),
     "counters": lambda data: data["training"]["progress"].update(step=10**12),
+    "counters below zero": lambda data: data["training"]["progress"].update(token_count=-1e9),
+    "a counter missing": lambda data: data["training"]["progress"].pop("seconds_logged"),
+    "a counter more": lambda data: data["training"]["progress"].update(further=1),
+    "updates": lambda data: moments(data)["step"].add_(1),
+    "a moment missing": lambda data: data["training"]["optimizer"][0]["state"].pop(0),
+    "empty": lambda data: moments(data).update(exp_avg_sq=torch.zeros(0)),
+    "no state": lambda data: data["training"].pop("optimizer"),
+    "something else": lambda data: data.update(training=[1]),
+    "other settings": lambda data: data["config"]["training"].update(learning_rate=0.5),
     "counters of text": lambda data: data["training"]["progress"].update(seconds="x"),
     "counters not finite": lambda data: data["training"]["progress"].update(loss_sum=float("nan")),
 }
@@ -429,9 +438,20 @@ def test_what_a_training_goes_on_from_is_looked_at_first(
     wrong: str, small: Small, half: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rewritten(half.last, WRONG_MOMENTS[wrong])
+    half.previous.unlink()
     before = contents(half.path)
     assert "cannot resume" in refusal(small.train(half.path.parent, resume=True), capsys)
     assert contents(half.path) == before
+
+
+@pytest.mark.parametrize("wrong", ["none", "counters"])
+def test_a_state_of_the_wrong_kind_gives_way_to_the_one_before(
+    wrong: str, small: Small, half: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewritten(half.last, WRONG_MOMENTS[wrong])
+    assert small.train(half.path.parent, resume=True) == 0
+    assert "going on from last.previous.pt" in capsys.readouterr().err
+    assert_equal(Checkpoint.load(half.last).__dict__, Checkpoint.load(small.whole.last).__dict__)
 
 
 def test_rates_and_decays_come_from_the_settings(small: Small, half: RunDirectory) -> None:

@@ -1,7 +1,6 @@
 """Every setting of the program, once, as frozen dataclasses. Their flags are made from these fields."""
 
 import dataclasses
-import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..system.errors import ChatbotError, shown
 from ..system.files import read_json
+from ..system.schema import checked
 
 MAX_BYTES = 1 << 20  # of a file of settings
 FORMATS = (
@@ -24,6 +24,8 @@ RETIRED: dict[str, dict[str, Any]] = {
     "training": {"teacher_forcing_ratio": 1.0, "reply_limit": 0, "ngram_order": 4, "histograms": False},
     "decoding": {"mmi_length": 0.0},
 }
+# what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
+RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep"}
 
 
 def _setting(default: Any, help: str, **more: Any) -> Any:
@@ -291,26 +293,8 @@ def replaced(section: _Section, values: Any) -> _Section:
             raise ChatbotError(f"unknown setting {where}.{setting_named}; there are {', '.join(hints)}")
     return dataclasses.replace(
         section,  # type: ignore[type-var]
-        **{name: _typed(f"{where}.{name}", value, hints[name]) for name, value in values.items()},
+        **{name: checked(hints[name], value, f"{where}.{name}") for name, value in values.items()},
     )
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    if typing.get_origin(kind) is tuple:
-        items = typing.get_args(kind)
-        if isinstance(value, list | tuple) and len(value) == len(items):
-            return tuple(_typed(name, item, of) for item, of in zip(value, items, strict=True))
-    elif kind is float and type(value) in (int, float):
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise ChatbotError(f"{name} is too large") from error
-    elif (
-        type(value) is kind or (value is None and kind == bool | None) or (type(value) is bool and kind == bool | None)
-    ):
-        return value
-    wanted = str(kind) if isinstance(kind, types.GenericAlias | types.UnionType) else kind.__name__
-    raise ChatbotError(f"{name} must be {wanted}, not {shown(value)}")
 
 
 def section_name(section: type) -> str:

@@ -17,15 +17,17 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
 from tqdm import tqdm
 
 from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError, failing_as, shown
-from ..system.files import atomic_file, atomic_folder, named, read_json, sha256, tidy
+from ..system.files import atomic_file, atomic_folder, named, sha256, tidy
 from ..system.lock import held
+from ..system.schema import Bounds, checked
+from ..system.seal import read_sealed, sealed
 from .draft import Draft
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
@@ -35,7 +37,7 @@ from .language import KEEPS_ALL, LOOKED_AT, MOST_LOST, is_english
 from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
-from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, VOCABULARY, PairDataset, load_figures
+from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, PairDataset, checksums, load_figures
 from .reading import Reading
 from .report import summary
 from .survey import LONGEST, SHORTEST, count_pairs, fitting_length
@@ -68,6 +70,16 @@ class _Input(NamedTuple):
     format: str
     files: list[InputFile]
     refused: list[BadLine]
+
+
+Length = Annotated[int, Bounds(SHORTEST, LONGEST)]
+
+
+class Digest(TypedDict):
+    """Of a large file, and its `_stat` then."""
+
+    stat: list[int]
+    sha256: str
 
 
 def prepare(
@@ -127,13 +139,17 @@ def prepare(
         folder = prepared / f"{mixture.name}-{_key(config, inputs, entries, vocabulary, grow)}"
         if not force and (figures := _intact(folder)):
             return Preparation(folder, figures | {"length_is_chosen": is_chosen}, True, mixture, notice)
+        if not force and folder.exists():
+            damage = f"{folder} is damaged: prepared again"
+            notice = f"{notice}\n{damage}" if notice else damage
         with atomic_folder(folder) as made:
             figures = _prepare(config, inputs, made, workers, vocabulary, grow, trained)
             for file, entry in zip(files, entries, strict=True):
                 if _stat(file) != entry["stat"]:
                     raise ChatbotError(f"{file.name} changed while it was read: run it again")
             figures |= {"source": mixture.name, "inputs": entries, "length_is_chosen": is_chosen}
-            (made / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+            figures["files"] = checksums(made)
+            (made / FIGURES).write_text(json.dumps(sealed(figures), indent=1) + "\n", encoding="utf-8")
     return Preparation(folder, figures, False, mixture, notice)
 
 
@@ -148,12 +164,8 @@ def _input(part: Part, config: CorpusConfig) -> _Input:
 def _with_length(config: CorpusConfig, inputs: list[_Input], prepared: Path, key: str) -> CorpusConfig:
     """The settings with a `max_length` that fits; that of large corpora is remembered by `key`. Cornell keeps 12."""
     path = prepared / "lengths.json"
-    try:
-        known = dict(read_json(path, MAX_CACHE))
-    except (OSError, ValueError, TypeError):
-        known = {}
-    length = known.get(key)
-    if not (isinstance(length, int) and SHORTEST <= length <= LONGEST):
+    known = _remembered(path, Length)
+    if (length := known.get(key)) is None:
         new = [one for one in inputs if not one.part.is_old and one.format != "cornell"]
         open_texts = dataclasses.replace(
             config, private=False
@@ -162,7 +174,7 @@ def _with_length(config: CorpusConfig, inputs: list[_Input], prepared: Path, key
         length = fitting_length(found, config) if new else SHORTEST
         if sum(file.size for one in inputs for file in one.files) >= SMALL_INPUT:
             with atomic_file(path, "w") as out:
-                json.dump(known | {key: length}, out, indent=1)
+                json.dump(sealed(known | {key: length}), out, indent=1)
     return dataclasses.replace(config, max_length=length)
 
 
@@ -322,7 +334,12 @@ def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Ite
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         try:
             for batch in batches(found):
-                waiting.append(pool.submit(pairs_of, batch, config))
+                # a worker begins with Ctrl-C blocked, which it would answer with a traceback until it is set up
+                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                try:
+                    waiting.append(pool.submit(pairs_of, batch, config))
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -370,23 +387,28 @@ def _identify(files: list[InputFile], prepared: Path) -> list[dict[str, Any]]:
     if the file changed in the two seconds before, since a second change in the same clock tick would go unseen.
     """
     cache_path = prepared / "inputs.json"
-    try:
-        cache = dict(read_json(cache_path, MAX_CACHE))
-    except (OSError, ValueError, TypeError):
-        cache = {}
+    cache = _remembered(cache_path, Digest)
     entries, changed = [], False
     for file in files:
         stat, place = _stat(file), str(file.path.resolve())
         known = cache.get(place) if stat[0] >= SMALL_INPUT else None
-        if not (isinstance(known, dict) and known.keys() == {"stat", "sha256"} and known["stat"] == stat):
+        if known is None or known["stat"] != stat:
             known = {"stat": stat, "sha256": sha256(file.path)}
             if stat[0] >= SMALL_INPUT and time.time_ns() - max(stat[1:3]) > 2e9:
                 cache[place], changed = known, True
         entries.append({"file": file.name, "size": stat[0], **known})
     if changed:
         with atomic_file(cache_path, "w") as out:
-            json.dump(cache, out, indent=1)
+            json.dump(sealed(cache), out, indent=1)
     return entries
+
+
+def _remembered(path: Path, kind: Any) -> dict[str, Any]:
+    """What a cache remembers, each of this kind; nothing where it is missing or damaged."""
+    try:
+        return dict(checked(dict[str, kind], read_sealed(path, MAX_CACHE), "a cache"))
+    except (OSError, ValueError, ChatbotError):
+        return {}
 
 
 def _stat(file: InputFile) -> list[int]:
@@ -397,12 +419,12 @@ def _stat(file: InputFile) -> list[int]:
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:
-    """The figures of a folder, if all its files are there and of the right size; None otherwise."""
+    """The figures of a folder, if every byte of its files is as it was written; None otherwise."""
     try:
         figures = load_figures(folder)
         for split in SPLITS:
             PairDataset(folder, split)
         summary(figures)  # fails if a figure is missing
-        return figures if (folder / VOCABULARY).stat().st_size else None
+        return figures if figures["files"] == checksums(folder) else None
     except Exception:  # whatever is wrong with the folder, it is prepared again
         return None

@@ -10,24 +10,54 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
+from tqdm import tqdm
 
-from ..config.settings import CorpusConfig
+from ..config.settings import CorpusConfig, replaced
 from ..system.errors import ChatbotError, command, failing_as, shown
-from ..system.files import read_json, regular
+from ..system.files import regular
+from ..system.schema import Bounds, Count, checked
+from ..system.seal import crc32, read_sealed
 from .vocabulary import Vocabulary
 
-PREPARED_FORMAT = 2
+PREPARED_FORMAT = 3
 SPLITS = ("train", "valid", "test")
 FIGURES = "prepared.json"
 VOCABULARY = "vocabulary.txt"
+CONTENT = (*(f"{split}.{kind}" for split in SPLITS for kind in ("ids", "offsets")), VOCABULARY)
+BAR = 1 << 30
 DTYPES = {"uint16": "<u2", "int32": "<i4"}
 OFFSETS_DTYPE = "<i8"
 MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0  # how often an epoch shows each pair of a corpus
 CHUNK_IDS = 1 << 20
 MAX_BYTES = 8 << 20  # of the figures, which name every file of the corpus
+
+
+class SplitFigures(TypedDict):
+    """Of a split: its size, and how many pairs each corpus gave."""
+
+    pairs: Count
+    tokens: Count
+    by_part: list[Count]
+
+
+class SourceFigures(TypedDict):
+    """Of a corpus, what its pairs are used by; docs/data.md lists the rest."""
+
+    name: str
+    weight: Annotated[float, Bounds(MIN_WEIGHT, MAX_WEIGHT)]
+    is_old: bool
+
+
+class Figures(TypedDict):
+    """Of `prepared.json`, what the arrays are read by; docs/data.md lists the rest, which `report` shows."""
+
+    format: int
+    dtype: Literal["uint16", "int32"]
+    splits: dict[str, SplitFigures]
+    sources: list[SourceFigures]
 
 
 def load_figures(folder: Path) -> dict[str, Any]:
@@ -38,7 +68,7 @@ def load_figures(folder: Path) -> dict[str, Any]:
     """
     path = folder / FIGURES
     try:
-        figures: dict[str, Any] = read_json(path, MAX_BYTES)
+        figures: dict[str, Any] = read_sealed(path, MAX_BYTES)
         version = figures["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ChatbotError(f"{folder} holds no prepared corpus ({error}); run: {command('prepare')}") from error
@@ -46,15 +76,27 @@ def load_figures(folder: Path) -> dict[str, Any]:
         raise ChatbotError(
             f"{path} has format {shown(version)}, this program reads {PREPARED_FORMAT}: prepare the corpus again"
         )
-    return figures
+    try:
+        found: dict[str, Any] = checked(Figures, figures, "its figures")
+    except ChatbotError as error:
+        raise ChatbotError(f"{path} is damaged ({error}): prepare the corpus again") from error
+    return found
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of each array, and of the vocabulary, its checksum; above BAR bytes a bar says how far that is."""
+    files = [folder / name for name in CONTENT]
+    size = sum(file.stat().st_size for file in files)
+    with tqdm(total=size, unit="B", unit_scale=True, desc="checking prepared data", disable=size < BAR) as bar:
+        return {file.name: crc32(file, bar.update) for file in files}
 
 
 def settled(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
     """These settings with what `auto` came to mean when the corpus was prepared."""
     if corpus.tokenizer != "auto" and corpus.max_length:
         return corpus
-    settings = load_figures(folder)["settings"]
-    return dataclasses.replace(corpus, tokenizer=settings["tokenizer"], max_length=settings["max_length"])
+    settings = replaced(CorpusConfig(), load_figures(folder).get("settings"))
+    return dataclasses.replace(corpus, tokenizer=settings.tokenizer, max_length=settings.max_length)
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:
@@ -93,12 +135,14 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
     def __init__(self, folder: Path, split: str, *, backward: bool = False) -> None:
         self.backward = backward
         figures = load_figures(folder)
+        sizes = figures["splits"].get(split)
+        if sizes is None:
+            raise ChatbotError(f"{folder / FIGURES} is damaged (it has no {split}): prepare the corpus again")
+        pairs, tokens, dtype = sizes["pairs"], sizes["tokens"], DTYPES[figures["dtype"]]
         try:
-            pairs, tokens = (_count(figures["splits"][split][key]) for key in ("pairs", "tokens"))
-            dtype = DTYPES[figures["dtype"]]
-            self.parts = _parts(figures["sources"], figures["splits"][split]["by_part"], pairs)
-        except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise ChatbotError(f"{folder / FIGURES} is damaged ({error!r}): prepare the corpus again") from error
+            self.parts = _parts(figures["sources"], sizes["by_part"], pairs)
+        except ValueError as error:
+            raise ChatbotError(f"{folder / FIGURES} is damaged ({error}): prepare the corpus again") from error
         self.folder, self.num_tokens, self._pairs = folder, tokens, pairs
         self._ids = _mapped(folder / f"{split}.ids", dtype, tokens)
         self._offsets = _mapped(folder / f"{split}.offsets", OFFSETS_DTYPE, 2 * pairs + 1)
@@ -154,24 +198,15 @@ class PairDataset(Sequence[tuple[np.ndarray, np.ndarray]]):
         return ChatbotError(f"the offsets of {self.folder} are damaged: prepare the corpus again")
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 48:
-        raise ValueError("a number of pairs or of words that is none")
-    return value
-
-
-def _parts(sources: list[dict[str, Any]], sizes: list[Any], pairs: int) -> list[PartOfSplit]:
-    """The parts of a split, or any error that plain data of another shape raises."""
-    ends = list(itertools.accumulate(map(int, sizes)))
-    parts = [
-        PartOfSplit(str(source["name"]), float(source["weight"]), range(start, end), source.get("is_old") is True)
+def _parts(sources: list[SourceFigures], sizes: list[int], pairs: int) -> list[PartOfSplit]:
+    ends = list(itertools.accumulate(sizes))
+    names = {source["name"] for source in sources}
+    if not sources or len(names) < len(sources) or len(sizes) != len(sources) or ends[-1] != pairs:
+        raise ValueError("the parts of a split are not its whole")
+    return [
+        PartOfSplit(source["name"], source["weight"], range(start, end), source["is_old"])
         for source, start, end in zip(sources, [0, *ends[:-1]], ends, strict=True)
     ]
-    if ends[-1] != pairs or ends != sorted(ends) or len({part.name for part in parts}) < len(parts):
-        raise ValueError("the parts of a split are not its whole")
-    if ends[0] < 0 or not all(MIN_WEIGHT <= part.weight <= MAX_WEIGHT for part in parts):
-        raise ValueError("a size or weight that cannot be")
-    return parts
 
 
 def _mapped(path: Path, dtype: str, count: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..network.kernels.linear import by_columns
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_file
+from ..system.schema import Bounds, Positive, checked
 from .archive import plain_data
 from .quantization import from_bytes, in_bytes
 from .weights import check_network, check_state
@@ -23,7 +24,16 @@ from .weights import check_network, check_state
 CHECKPOINT_FORMAT = 1
 QUANTIZED_FORMAT = 2  # the same, with the matrices in bytes
 MAX_PROMPTS = 1 << 20  # ids of them all, and one for each prompt
-MAX_NAME = 1 << 12  # characters that name a parent
+Step = Annotated[int, Bounds(0, (1 << 63) - 1)]
+Name = Annotated[str, Bounds(0, 1 << 12)]
+
+
+class Parent(TypedDict):
+    """Whose weights a training began with: the run's name, its checkpoint's digest, its step."""
+
+    run: Name
+    checkpoint: Name
+    step: Step
 
 
 @dataclass
@@ -32,7 +42,7 @@ class Checkpoint:
 
     model: the state dict, on the CPU. prompts: ids of held-out prompts, for sample replies and for proving an export.
     training: what `--resume` needs (optimiser and counters), absent from `best.pt`.
-    parent: where the training began that was trained on from a bot: its `run`, its `checkpoint`'s digest, its `step`.
+    parent: where the training began that was trained on from a bot.
     is_quantized: every matrix of the model is one that bytes can say (`quantization`), and is kept so in a file.
     """
 
@@ -43,7 +53,7 @@ class Checkpoint:
     perplexity: float | None
     prompts: list[list[int]]
     training: dict[str, Any] | None = field(default=None, repr=False)
-    parent: dict[str, Any] | None = None
+    parent: Parent | None = None
     is_quantized: bool = False
 
     @property
@@ -125,12 +135,10 @@ class Checkpoint:
                 f"{QUANTIZED_FORMAT}: use the version of chatbot that wrote it, or train again"
             )
         try:
-            vocabulary = Vocabulary(data["vocabulary"], data.get("written"))
-            step, perplexity = data["step"], data["perplexity"]
-            if type(step) is not int or not 0 <= step < 1 << 63:
-                raise ValueError("its step is no number of updates")
-            if perplexity is not None and type(perplexity) is not float:
-                raise ValueError("its perplexity is no number")
+            vocabulary = Vocabulary(
+                checked(list[str], data["vocabulary"], "its vocabulary"),
+                checked(dict[str, str] | None, data.get("written"), "its forms of words"),  # version 0.1 had none
+            )
             config = Config.from_dict(data["config"])
             if config.corpus.tokenizer not in TOKENIZERS:
                 raise ValueError("its tokenizer was never chosen")
@@ -141,11 +149,11 @@ class Checkpoint:
                 config,
                 vocabulary,
                 weights,
-                step,
-                perplexity,
+                checked(Step, data["step"], "its step"),
+                checked(Positive | None, data["perplexity"], "its perplexity"),
                 _prompts(data["prompts"], len(vocabulary)),
                 data["training"],
-                _parent(data.get("parent")),  # which files of version 0.1 have not
+                checked(Parent | None, data.get("parent"), "its parent"),
                 version == QUANTIZED_FORMAT,
             )
         except ChatbotError as error:  # of its settings, its words or its weights
@@ -165,15 +173,6 @@ def _prompts(value: Any, words: int) -> list[list[int]]:
     if not all(type(id) is int and 0 <= id < words for prompt in value for id in prompt):
         raise ValueError("its prompts have words that its vocabulary has not")
     return [list(prompt) for prompt in value]
-
-
-def _parent(value: Any) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    run, digest, step = (value[key] for key in ("run", "checkpoint", "step"))
-    if (type(run), type(digest), type(step)) != (str, str, int) or len(run) + len(digest) > MAX_NAME:
-        raise ValueError("its parent is no run")
-    return {"run": run, "checkpoint": digest, "step": step}
 
 
 class _Sink:

@@ -15,11 +15,12 @@ checkpoints/RUN/
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ..config.settings import Config
 from ..corpus.vocabulary import Vocabulary
@@ -28,6 +29,7 @@ from ..system.files import atomic_file, read_whole, tidy
 from .archive import is_bundle
 from .checkpoint import Checkpoint
 
+State = TypeVar("State")
 MAX_METRICS = 64 << 20  # bytes of the measurements; a training of four million steps writes some 10 MB
 BUNDLE, ONNX = "chatbot.pt", "chatbot.onnx"  # of an export
 PRETRAINED = "pretrained"  # the run that comes with the program; what was trained here is opened rather
@@ -132,19 +134,35 @@ class RunDirectory:
             self.next.replace(self.last)
 
     def load_last(self) -> Checkpoint:
+        """The newest whole checkpoint of the training, as `newest`."""
+        return self.newest(lambda _: None)[0]
+
+    def newest(self, look: Callable[[Checkpoint], State]) -> tuple[Checkpoint, State]:
         """The newest whole checkpoint to resume from; says on stderr if a newer one is damaged.
 
+        Args:
+            look: it looks at what a checkpoint has besides, and raises a ChatbotError where that will not do either.
+
+        Returns:
+            the checkpoint, and what `look` found.
+
         Raises:
-            ChatbotError: there is none.
+            ChatbotError: there is none; what is wrong with the newest is said.
         """
         # `next` is there only if a kill came between the two renames of `save_last`; then it is whole and the newest
         there = [path for path in (self.next, self.last, self.previous) if path.exists()] or [self.last]
-        for path, before in itertools.pairwise(there):
+        wrong = list[ChatbotError]()
+        for path in there:
             try:
-                return Checkpoint.load(path)
+                checkpoint = Checkpoint.load(path)
+                found = checkpoint, look(checkpoint)
             except ChatbotError as error:
-                print(f"{error}; going on from {before.name}", file=sys.stderr)
-        return Checkpoint.load(there[-1])
+                wrong.append(error)
+                continue
+            for damage in wrong:
+                print(f"{damage}; going on from {path.name}", file=sys.stderr)
+            return found
+        raise wrong[0]
 
     def tidy(self) -> None:
         """Remove what killed writers left half-written, and finish a save that was cut short between two renames."""

@@ -4,8 +4,7 @@ Kernels in native code compare little: a moment of the optimiser that is smaller
 past its end.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor
 from ..config.settings import ModelConfig
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, shown
+
+MOST_COUNTED = 1 << 24  # a float counts no further by ones
 
 
 def check_state(state: Any, name: str) -> None:
@@ -80,23 +81,24 @@ def check_network(weights: Any, config: ModelConfig, words: int, name: str) -> N
 
 
 def check_moments(
-    states: Any, parameters: Mapping[int, Tensor], names: tuple[str, ...]
-) -> dict[int, dict[str, Tensor]]:
+    states: Mapping[int, Mapping[str, Any]], parameters: Sequence[Tensor], names: tuple[str, ...], step: int
+) -> dict[int, dict[str, Any]]:
     """What an optimiser remembers of each parameter, looked at, and copied, for in a file tensors may share numbers.
 
     Args:
-        states: by the parameters' numbers; one that never had a gradient has none.
+        states: by the parameters' numbers.
         parameters: those that there are.
         names: of the moments, each as large as its parameter. Besides there is `step`, a count.
+        step: how many updates there were; before the first one there are no moments.
 
     Raises:
         ChatbotError: it is something else.
     """
-    if not isinstance(states, dict) or not states.keys() <= parameters.keys():
+    if states.keys() != set(range(len(parameters) if step else 0)):
         raise ChatbotError("its optimiser is of other parameters than the network's")
-    count, copies = torch.zeros(()), dict[int, dict[str, Tensor]]()
+    count, copies = torch.zeros(()), dict[int, dict[str, Any]]()
     for number, state in states.items():
-        if not isinstance(state, dict) or state.keys() != {"step", *names}:
+        if state.keys() != {"step", *names}:
             raise ChatbotError(f"its optimiser remembers something else than {', '.join(names)} of parameter {number}")
         for name, tensor in state.items():
             check_tensor(tensor, count if name == "step" else parameters[number], f"its optimiser's {name}")
@@ -104,20 +106,7 @@ def check_moments(
                 raise ChatbotError(f"its optimiser's {name} is in a form that it should not have")
             if name != "exp_avg" and bool((tensor < 0).any()):
                 raise ChatbotError(f"its optimiser's {name} is below zero")
+        if int(state["step"]) != min(step, MOST_COUNTED):
+            raise ChatbotError(f"its optimiser counts {int(state['step'])} updates and should count {step}")
         copies[number] = {name: tensor.clone() for name, tensor in state.items()}
     return copies
-
-
-def checked_counters(values: Any, step: int) -> dict[str, Any]:
-    """What a checkpoint of so many steps says of its training: counts, and sums that are finite.
-
-    Raises:
-        ValueError: it says something that no training leaves. Data of another kind raise anything.
-    """
-    kinds = all(
-        type(value) is (int if name in ("step", "worse_validations") else float) for name, value in values.items()
-    )
-    sums = all(math.isfinite(value) for name, value in values.items() if name != "best_perplexity")
-    if not kinds or not sums or values["step"] != step or values["worse_validations"] < 0:
-        raise ValueError("its counters are none")
-    return values

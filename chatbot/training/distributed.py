@@ -20,8 +20,8 @@ import torch.distributed as dist
 from torch import nn
 
 from ..system.errors import ChatbotError, LostProcessError
+from ..system.start import STOPPED
 
-STOPPED = 130  # exit code of a process that was asked to stop, and saved
 GRACE = (
     5  # seconds that the other processes have to end when one has failed; what they are writing is whole or not there
 )

@@ -22,7 +22,7 @@ from ..corpus.preparation import Preparation, prepare
 from ..corpus.prepared import PairDataset, load_vocabulary
 from ..corpus.vocabulary import Vocabulary
 from ..network.growth import grown
-from ..runs.checkpoint import Checkpoint
+from ..runs.checkpoint import Checkpoint, Parent
 from ..runs.directory import load_base
 from ..system.errors import ChatbotError
 from .data import log_frequencies
@@ -84,7 +84,7 @@ def begin(
     training = dataclasses.replace(settings(sized).training, base=name, rehearse=share)
     config = dataclasses.replace(config, corpus=corpus, training=training)
     model = grown(base.model, likenesses(base.vocabulary, pairs, len(vocabulary)), _biases(base, pairs, vocabulary))
-    parent = {"run": called, "checkpoint": base.digest(), "step": base.step}
+    parent: Parent = {"run": called, "checkpoint": base.digest(), "step": base.step}
     checkpoint = Checkpoint(config, vocabulary, model, 0, None, [], parent=parent)
     new = len(vocabulary) - len(base.vocabulary)
     rehearses = f"{share:.0%} of an epoch is {old}, which it rehearses" if old else "nothing old is rehearsed"

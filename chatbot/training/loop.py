@@ -33,7 +33,6 @@ from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, 
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
-from ..runs.weights import check_network, check_state, checked_counters
 from ..system.devices import is_out_of_memory
 from ..system.errors import ChatbotError
 from ..system.lock import held
@@ -44,6 +43,7 @@ from .graph import FixedStep, recording, takes_fixed_shapes
 from .journal import Journal, samples, spaced
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .signals import stop_on_signal
+from .state import Progress, read_state
 from .steps import StepData, step_seed
 
 LOG_EVERY = 25  # steps between two lines of metrics, at first
@@ -162,7 +162,7 @@ class Trainer:
             if group.is_writer:
                 stack.enter_context(held(run.lock, str(run.path)))  # one training at a time
             if resume:
-                self._restore(run.load_last())
+                self._restore()
             if group.is_writer:
                 run.begin(config, self.data.vocabulary)
                 run.tidy()
@@ -172,38 +172,19 @@ class Trainer:
                 self._save_last()  # from here on the run needs the bot no more that it begins from
             self.close = stack.pop_all().close  # what is open; the run can be resumed then, by whoever wants to
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        """Take back the state that `_save_last` wrote."""
-        where, state = self.run.path, checkpoint.training
-        if state is None:
-            raise ChatbotError(f"{where} has no state to resume from, only weights")
-        if checkpoint.vocabulary.tokens != self.data.vocabulary.tokens or checkpoint.prompts != self.data.prompts:
-            raise ChatbotError(
-                f"the corpus has changed since {where} was begun: its vocabulary or its held-out prompts differ. "
-                "Bring the old corpus back, or begin another run (RUN=name or --run name)"
-            )
+    def _restore(self) -> None:
+        """Take back the newest state that is whole, of those that `_save_last` wrote."""
+        checkpoint, state = self.run.newest(
+            lambda found: read_state(found, self.run.path, self.config, self.data, self.optimizer)
+        )
         self.data.vocabulary = checkpoint.vocabulary  # the same tokens, written as they were when the run began
-        try:
-            self.parent = checkpoint.parent
-            self.judged.load_state_dict(checkpoint.model)
-            if self.judged is not self.model:
-                check_state(state["weights"], "state")
-                check_network(state["weights"], self.config.model, len(self.data.vocabulary), "its weights")
-                self.model.load_state_dict(state["weights"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**checked_counters(state["progress"], checkpoint.step))
-            if not self.group.is_writer:  # the sums are those of all processes: they count once
-                self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
-        except ChatbotError as error:
-            raise ChatbotError(f"cannot resume {where}: {error}") from error
-        except Exception as error:  # plain data of any shape
-            raise ChatbotError(f"cannot resume {where}: its state is damaged ({error})") from error
-        before, now, taken = checkpoint.config.training, self.config.training, self.progress.step
-        if (before.steps, before.epochs) != (now.steps, now.epochs) and self.settings.steps <= taken:
-            raise ChatbotError(
-                f"{where} has taken {taken} steps already, so it cannot go on to step {self.settings.steps}: "
-                "give --steps more than that"
-            )
+        self.parent, self.progress = checkpoint.parent, state.progress
+        self.judged.load_state_dict(checkpoint.model)
+        if state.weights is not None:
+            self.model.load_state_dict(state.weights)
+        self.optimizer.take(state.optimizer)
+        if not self.group.is_writer:  # the sums are those of all processes: they count once
+            self.progress.loss_sum = self.progress.token_count = self.progress.pair_count = 0.0
 
     @contextlib.contextmanager
     def _determined(self) -> Iterator[None]:
@@ -339,20 +320,6 @@ class Trainer:
 
 def _on_cpu(model: Seq2Seq) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-
-
-@dataclass
-class Progress:
-    """Where a training stands: with the weights and the optimiser, all that resuming needs."""
-
-    step: int = 0
-    best_perplexity: float = math.inf
-    worse_validations: int = 0  # in a row, since the best one
-    seconds: float = 0.0  # of training steps, over all sittings
-    seconds_logged: float = 0.0  # those before the last line of metrics
-    loss_sum: float = 0.0  # since the last line of metrics, with the two below
-    token_count: float = 0.0
-    pair_count: float = 0.0
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What an update is made of: the loss of a batch, the optimiser and its rate, and the average of the weights."""
 
 import math
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from ..network.kernels.cross_entropy import cross_entropy
 from ..network.model import Seq2Seq
 from ..runs.weights import check_moments
 from ..system.errors import ChatbotError, command
+from ..system.schema import Count
 from .ngrams import NgramTable
 from .steps import Part
 from .tutorial import loss_over_steps, two_adams
@@ -96,36 +97,55 @@ class Optimizer:
         states = (state for optimizer in self._optimizers for state in optimizer.state.values())
         return [value for state in states for value in state.values()]
 
-    def state_dict(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> list["OptimizerState"]:
         """Moments and step counts, of one optimiser or of both; the same wherever the rates are kept."""
-        states = [optimizer.state_dict() for optimizer in self._optimizers]
+        states: Any = [optimizer.state_dict() for optimizer in self._optimizers]
         for group in (group for state in states for group in state["param_groups"] if self._on_device):
             group |= {"lr": float(group["lr"]), "capturable": False}
         return states
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Take back what `state_dict` gave.
+    def looked_at(self, states: list["OptimizerState"], step: int) -> list["OptimizerState"]:
+        """What `state_dict` gave after so many updates, as `take` wants it.
 
         Raises:
             ChatbotError: it is of another recipe, of an older version of this program, of another model, or damaged.
-                Data of quite another kind raise whatever reading them raises.
         """
         ours = self.state_dict()
-        if not isinstance(states, list) or list(map(_layout, states)) != list(map(_layout, ours)):
+        if list(map(_layout, states)) != list(map(_layout, ours)):
             raise ChatbotError(
                 "its optimiser is of another recipe or of an older version of this program: train in another run "
                 f"({command('train', 'NAME')}), or resume with the version that began it"
             )
+        looked = list[OptimizerState]()
         for optimizer, own, state in zip(self._optimizers, ours, states, strict=True):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            moments = check_moments(state["state"], dict(enumerate(parameters)), ("exp_avg", "exp_avg_sq"))
+            moments = check_moments(state["state"], parameters, ("exp_avg", "exp_avg_sq"), step)
             # rates and decays are those of the settings, whatever the file says
-            optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
+            looked.append({"state": moments, "param_groups": own["param_groups"]})
+        return looked
+
+    def take(self, states: list["OptimizerState"]) -> None:
+        """Go on from what was `looked_at`."""
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            optimizer.load_state_dict(dict(state))
         if self._on_device:
             self.keep_rates_on_device()
 
 
-def _layout(state: dict[str, Any]) -> list[list[int]]:
+class ParameterGroup(TypedDict):
+    """Of an optimiser's group: the parameters' numbers. Besides there are rates and decays."""
+
+    params: list[Count]
+
+
+class OptimizerState(TypedDict):
+    """What torch's optimisers remember: moments by the parameters' numbers, and groups of these."""
+
+    state: dict[int, dict[str, Any]]
+    param_groups: list[ParameterGroup]
+
+
+def _layout(state: OptimizerState) -> list[list[int]]:
     """Which parameters, by their numbers, each group of an optimiser has."""
     return [group["params"] for group in state["param_groups"]]
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from threading import Event
 from types import FrameType
 
-STOPPED = 130  # exit code of a process that Ctrl-C ended
+from ..system.start import STOPPED
+
 ends_process = (
     False  # whether a second Ctrl-C may end the whole process, which is not that of somebody who calls `train`
 )

@@ -1,0 +1,109 @@
+"""What `last.pt` holds besides a model: all that a training needs to go on as if nothing had been in between."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+from torch import Tensor
+
+from ..config.settings import RESUMABLE, Config
+from ..runs.checkpoint import Checkpoint
+from ..runs.weights import check_network, check_state
+from ..system.errors import ChatbotError, shown
+from ..system.schema import Bounds, Count, Positive, checked
+from .data import TrainingData
+from .optimization import Optimizer, OptimizerState
+
+PLACES = {"corpus", "old_corpus", "vocabulary"}  # where a run's data lie may be mended; what they are is compared
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands: with the weights and the optimiser, all that resuming needs."""
+
+    step: Count = 0
+    best_perplexity: Annotated[float, Bounds(0, math.inf)] = math.inf
+    worse_validations: Count = 0  # in a row, since the best one
+    seconds: Positive = 0.0  # of training steps, over all sittings
+    seconds_logged: Positive = 0.0  # those before the last line of metrics
+    loss_sum: Positive = 0.0  # since the last line of metrics, with the two below
+    token_count: Positive = 0.0
+    pair_count: Positive = 0.0
+
+
+class Written(TypedDict):
+    """A checkpoint's `training`. weights: the network's own, where the checkpoint's are their average."""
+
+    optimizer: list[OptimizerState]
+    progress: dict[str, Any]
+    weights: dict[str, Tensor] | None
+
+
+@dataclasses.dataclass
+class State:
+    """The same, looked at. optimizer: the moments, for `Optimizer.take`."""
+
+    optimizer: list[OptimizerState]
+    progress: Progress
+    weights: Any = None
+
+
+def read_state(checkpoint: Checkpoint, where: Path, config: Config, data: TrainingData, optimizer: Optimizer) -> State:
+    """The state of a checkpoint, after a look at every part of it; nothing is changed here.
+
+    Args:
+        where: the run's folder.
+        config: the settings that the training goes on with.
+        data: what it goes on with; its words and its prompts are to be the checkpoint's.
+        optimizer: of the network that is going to be trained.
+
+    Raises:
+        ChatbotError: there is none, it is damaged, or of other settings or another corpus.
+    """
+    if checkpoint.training is None:
+        raise ChatbotError(f"{where} has no state to resume from, only weights")
+    if other := unlike(checkpoint.config, config):
+        raise ChatbotError(
+            f"cannot resume {where}: its config.json was changed, or is damaged, for its state was saved with "
+            f"{', '.join(other)}"
+        )
+    if checkpoint.vocabulary.tokens != data.vocabulary.tokens or checkpoint.prompts != data.prompts:
+        raise ChatbotError(
+            f"the corpus has changed since {where} was begun: its vocabulary or its held-out prompts differ. "
+            "Bring the old corpus back, or begin another run (RUN=name or --run name)"
+        )
+    try:
+        state = checked(State, checkpoint.training, "its state")
+        step, averages = state.progress.step, bool(config.training.weight_averaging)
+        if step != checkpoint.step:
+            raise ChatbotError(f"its state is of step {step} and its weights of step {checkpoint.step}")
+        if (state.weights is not None) != averages:
+            raise ChatbotError(f"its state has {'no ' * averages}weights besides those of the checkpoint")
+        if averages:
+            check_state(state.weights, "state")
+            check_network(state.weights, config.model, len(checkpoint.vocabulary), "its weights")
+        state.optimizer = optimizer.looked_at(state.optimizer, step)
+    except ChatbotError as error:
+        raise ChatbotError(f"cannot resume {where}: {error}") from error
+    before, now = checkpoint.config.training, config.training
+    if (before.steps, before.epochs) != (now.steps, now.epochs) and data.settings.steps <= step:
+        raise ChatbotError(
+            f"{where} has taken {step} steps already, so it cannot go on to step {data.settings.steps}: "
+            "give --steps more than that"
+        )
+    return state
+
+
+def unlike(saved: Config, now: Config) -> list[str]:
+    """The settings that weights depend on and that a resumed run may not change, where two runs' differ, as saved."""
+    sections = ("corpus", "model", "training")
+    before, after = (
+        {name: value for section in sections for name, value in vars(getattr(config, section)).items()}
+        for config in (saved, now)
+    )
+    return [
+        f"{name} {shown(value)}"
+        for name, value in before.items()
+        if value != after[name] and name not in RESUMABLE | PLACES
+    ]
