@@ -26,8 +26,8 @@ def begin() -> None:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
-    how = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors}
-    sys.stderr = Told(os.fdopen(2, "wb", closefd=False), line_buffering=True, **how)
+    stderr = os.fdopen(2, "wb", closefd=False)
+    sys.stderr = Told(stderr, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
 
 
 def end(number: int, frame: Any) -> None:
