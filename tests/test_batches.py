@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.config.settings import TrainingConfig
-from chatbot.corpus.prepared import PairDataset, in_order, load_figures, load_vocabulary
+from chatbot.corpus.figures import load_figures
+from chatbot.corpus.prepared import PairDataset, in_order, load_vocabulary
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 from chatbot.network.batch import collate, pad_prompts
 from chatbot.system.errors import ChatbotError

@@ -20,9 +20,9 @@ from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
 from chatbot.chat.terminal import converse
 from chatbot.config.settings import Config, DecodingConfig
+from chatbot.corpus.figures import load_figures
 from chatbot.corpus.formats.recognise import dialogues, recognise
 from chatbot.corpus.inputs import input_files
-from chatbot.corpus.prepared import load_figures
 from chatbot.corpus.reading import Reading
 from chatbot.corpus.sources import resolve
 from chatbot.corpus.vocabulary import Vocabulary

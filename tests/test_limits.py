@@ -13,9 +13,9 @@ import torch
 
 from chatbot.config.settings import Config
 from chatbot.corpus import inputs, preparation, prepared, vocabulary
+from chatbot.corpus.figures import load_figures
 from chatbot.corpus.formats import chitchat
 from chatbot.corpus.inputs import input_files
-from chatbot.corpus.prepared import load_figures
 from chatbot.corpus.reading import Reading
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.deployment import manifest

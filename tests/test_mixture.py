@@ -23,9 +23,10 @@ from test_preparation import decoded, everything
 from chatbot.__main__ import main
 from chatbot.config.settings import Config, CorpusConfig
 from chatbot.corpus import draft, preparation, sources
+from chatbot.corpus.figures import SPLITS
 from chatbot.corpus.mixture import MAX_PARTS, SAMPLE_WEIGHT, is_mixture, resolve_mixture
 from chatbot.corpus.preparation import Preparation, prepare
-from chatbot.corpus.prepared import SPLITS, PairDataset, load_vocabulary
+from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.report import summary
 from chatbot.corpus.sources import SAMPLE, Offers
 from chatbot.corpus.vocabulary import EOS_ID

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import CorpusConfig
 from chatbot.corpus import draft, preparation
+from chatbot.corpus.figures import load_figures
 from chatbot.corpus.hashing import repeats
 from chatbot.corpus.pairs import side_of
 from chatbot.corpus.preparation import Preparation, prepare
-from chatbot.corpus.prepared import PairDataset, load_figures, load_vocabulary
+from chatbot.corpus.prepared import PairDataset, load_vocabulary
 from chatbot.corpus.report import save_table, summary, table
 from chatbot.system.errors import ChatbotError
 

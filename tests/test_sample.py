@@ -10,10 +10,10 @@ from test_preparation import decoded
 
 from chatbot.config.presets import PRESETS
 from chatbot.config.settings import CorpusConfig
+from chatbot.corpus.figures import SPLITS
 from chatbot.corpus.formats.recognise import dialogues, recognise
 from chatbot.corpus.inputs import input_files
 from chatbot.corpus.preparation import prepare
-from chatbot.corpus.prepared import SPLITS
 from chatbot.corpus.reading import Reading
 from chatbot.corpus.sources import SAMPLE
 from chatbot.corpus.tokenizer import TOKENIZERS

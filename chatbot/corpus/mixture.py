@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..system.errors import ChatbotError, shown
 from ..system.files import exists
-from .prepared import MAX_WEIGHT, MIN_WEIGHT
+from .figures import MAX_WEIGHT, MIN_WEIGHT
 from .sources import Offers, Source, on_disk, resolve, resolve_auto
 
 MAX_PARTS = 64

@@ -12,10 +12,11 @@ import numpy as np
 from ..config.settings import CorpusConfig
 from ..system.errors import ChatbotError
 from .draft import SEP_NUMBER, UNK_NUMBER, Chunk, Draft
+from .figures import SPLITS, VOCABULARY
 from .forms import majority_forms
 from .hashing import commonest, pair_hashes, repeats, run_hashes
 from .pairs import NO_SIDE, TEST, TRAIN, VALID
-from .prepared import DTYPES, OFFSETS_DTYPE, SPLITS, VOCABULARY
+from .prepared import DTYPES, OFFSETS_DTYPE
 from .vocabulary import Vocabulary
 
 FREQUENT_REPLIES = 20

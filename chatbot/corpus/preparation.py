@@ -29,6 +29,7 @@ from ..system.lock import held
 from ..system.schema import Bounds, checked
 from ..system.seal import read_sealed, sealed
 from .draft import Draft
+from .figures import FIGURES, PREPARED_FORMAT, SPLITS, checksums, load_figures
 from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
 from .forms import add_runs
@@ -37,7 +38,7 @@ from .language import KEEPS_ALL, LOOKED_AT, MOST_LOST, is_english
 from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
-from .prepared import FIGURES, PREPARED_FORMAT, SPLITS, PairDataset, checksums, load_figures
+from .prepared import PairDataset
 from .reading import Reading
 from .report import summary
 from .survey import LONGEST, SHORTEST, count_pairs, fitting_length

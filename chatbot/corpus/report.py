@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..system.files import atomic_file
-from .prepared import SPLITS, VOCABULARY, PairDataset
+from .figures import SPLITS, VOCABULARY
+from .prepared import PairDataset
 from .survey import LONGEST
 from .vocabulary import Vocabulary
 
