@@ -308,9 +308,13 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.runtime is not None and not arguments.web:
         raise ChatbotError("--runtime is for the page of --web")
     if arguments.web:
-        if arguments.onnx or arguments.quantize:
-            raise ChatbotError("--web writes a page with a model of its own: leave out --onnx and --quantize")
+        if arguments.onnx or arguments.quantize or arguments.triton:
+            raise ChatbotError("--web writes a page with a model of its own: leave out --onnx, --quantize and --triton")
         _export_web(arguments, folder, checkpoint, run.path.name)
+    elif arguments.triton:
+        if arguments.onnx:
+            raise ChatbotError("--triton writes a file of its own: leave out --onnx")
+        _export_triton(arguments, folder, checkpoint, run.path.name)
     elif arguments.onnx or arguments.quantize:
         _export_onnx(arguments, folder, checkpoint)
     else:
@@ -331,6 +335,17 @@ def _export_onnx(arguments: argparse.Namespace, folder: Path, checkpoint: Any) -
         figures["int8" if quantized else "fp32"] = {"files": sizes, **dataclasses.asdict(proof)}
     _try_next(command("chat", files[0]))
     _figures(arguments, figures)
+
+
+def _export_triton(arguments: argparse.Namespace, folder: Path, checkpoint: Any, name: str) -> None:
+    from .deployment.triton import TRITON, export_triton
+
+    proof = export_triton(checkpoint, folder, name, quantized=arguments.quantize == "int8")
+    files = sorted(file for file in (folder / TRITON / name).rglob("*") if file.is_file())
+    _say_proven(files, proof)
+    _try_next(f"tritonserver --model-repository {shlex.quote(str(folder / TRITON))}")
+    sizes = {str(file): file.stat().st_size for file in files}
+    _figures(arguments, {"path": str(folder / TRITON), "bytes": sizes, **dataclasses.asdict(proof)})
 
 
 def _export_web(arguments: argparse.Namespace, folder: Path, checkpoint: Any, name: str) -> None:

@@ -281,7 +281,7 @@ def test_flags_that_do_not_go_together_are_refused(trained: RunDirectory, capsys
     assert main([*run, "--runtime", "cdn"]) == 2
     assert "--runtime is for the page of --web" in capsys.readouterr().err
     assert main([*run, "--web", "--onnx"]) == 2
-    assert "leave out --onnx and --quantize" in capsys.readouterr().err
+    assert "leave out --onnx, --quantize and --triton" in capsys.readouterr().err
 
 
 def test_the_command_says_what_it_wrote(

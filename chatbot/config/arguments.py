@@ -173,6 +173,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.switch("--onnx", "write chatbot.onnx, encoder.onnx, decoder.onnx instead")
     made.add("--quantize", choices=("int8",), help="write those with weights of 8 bits (chatbot.int8.onnx, ...)")
     made.switch("--web", "write web/ instead: a page that answers in the visitor's browser, without a server")
+    made.switch("--triton", "write triton/ instead: a model repository for Triton's ONNX backend")
     made.add("--runtime", metavar="PATH|npm|cdn", help="onnxruntime-web for it: unpacked at PATH, fetched, or linked")
     made.json("what was written and compared")
     made.threads(1)

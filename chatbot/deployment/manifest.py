@@ -93,7 +93,7 @@ def refuse_to_replace(folder: Path) -> None:
     if (folder / MANIFEST).is_file():
         ours |= read_manifest(folder)["files"].keys()
     # hidden files are the desktop's, or what a killed export left
-    other = [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours and not is_page(path)]
+    other = [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours and not is_made(path)]
     if folder.is_file():
         other = [folder.name]
     if other:
@@ -103,6 +103,20 @@ def refuse_to_replace(folder: Path) -> None:
 def is_page(folder: Path) -> bool:
     """Whether a folder is what `export --web` wrote."""
     return (folder / MANIFEST).is_file() and (folder / "service-worker.js").is_file()
+
+
+def is_repository(folder: Path) -> bool:
+    """Whether a folder is what `export --triton` wrote."""
+    models = list(folder.glob("[!.]*"))
+    return bool(models) and all(
+        {file.name for file in model.glob("*")} == {"config.pbtxt", "1"} and (model / "1" / "model.onnx").is_file()
+        for model in models
+    )
+
+
+def is_made(folder: Path) -> bool:
+    """Whether an export wrote a folder as a whole."""
+    return is_page(folder) or is_repository(folder)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -68,9 +68,13 @@ class Network:
         self.source: End = ("source", "INT64", ["B", "read"])
         self.state: End = ("hidden", "FLOAT", [config.decoder_layers, "B", config.hidden_size])
 
-    def greedy_model(self, metadata: Mapping[str, str]) -> bytes:
+    def greedy_model(self, metadata: Mapping[str, str], longest: int | None = None) -> bytes:
         """src (B, S) int64 padded with PAD, src_lengths (B,) int64, max_length () int64 at least 1 -> tokens (B, T)
-        int64, scores (B, T), attention (B, T, S): what `GreedySearchDecoder` finds, rows in any order."""
+        int64, scores (B, T), attention (B, T, S): what `GreedySearchDecoder` finds, rows in any order.
+
+        Args:
+            longest: the file's one max_length; then it is no input.
+        """
         graph = Graph(self.weights)
         memory, source, hidden = self._encoder(graph)
         count = graph.add("Gather", graph.add("Shape", "src"), graph.ints(0))  # [B]
@@ -78,13 +82,15 @@ class Network:
         first = graph.add("Expand", graph.constant(SOS_ID, np.int64), count)
         truth = graph.constant(True, np.bool_)
         step = self._greedy_step(graph, self._given(graph, memory, source), count)
-        inputs = "max_length", truth, rows, first, hidden
+        most = "max_length" if longest is None else graph.constant(longest, np.int64)
+        inputs = most, truth, rows, first, hidden
         *_, tokens, scores, attention = graph.add_many(6, "Loop", *inputs, body=step)  # (T, B), (T, B), (T, B, S)
         values = [graph.add("Transpose", value, perm=[1, 0]) for value in (tokens, scores)]
         values.append(graph.add("Transpose", attention, perm=[1, 0, 2]))
         outputs: list[End] = [("tokens", "INT64", ["B", "T"]), ("scores", "FLOAT", ["B", "T"])]
         outputs.append(("attention", "FLOAT", ["B", "T", "read"]))
-        return graph.model("greedy", [*PROMPTS, ("max_length", "INT64", [])], values, outputs, metadata)
+        given: list[End] = [("max_length", "INT64", [])] if longest is None else []
+        return graph.model("greedy", [*PROMPTS, *given], values, outputs, metadata)
 
     def encoder_model(self, metadata: Mapping[str, str]) -> bytes:
         """src (B, S), src_lengths (B,) -> memory (B, S, H), source (B, S) int64, hidden (L, B, H); any order."""

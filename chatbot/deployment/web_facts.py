@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config.presets import DECODINGS
 from ..config.settings import CorpusConfig, DecodingConfig
+from ..corpus import characters
 from ..corpus.mending import Spellings
 from ..corpus.tokenizer import (  # its regular expressions, not its calls
     _DOTS,
@@ -22,12 +23,13 @@ from ..corpus.tokenizer import (  # its regular expressions, not its calls
     Tokenizer,
     english_text,
 )
+from ..corpus.unicode_tokenizer import UnicodeTokenizer
 from ..corpus.vocabulary import Vocabulary
 from ..runs.checkpoint import Checkpoint
 from ..system.errors import ChatbotError
 from .torchscript_tokenizer import TorchScriptTokenizer
 
-FACTS_FORMAT = 1
+FACTS_FORMAT = 2
 # what `engine/search.js` and `engine/bot.js` know; mmi_weight is for a second network, which no export has
 SPECIAL = {"pad", "sos", "eos", "unk", "sep", "voice"}
 SETTINGS = {
@@ -41,7 +43,7 @@ CORPUS_SETTINGS = {
     *("corpus", "old_corpus", "format", "columns", "me", "gap", "private", "min_length", "min_count", "vocabulary"),
     *("unknown_prompts", "duplicates", "split", "max_bad_fraction", "tutorial_quirks"),
 }
-READABLE = ("english", "tutorial")  # the tokenizers that `engine/text.js` can be
+READABLE = ("english", "tutorial", "unicode", "unicode-cased")  # the tokenizers that `engine/text.js` can be
 
 
 def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
 
 
 def mending_facts(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[str, Any]:
-    """By what unknown words are mended; the page's tokenizers make no words with capitals."""
+    """By what unknown words are mended."""
     found = Spellings.of(vocabulary, tokenizer)
     return {name: getattr(found, name) for name in ("first", "end", "alphabet", "short", "plain")}
 
@@ -105,17 +107,35 @@ def text_facts(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[str, Any]:
             f"the web page cannot read text as the tokenizer {tokenizer.name!r} does, only as {' or '.join(READABLE)}"
         )
     english = tokenizer.name == "english"
-    table = TorchScriptTokenizer(tokenizer.name)
+    if isinstance(tokenizer, UnicodeTokenizer):
+        ascii, folds, unicode = list[str](), dict[int, str](), unicode_facts(tokenizer.cased)
+    else:
+        table = TorchScriptTokenizer(tokenizer.name)
+        ascii, folds, unicode = table.ascii, table.folds, None
     joined = [word for word in vocabulary.tokens if word not in MARKS and english_text(["a", word], {}) == "A" + word]
     return {
         "tokenizer": tokenizer.name,
-        "ascii": table.ascii,
-        "folds": {chr(code): read for code, read in sorted(table.folds.items())},
-        "markup": _MARKUP.pattern if english else None,
+        "ascii": ascii,
+        "folds": {chr(code): read for code, read in sorted(folds.items())},
+        "markup": _MARKUP.pattern if english or unicode else None,
         "runs": [[_DOTS.pattern, "..."], [_REPEATED_MARK.pattern, "$1"]] if english else [],
         "word": _ENGLISH_WORD.pattern if english else None,
         "english": english,
         "contractions": joined if english else [],
+        "unicode": unicode,
         "maxCharacters": MAX_CHARACTERS,
         "maxWords": MAX_WORDS,
+    }
+
+
+def unicode_facts(cased: bool) -> dict[str, Any]:
+    """The table of all characters (`characters.Table`), with texts in place of code points."""
+    table = characters.table(cased)
+    return {
+        "cased": cased,
+        "starts": table.starts,
+        "kinds": table.kinds,
+        "folds": {chr(code): "".join(map(chr, read)) for code, read in table.folds.items()},
+        "pairs": {chr(both >> 21) + chr(both & 0x1FFFFF): chr(code) for both, code in table.pairs.items()},
+        "titles": {chr(small): chr(capital) for small, capital in table.titles.items()},
     }

@@ -1,7 +1,7 @@
 /**
  * The page's handling of text in Node. Argument: the folder of the engine. From stdin `{facts, texts, sentences}`: what
- * bot.json says of text, texts to cut, lists of words to write. To stdout `{words, written, blocks}`: words of each
- * text, each sentence as text, and of every 4,096 code points from 0 on the SHA-256 of the words in `BLOCK` of them.
+ * bot.json says of text, texts to cut, lists of words to write. To stdout `{words, written, blocks, capitals}`: words of each
+ * text, each word in other capitals where a tokenizer has such, each sentence as text, and of every 4,096 code points from 0 on the SHA-256 of the words in `BLOCK` of them.
  */
 
 import { createHash } from "node:crypto";
@@ -22,6 +22,6 @@ for (let start = 0; start <= 0x10ffff; start += 4096) {
   blocks.push(createHash("sha256").update(text.words(parts.join(" ")).join(" ")).digest("hex"));
 }
 const words = texts.map((/** @type {string} */ one) => text.lastWords(one));
-process.stdout.write(
-  JSON.stringify({ words, written: sentences.map((/** @type {string[]} */ one) => text.written(one, written)), blocks }),
-);
+const capitals = Object.fromEntries(words.flat().map((/** @type {string} */ one) => [one, text.unicode?.otherCapitals(one)]));
+const sentencesAsText = sentences.map((/** @type {string[]} */ one) => text.written(one, written));
+process.stdout.write(JSON.stringify({ words, written: sentencesAsText, blocks, capitals }));

@@ -63,7 +63,10 @@ export class Bot {
     const { mending } = this.facts;
     const { ids } = this.vocabulary;
     if (mending === null) return words;
-    const read = words.flatMap((word) => (ids.has(word) ? [word] : mended(word, ids, mending)));
+    const read = words.flatMap((word) => {
+      if (ids.has(word)) return [word];
+      return mended(word, ids, mending, this.words.unicode?.otherCapitals(word) ?? []);
+    });
     return read.slice(-this.facts.text.maxWords);
   }
 

@@ -12,6 +12,8 @@
  * @property {string | null} word a regular expression whose matches in a run are the words; null: a run is a word
  * @property {boolean} english whether words are written as English, or only put between spaces
  * @property {string[]} contractions words that are written right behind the word before
+ * @property {import("./unicode.js").UnicodeFacts | null} unicode where the tokenizer is `unicode` or `unicode-cased`; then
+ *     of the entries above only `markup` is read
  * @property {number} maxCharacters only so many last code points of a text are read
  * @property {number} maxWords and of these only so many last words
  *
@@ -52,7 +54,7 @@
  * @property {import("./mending.js").MendingFacts | null} mending null: unknown words stay unknown
  */
 
-export const BOT_FORMAT = 1;
+export const BOT_FORMAT = 2;
 
 /**
  * @param {unknown} data what `bot.json` holds

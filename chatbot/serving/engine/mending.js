@@ -16,13 +16,15 @@
  * @param {string} word
  * @param {Map<string, number>} ids of all words
  * @param {MendingFacts} facts
+ * @param {string[]} cases the word in other capitals, where words have such
  * @returns {string[]}
  */
-export function mended(word, ids, { first, end, alphabet, short, plain }) {
+export function mended(word, ids, { first, end, alphabet, short, plain }, cases) {
   for (const way of Object.hasOwn(short, word) ? short[word] : []) {
     const words = way.split(" ");
     if (words.every((one) => ids.has(one))) return words;
   }
+  for (const spelling of cases) if (ids.has(spelling)) return [spelling];
   if (Object.hasOwn(plain, word)) return [plain[word]];
   const letters = Array.from(word);
   for (const spelling of withFewerLetters(letters)) if (ids.has(spelling)) return [spelling];

@@ -1,5 +1,7 @@
 /** Text to words and back, by the tables that Python wrote: the same words as `chatbot.corpus.tokenizer` finds. */
 
+import { UnicodeText } from "./unicode.js";
+
 /** @typedef {import("./facts.js").TextFacts} TextFacts */
 
 const LOWER = "abcdefghijklmnopqrstuvwxyz";
@@ -12,6 +14,7 @@ export class Text {
     this.runs = facts.runs.map(([found, instead]) => /** @type {const} */ ([new RegExp(found, "g"), instead]));
     this.word = facts.word === null ? null : new RegExp(facts.word, "g");
     this.contractions = new Set(facts.contractions);
+    this.unicode = facts.unicode === null ? null : new UnicodeText(facts.unicode);
   }
 
   /**
@@ -34,6 +37,7 @@ export class Text {
    */
   words(text) {
     if (this.markup) text = text.replace(this.markup, " ");
+    if (this.unicode) return this.unicode.words(text);
     const words = [];
     for (let run of this.folded(text).split(" ")) {
       for (const [found, instead] of this.runs) run = run.replace(found, instead);
@@ -65,6 +69,7 @@ export class Text {
    * @param {Record<string, string>} written how words are written that are not in lower case
    */
   written(words, written) {
+    if (this.unicode) return this.unicode.written(words, written);
     if (!this.facts.english) return words.join(" ");
     let text = "";
     let previous = "."; // as if a sentence had just ended

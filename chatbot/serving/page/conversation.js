@@ -166,7 +166,7 @@ function markUnknown(bubble, turn) {
   const unknown = new Set(turn.unknown);
   bubble.replaceChildren(
     ...turn.text.split(/([\p{L}\p{N}']+)/u).map((part) => {
-      if (!unknown.has(part.toLowerCase())) return part;
+      if (!unknown.has(part) && !unknown.has(part.toLowerCase())) return part;
       const mark = document.createElement("mark");
       mark.textContent = part;
       mark.title = "the bot never learnt this word";

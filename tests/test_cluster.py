@@ -1,0 +1,93 @@
+"""The Ray Serve deployment: two replicas on this machine, of which one is killed while people talk."""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chatbot.chat.bot import Chatbot
+from chatbot.runs.directory import RunDirectory
+
+RAY = Path(sys.executable).parent / "serve"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not RAY.exists(), reason="Ray Serve is not installed (pip install 'chatbot[cluster]')"),
+]
+CLIENTS, ASKED = 8, 50
+
+
+@pytest.fixture(scope="module")
+def url(trained: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of two replicas, on a Ray of their own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    application = {
+        "name": "chatbot",
+        "route_prefix": "/",
+        "import_path": "chatbot.serving.cluster:app",
+        "args": {"run": str(trained.path), "replicas": 2, "most_replicas": 2},
+    }
+    config = tmp_path_factory.mktemp("cluster") / "cluster.yaml"  # JSON is YAML
+    config.write_text(json.dumps({"http_options": {"port": port}, "applications": [application]}))
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [str(RAY), "run", str(config)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = list(itertools.takewhile(lambda line: "is ready at" not in line, process.stderr))
+            assert process.poll() is None, "".join(said[-30:])
+            with ThreadPoolExecutor() as reading:
+                reading.submit(process.stderr.read)  # a full pipe would hold it up
+                yield f"http://127.0.0.1:{port}"
+                process.send_signal(signal.SIGINT)
+        finally:
+            process.terminate()
+
+
+def replicas() -> list[int]:
+    """The process ids of the replicas."""
+    told = subprocess.run(["ps", "-axo", "pid=,command="], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in told.splitlines() if " ray::ServeReplica:chatbot:" in line]
+
+
+def test_a_replica_that_is_killed_costs_its_own_requests_at_most(url: str, trained: RunDirectory) -> None:
+    wanted = Chatbot.load(trained.path).reply("how are you?")
+    first = replicas()
+    assert len(first) == 2
+
+    def talk(client: int) -> list[int]:
+        found = list[int]()
+        with httpx.Client(base_url=url, timeout=300) as http:
+            for number in range(ASKED):
+                if client == 0 and number == ASKED // 3:
+                    os.kill(first[0], signal.SIGKILL)
+                answer = http.post("/reply", json={"text": "how are you?"})
+                found.append(answer.status_code)
+                if answer.status_code == 200:
+                    assert answer.json()["reply"] == wanted
+        return found
+
+    with ThreadPoolExecutor(CLIENTS) as people:
+        found = [status for statuses in people.map(talk, range(CLIENTS)) for status in statuses]
+    lost = [status for status in found if status != 200]
+    assert len(lost) <= CLIENTS, "more failed than can have been at work in it"
+    assert found[-1] == 200
+    while first[0] in (now := replicas()) or len(now) < 2:  # Ray starts another
+        assert httpx.get(f"{url}/healthz", timeout=300).status_code == 200
+
+
+def test_the_page_and_openais_api_are_there_too(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=300) as http:
+        assert "text/html" in http.get("/").headers["content-type"]
+        asked = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        with http.stream("POST", "/v1/chat/completions", json=asked) as answer:
+            assert list(answer.iter_lines())[-2] == "data: [DONE]"
