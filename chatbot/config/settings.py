@@ -14,7 +14,7 @@ MAX_BYTES = 1 << 20  # of a file of settings
 FORMATS = (
     *("cornell", "convokit", "delimited", "jsonl", "json", "transcript", "labels", "log", "dailydialog", "chitchat"),
     *("whatsapp", "telegram", "messenger", "discord", "slack", "signal", "irc", "stamped", "subtitles", "yaml"),
-    *("parallel", "parlai", "parquet"),
+    *("parallel", "parlai", "parquet", "headed", "days", "chatgpt", "skype", "matrix"),
 )
 TOKENIZER_NAMES = ("english", "tutorial", "unicode", "unicode-cased")
 # settings of version 0.1 that are gone, with the values that asked for nothing: files of that version still open.

@@ -13,10 +13,26 @@ ROLES = {  # the names of each role, the surest first
     "prompt": (
         *("prompt", "question", "questions", "pattern", "patterns", "instruction", "input", "query", "user", "human"),
         *("request", "q", "source", "src", "message", "utterance", "sentence", "text", "context", "statement", "title"),
+        *(
+            "frage",
+            "fragen",
+            "pregunta",
+            "preguntas",
+            "domanda",
+            "pergunta",
+            "vraag",
+            "вопрос",
+            "вопросы",
+            "问题",
+            "问",
+        ),
+        *("質問", "질문", "سؤال", "प्रश्न"),
     ),
     "reply": (
         *("reply", "replies", "answer", "answers", "response", "responses", "output", "completion", "target", "tgt"),
         *("bot", "assistant", "a", "chosen"),
+        *("antwort", "antworten", "respuesta", "respuestas", "réponse", "reponse", "risposta", "resposta", "antwoord"),
+        *("ответ", "ответы", "答案", "回答", "答", "답변", "جواب", "إجابة", "उत्तर"),
     ),
     "text": ("utterance", "text", "content", "message", "body", "line", "msg", "dialogue"),
     "speaker": (

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 from ..inputs import InputFile
 from ..reading import Reading
@@ -15,6 +16,7 @@ from .dialogue import OVERLAP, Dialogue, Head
 from .jsonl import keys, objects
 
 Utterance = tuple[str, str | None, str, int]  # id, the id that it replies to, text, line number
+REDDIT = {"id", "parent_id", "link_id", "body"}  # of a comment
 TABLE = "CREATE TABLE utterances (conversation TEXT, film TEXT, id TEXT, parent TEXT, text TEXT, line INTEGER)"
 BY_CONVERSATION = (  # conversations in the order in which they begin; a join instead of the window takes quadratic time
     "SELECT conversation, film, id, parent, text, line FROM utterances"
@@ -26,7 +28,7 @@ def looks_like(head: Head) -> bool:
     """Utterances have an id, a text and a conversation; those of OpenAssistant are named otherwise."""
     found = keys(head)
     named = {"id", "text"} <= found and not found.isdisjoint(("conversation_id", "root"))
-    return named or {"message_id", "parent_id", "text", "message_tree_id"} <= found
+    return named or {"message_id", "parent_id", "text", "message_tree_id"} <= found or found >= REDDIT
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
@@ -47,6 +49,8 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None, ...]]:
     """Yield the rows of the table. Old corpora have `root` and `reply_to` for `conversation_id` and `reply-to`."""
     for number, record in objects(file, reading):
+        if record.keys() >= REDDIT:
+            record = _of_reddit(record)
         id, text = record.get("id", record.get("message_id")), record.get("text")
         conversation = record.get("conversation_id", record.get("root", record.get("message_tree_id")))
         if not (isinstance(id, str) and isinstance(text, str) and isinstance(conversation, str)):
@@ -57,6 +61,14 @@ def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[str | int | None,
         cells = (conversation, str(film or ""), id, None if parent is None else str(parent), text)
         # JSON can hold half a surrogate pair, the database cannot
         yield *(cell and cell.encode("utf-8", "replace").decode() for cell in cells), number
+
+
+def _of_reddit(comment: dict[str, Any]) -> dict[str, Any]:
+    """A comment of Reddit's archives, whose ids have their kind before them only where they are referred to."""
+    parent = str(comment["parent_id"])
+    text = "" if comment["body"] in ("[deleted]", "[removed]") else comment["body"]
+    reply_to = parent if parent.startswith("t1_") else None
+    return {"id": f"t1_{comment['id']}", "conversation_id": comment["link_id"], "reply-to": reply_to, "text": text}
 
 
 def _chains(key: str, film: str, utterances: list[Utterance], file: str, reading: Reading) -> Iterator[Dialogue]:

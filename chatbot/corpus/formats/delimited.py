@@ -18,6 +18,7 @@ from .moments import dates_in, moment, order_of
 
 MAX_ROW = 50  # lines that one row may run over
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+EXCEL = re.compile(r'"?sep=.?"?')  # a first line that tells Excel the separator
 COMMA = re.compile(r"_(comma|period|exclamation|question)_")  # EmpatheticDialogues
 MARKS = {"comma": ",", "period": ".", "exclamation": "!", "question": "?"}
 
@@ -35,7 +36,7 @@ def looks_like(head: Head) -> bool:
     if head.begins_with("{", "[{", '["') or not head.lines:
         return False
     sure = head.file.base.endswith((".csv", ".tsv", ".tab"))
-    if _table(head.lines, sure, asked(head.columns), head.file.name, recognising=True):
+    if _table(_without_excels(head.lines), sure, asked(head.columns), head.file.name, recognising=True):
         return True
     tabs, count = Counter(line.count("\t") for line in head.lines).most_common(1)[0]
     if tabs >= 2 and count * 2 > len(head.lines):
@@ -53,7 +54,13 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     Raises:
         ChatbotError: the file does not look like such a table, or has no such column.
     """
-    table = _table(Head.of(file).lines, True, asked(reading.config.columns), file.name, "+" in reading.config.corpus)
+    table = _table(
+        _without_excels(Head.of(file).lines),
+        True,
+        asked(reading.config.columns),
+        file.name,
+        "+" in reading.config.corpus,
+    )
     if table is None:
         raise ChatbotError(
             f"{file.name} has no two columns separated by tab, comma, semicolon or bar, and no header that names the "
@@ -71,6 +78,10 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     for _, row in _whole_rows(file, table, reading):
         said = row[prompt] if further is None else f"{row[prompt]}\n{row[further]}".strip()  # type: ignore[index]
         yield Dialogue("", "", [said, row[reply]])  # type: ignore[index]
+
+
+def _without_excels(lines: list[str]) -> list[str]:
+    return lines[1:] if lines and EXCEL.fullmatch(lines[0]) else lines
 
 
 def _messages(file: InputFile, table: Table, order: str, reading: Reading) -> Iterator[Message]:
@@ -141,9 +152,15 @@ def _table(
             )
         if named:
             return Table(delimiter, rows[0], named, len(rows[0]))
-        if width == 2 and fits and (sure or delimiter == "\t"):
+        if width == 2 and fits and (sure or delimiter == "\t") and _are_texts(rows):
             return Table(delimiter, [], Columns(0, 1), 2)
     return None
+
+
+def _are_texts(rows: list[list[str]]) -> bool:
+    """Whether both columns have words in most rows, and not numbers or times."""
+    whole = [row for row in rows if len(row) == 2]
+    return all(sum(any(map(str.isalpha, row[side])) for row in whole) * 2 > len(whole) for side in (0, 1))
 
 
 def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
@@ -160,7 +177,7 @@ def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int
         number, line = ahead.popleft()
         marks = marks[1:]
         ahead.extend(itertools.islice(lines, MAX_ROW - len(ahead)))
-        if line == "\0" or not line.strip():
+        if line == "\0" or not line.strip() or (number == 1 and EXCEL.fullmatch(line)):
             continue
         row = line.split(delimiter)
         if '"' in line:

@@ -27,7 +27,7 @@ WRAPPERS = {  # keys whose value is the list of all records
         "conversations",
     ),
     *("intents", "examples", "rows", "items", "records", "results", "list", "chats", "questions", "samples", "pairs"),
-    *("messages", "dataset", "faq", "faqs", "entries", "threads", "qa", "utterances"),
+    *("messages", "value", "dataset", "faq", "faqs", "entries", "threads", "qa", "utterances"),
 }
 PAIRS, MESSAGES, RECORDS = (
     "an object of prompts and their replies",

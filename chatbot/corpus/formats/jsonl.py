@@ -5,14 +5,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
 from .moments import dates_in, moment, order_of
-from .records import NO_TEXT, dialogues_of, parts_played, records_in, turn_of
+from .records import NO_TEXT, dialogues_of, parts_played, records_in, time_of, turn_of
 
-TIME_KEYS = ("timestamp", "date", "time", "created_at", "ts", "timestamp_ms", "created_date", "originalarrivaltime")
+PARENTS = {"parent_id", "in_reply_to", "in_reply_to_id", "in_response_to_tweet_id", "reply_to_id"}
 TALK_KEYS = ("conversation_id", "dialogue_id", "dialog_id", "chat_id", "thread_id", "session_id")
 
 
@@ -65,6 +66,11 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the dialogues of every line, or the conversations of a file of messages."""
     head = [record for line in Head.of(file).lines[:20] if (record := _record(line)) is not None]
     if are_messages(head, Reading(config=reading.config)):  # which counts nothing: all of it comes again
+        if sum(not PARENTS.isdisjoint(record) for record in head) * 2 > len(head):
+            raise ChatbotError(
+                f"{file.name}: its messages reply to each other by ids, in any order: write them as turns, or as "
+                "ConvoKit has them (id, conversation_id, reply-to, text)"
+            )
         talk = Talk.of(head)
         messages = functools.partial(_messages, file, talk)
         yield from conversations(messages, reading, "a message a line", talk.is_export, talk.answerers)
@@ -98,7 +104,7 @@ class Talk(NamedTuple):
     def of(cls, records: list[Any]) -> "Talk":
         """That of the messages at the head of a file."""
         speakers = {turn.speaker.lower() for record in records if (turn := turn_of(record))}
-        times = [_time(record) for record in records]
+        times = [time_of(record) for record in records]
         order = order_of(dates_in(times))
         return cls(*parts_played(speakers), order, any(moment(time, order) is not None for time in times))
 
@@ -111,6 +117,9 @@ def _messages(file: InputFile, talk: Talk, reading: Reading) -> Iterator[Message
 def message(record: Any, file: str, line: int, talk: Talk, reading: Reading) -> Message:
     """The message that a record is, damaged if it has no text."""
     turn = turn_of(record)
+    if turn is None and time_of(record) is not None:
+        reading.left_out["messages without text"] += 1
+        return Message("", "")
     if turn is None:
         reading.damaged(file, line, "a message without text")
         return Message("", None)
@@ -121,9 +130,4 @@ def message(record: Any, file: str, line: int, talk: Talk, reading: Reading) -> 
     elif not text:
         reading.left_out["messages without text"] += 1
     part_of = next((record[key] for key in TALK_KEYS if key in record), "") if isinstance(record, dict) else ""
-    return Message(turn.speaker[:80], text, moment(_time(record), talk.order), str(part_of)[:80])
-
-
-def _time(record: Any) -> Any:
-    """When a message was written, if it says so, as it says it."""
-    return next((record[key] for key in TIME_KEYS if key in record), None) if isinstance(record, dict) else None
+    return Message(turn.speaker[:80], text, moment(time_of(record), talk.order), str(part_of)[:80])

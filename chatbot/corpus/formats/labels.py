@@ -13,6 +13,7 @@ from ..inputs import InputFile
 from ..reading import MAX_LINE, Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
+HEADING = re.compile(r"#{1,6}\s+(?=[^\W\d_][\w ]{0,20}:?\s*$)")
 LABEL = re.compile(r"\s*[*_\[]{0,2}([^\W\d_][\w .'’()-]{0,31}?)[*_\]]{0,2}\s?[:：][*_]{0,2}(?:\s+(.*)|$)")
 NUMBER = re.compile(r"[ ._-]?\d+$")
 ASKERS = {
@@ -33,7 +34,7 @@ def looks_like(head: Head) -> bool:
     Raises:
         ChatbotError: there is one label alone, or they are those of e-mail.
     """
-    labels = [found[1] for line in head.lines if (found := LABEL.match(line))]
+    labels = [found[1] for line in head.lines if (found := _label(line))]
     counts = Counter(map(_role, labels))
     if len(counts) > MOST_LABELS or not counts:
         return False
@@ -50,6 +51,14 @@ def looks_like(head: Head) -> bool:
         )
     few = len(counts) == 2 and len(head.lines) <= 6  # a file of a few lines
     return share * 10 >= 6 and (few or (len(often) >= 2 and len(counts) * 3 <= len(labels)))
+
+
+def _label(line: str) -> re.Match[str] | None:
+    """The label and what stands behind it; `## User`, as Markdown has it, is one too."""
+    if line.startswith("#") and (found := HEADING.match(line)):
+        bare = line[found.end() :].strip(" :")
+        line = f"{bare}:" if _role(bare) in ASKERS | ANSWERERS else line
+    return LABEL.match(line)
 
 
 def _role(label: str) -> str:
@@ -70,7 +79,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     speakers: list[str] = []
     start = 0
     for number, line in reading.lines(file):
-        found = None if line == "\0" else LABEL.match(line)
+        found = None if line == "\0" else _label(line)
         if line.startswith("===") or (apart and not line.strip()):
             yield from _dialogue(turns, speakers, start, answers, reading)
             turns, speakers, start = [], [], 0
@@ -103,7 +112,7 @@ def _speakers(file: InputFile) -> set[str]:
     """The labels that come twice or more, or all in a file of a few lines: others are words before a colon."""
     counts: Counter[str] = Counter()
     for _, line in Reading().lines(file):
-        if (found := LABEL.match(line)) and (len(counts) < 100_000 or _role(found[1]) in counts):
+        if (found := _label(line)) and (len(counts) < 100_000 or _role(found[1]) in counts):
             counts[_role(found[1])] += 1
     return {role for role, count in counts.items() if count > 1 or counts.total() <= 6 or role in ASKERS | ANSWERERS}
 
@@ -114,7 +123,7 @@ def _longer(turn: str | None, text: str) -> str:
 
 def _blank_lines_separate(text: str) -> bool:
     """Whether two turns or more stand between blank lines, mostly."""
-    blocks = [sum(LABEL.match(line) is not None for line in block.split("\n")) for block in re.split(r"\n\s*\n", text)]
+    blocks = [sum(_label(line) is not None for line in block.split("\n")) for block in re.split(r"\n\s*\n", text)]
     return sum(count >= 2 for count in blocks) > sum(count == 1 for count in blocks)
 
 

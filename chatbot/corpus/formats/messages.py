@@ -76,7 +76,7 @@ def _apart(
     """Yield the turns of each conversation in the order of the file, how many of them only repeat those of the piece
     before, and whether the newest comes first."""
     first = list(itertools.islice(messages, ORDER_FROM))
-    newest_first = _is_newest_first(first)
+    newest_first = is_newest_first(_times(first))
     gap = reading.config.gap * HOUR
     pause = f"a pause of {reading.config.gap:g} hours begins a new conversation" if _times(first) else "no times"
     order = "; newest first, turned round" if newest_first else ""
@@ -119,8 +119,8 @@ def _apart(
         yield turns, start, newest_first
 
 
-def _is_newest_first(messages: Iterable[Message]) -> bool:
-    times = _times(messages)
+def is_newest_first(times: list[float]) -> bool:
+    """Whether times mostly fall."""
     steps = [b - a for a, b in itertools.pairwise(times)]
     return sum(step < 0 for step in steps) > sum(step > 0 for step in steps)
 

@@ -9,22 +9,30 @@ from collections.abc import Iterable, Iterator
 DAY = 86400.0
 EPOCH = datetime.datetime(1970, 1, 1)
 UNITS, LATEST = (1, 1e3, 1e6, 1e9), 1e11  # of a second, in which machines count; some thousand years
-DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\.?"
-TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:[.,]\d{1,6})?(?:\s?[AaPp]\.?\s?[Mm]\.?(?![A-Za-z]))?"
-WRITTEN = re.compile(rf"({DATE})(?:,?[ T]\s?({TIME})Z?)?")
+DATE = r"(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\.?|\d{4}[.년年] ?\d{1,2}[.월月] ?\d{1,2}[.일日])"
+BEFORE_NOON, AFTER_NOON = (
+    ("上午", "凌晨", "清晨", "早上", "오전", "午前", "ص"),
+    ("下午", "中午", "晚上", "오후", "午後", "م"),
+)
+HALVES = "|".join((*BEFORE_NOON, *AFTER_NOON))
+TIME = (
+    rf"(?:(?:{HALVES})\s?)?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?(?:[.,]\d{{1,6}})?"
+    r"(?:\s?[AaPp]\.?\s?[Mm]\.?(?![A-Za-z])|\s[صم](?!\w))?"
+)
+WRITTEN = re.compile(rf"({DATE})(?:[,،]?[ T]\s?({TIME})Z?)?")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTH = rf"({'|'.join(MONTHS)})[a-z]{{0,6}}\.?"
 IN_WORDS = re.compile(
     rf"(?:(\d{{1,2}})[ -]{MONTH}|{MONTH} (\d{{1,2}}),?)[ ,-]+(?:[\d:]+ (?:[+-]\d+ |UTC |GMT )?)?(\d{{4}}|\d\d)(?!\d|:)",
     re.I,
 )
-PARTS = re.compile(r"\d+|[AaPp](?=\.?\s?[Mm])")
+PARTS = re.compile(rf"\d+|[AaPp](?=\.?\s?[Mm])|{HALVES}")
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day/month/year", "month/day/year", "year-month-day"
 
 
 def order_of(dates: Iterable[str]) -> str:
     """In which order dates stand: what makes all of them possible, or else what makes them ascend."""
-    parts = [tuple(map(int, PARTS.findall(date)))[:3] for date in dates]
+    parts = [tuple(int(part) for part in PARTS.findall(date) if part.isdecimal())[:3] for date in dates]
     parts = [part for part in parts if len(part) == 3]
     if any(part[0] > 31 for part in parts):
         return YEAR_FIRST
@@ -43,7 +51,7 @@ def _keys(parts: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:
 @functools.lru_cache(maxsize=1 << 12)
 def day(date: str, order: str) -> float | None:
     """Seconds since 1970 at midnight of a date; None if there is no such day."""
-    parts = [int(part) for part in PARTS.findall(date)]
+    parts = [int(part) for part in PARTS.findall(date) if part.isdecimal()]
     if len(parts) != 3:
         return None
     year, month, number = {
@@ -61,13 +69,14 @@ def day(date: str, order: str) -> float | None:
 @functools.lru_cache(maxsize=1 << 12)
 def clock(time: str) -> float | None:
     """Seconds since midnight of a time of 12 or 24 hours; None if there is no such time."""
-    parts = PARTS.findall(time)
+    found = PARTS.findall(time)
+    parts = [part for part in found if part.isdecimal()]
+    half = next((part.lower() for part in found if not part.isdecimal()), "")
     if not parts:
         return None
-    half = parts.pop().lower() if parts and parts[-1].isalpha() else ""
     hour, minute, second = (int(part) for part in (*parts[:3], "0", "0")[:3])
     if half:
-        hour = hour % 12 + 12 * (half == "p")
+        hour = hour % 12 + 12 * (half == "p" or half in AFTER_NOON)
     return hour * 3600.0 + minute * 60 + second if hour < 24 and minute < 60 and second < 61 else None
 
 

@@ -15,21 +15,26 @@ from ..inputs import InputFile
 from ..reading import Reading
 from . import (
     chat_log,
+    chatgpt,
     chitchat,
     convokit,
     cornell,
     dailydialog,
+    days,
     delimited,
     discord,
+    headed,
     irc,
     json_file,
     jsonl,
     labels,
+    matrix,
     messenger,
     parallel,
     parlai,
     parquet,
     signal,
+    skype,
     slack,
     stamped,
     subtitles,
@@ -48,6 +53,9 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "messenger": messenger,
     "discord": discord,
     "slack": slack,
+    "skype": skype,
+    "matrix": matrix,
+    "chatgpt": chatgpt,
     "convokit": convokit,
     "jsonl": jsonl,
     "json": json_file,
@@ -56,6 +64,8 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "whatsapp": whatsapp,
     "irc": irc,
     "stamped": stamped,
+    "headed": headed,
+    "days": days,
     "dailydialog": dailydialog,
     "parlai": parlai,
     "delimited": delimited,
@@ -65,7 +75,22 @@ READERS: dict[str, Format] = {  # in the order in which they are asked whether a
     "log": chat_log,
 }
 # what people write to people: names and the like are left out of it by themselves, before messages become turns
-EXPORTS = frozenset(("telegram", "messenger", "discord", "slack", "signal", "whatsapp", "irc", "stamped"))
+EXPORTS = frozenset(
+    (
+        "telegram",
+        "messenger",
+        "discord",
+        "slack",
+        "signal",
+        "whatsapp",
+        "irc",
+        "stamped",
+        "headed",
+        "days",
+        "skype",
+        "matrix",
+    )
+)
 # published corpora come with other files about the corpus; only this one holds the dialogues
 PUBLISHED = {"convokit": "utterances.jsonl", "chitchat": "dataset.json", "dailydialog": "dialogues_text.txt"}
 EXAMPLE = "a folder with train.enc and train.dec, or --corpus prompts.txt,replies.txt"

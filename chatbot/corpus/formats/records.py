@@ -5,6 +5,7 @@ texts or objects with a text (OpenAI's `messages`, ShareGPT's `conversations`), 
 `Human:` and `Assistant:` in them. Where roles say who is the assistant, only its turns are learnt as replies.
 """
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 from ..reading import Reading
 from .columns import ROLES, by_header
 from .dialogue import Dialogue
-from .messages import ended
+from .messages import ended, is_newest_first
+from .moments import moment
 
 TURNS_KEYS = (
     *(
@@ -30,7 +32,29 @@ TURNS_KEYS = (
     *("items", "exchange", "thread"),
 )
 TEXT_KEYS = ("text", "content", "utterance", "value", "message", "body", "msg", "input_text", "transcript")
-ROLE_KEYS = ("role", "from", "speaker", "sender", "author", "agent", "user", "name", "speaker_id", "sender_name", "who")
+ROLE_KEYS = (
+    *(
+        "role",
+        "from",
+        "speaker",
+        "sender",
+        "author",
+        "agent",
+        "user",
+        "creator",
+        "name",
+        "speaker_id",
+        "sender_name",
+        "who",
+    ),
+    "sender_id",
+)
+NAMES_INSIDE = ("role", "displayName", "name", "username", "id", "gaia_id", "user")  # {"author": {"role": …}}
+TIME_KEYS = (
+    *("timestamp", "date", "time", "created_at", "ts", "timestamp_ms", "created_date", "created", "createdat"),
+    *("createddatetime", "created_utc", "originalarrivaltime", "sent_at", "datetime"),
+)
+MARK_UP = re.compile(r"<[^<>]{1,400}>")
 LEFT_OUT = {"system", "tool", "function", "developer"}  # roles that are no one who talks
 ASSISTANTS = {"assistant", "gpt", "chatgpt", "bot", "chatbot", "model", "bing", "bard", "ai"}
 USERS = {"user", "human", "prompter", "customer"}
@@ -69,6 +93,9 @@ def dialogues_of(record: Any, reading: Reading) -> list[Dialogue] | None:
         return _after(
             lowered["history"], lowered["candidates"][-1]
         )  # PersonaChat's: the last candidate is the true one
+    listed = lowered.get("data")  # UltraChat's
+    if isinstance(listed, list) and len(listed) > 1 and all(isinstance(turn, str) for turn in listed):
+        return _of_turns(listed, reading)
     if isinstance(lowered.get("chosen"), str) and MARK.search(lowered["chosen"]):
         return _of_marked(lowered["chosen"])
     prompt = next((lowered[key] for key in ROLES["prompt"] if _is_said(lowered.get(key))), None)
@@ -141,6 +168,10 @@ def _of_turns(listed: Sequence[Any], reading: Reading) -> list[Dialogue] | None:
     if None in found or not found:
         return None
     left_out, _ = parts_played(speakers)
+    times = [moment(time) for value in listed if (time := time_of(value)) is not None]
+    if is_newest_first([time for time in times if time is not None]):
+        reading.left_out["lists of turns that were newest first: turned round"] += 1
+        found = found[::-1]
     turns = [turn for turn in found if turn and turn.speaker.lower() not in left_out]
     if count := len(found) - len(turns):
         reading.left_out["turns of the system or of tools"] += count
@@ -182,22 +213,46 @@ def turn_of(value: Any) -> Turn | None:
     """A turn that is a text, or an object with one; None for anything else."""
     if isinstance(value, str):
         return Turn("", value)
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], int) and isinstance(value[1], str):
+        return Turn(str(value[0]), value[1])  # BlendedSkillTalk's
     if not isinstance(value, dict):
         return None
+    value = value if _is_small(value) else {str(key).lower(): part for key, part in value.items()}
     text = next((value[key] for key in TEXT_KEYS if key in value), None)
     if isinstance(text, list):  # OpenAI's parts
         parts = [part["text"] for part in text if isinstance(part, dict) and isinstance(part.get("text"), str)]
         text = " ".join(parts)
+    elif isinstance(text, dict):  # Teams'
+        text = text.get("content", text.get("text"))
+    body = value.get("body")
+    if (
+        isinstance(text, str)
+        and isinstance(body, dict)
+        and str(body.get("contenttype", body.get("contentType"))) == "html"
+    ):
+        text = html.unescape(MARK_UP.sub(" ", text))
     if text is None and value.get("role") is not None and "content" in value:
         text = ""  # a call of a tool
     return Turn(_speaker(value), text) if isinstance(text, str) else None
 
 
+def _is_small(value: dict[str, Any]) -> bool:
+    return not any(key != key.lower() for key in value)
+
+
+def time_of(record: Any) -> Any:
+    """When a message was written, if it says so, as it says it."""
+    if not isinstance(record, dict):
+        return None
+    return next((part for key, part in record.items() if key.lower() in TIME_KEYS), None)
+
+
 def _speaker(value: dict[str, Any]) -> str:
     for key in ROLE_KEYS:
         speaker = value.get(key)
-        if isinstance(speaker, dict):  # {"author": {"role": …}}
-            speaker = next((speaker[key] for key in ("role", "name", "username", "id") if key in speaker), None)
+        for _ in range(2):
+            if isinstance(speaker, dict):
+                speaker = next((speaker[name] for name in NAMES_INSIDE if speaker.get(name) is not None), None)
         if isinstance(speaker, str | int) and not isinstance(speaker, bool):
             return str(speaker)
     return ""

@@ -9,6 +9,8 @@ from . import whatsapp
 from .dialogue import Dialogue, Head
 
 LINE = re.compile(r"\[\d{4}-\d\d-\d\d,? \d\d:\d\d(?::\d\d)?\] [^:]{1,64}: ?")
+# reactions, what is answered, and pictures
+NO_WORDS = re.compile(r"\(- .* -\)|>.*|!?\[[^\[\]]*\]\([^()]*\)")
 
 
 def looks_like(head: Head) -> bool:
@@ -20,4 +22,4 @@ def looks_like(head: Head) -> bool:
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the conversations, as WhatsApp's are read."""
-    yield from whatsapp.read(file, reading, "signal-export's chat")
+    yield from whatsapp.read(file, reading, "signal-export's chat", NO_WORDS)

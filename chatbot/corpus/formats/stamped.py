@@ -1,4 +1,7 @@
-"""Chats with a time and a name at the head of each message: `[12:30] Ann: Hi`, `2024-01-31 12:30:05 Ann: Hi`."""
+"""Chats with a time and a name at the head of each message: `[12:30] Ann: Hi`, `2024-01-31 12:30:05 Ann: Hi`.
+
+So are what WhatsApp on the web copies (`[12:30, 31/01/2024] Ann: Hi`), Viber's and KakaoTalk's exports from phones.
+"""
 
 import functools
 import re
@@ -10,25 +13,30 @@ from .dialogue import Dialogue, Head
 from .messages import Message, conversations
 from .moments import DATE, DAY, TIME, clock, day, order_of
 
+TITLE = 4  # lines that may stand above the first message
 LONGEST = 65_536  # characters of a message; what goes on longer is something else
-STAMP = re.compile(rf"\s*[\[(]?(?:(?P<date>{DATE})[ T,]+)?(?P<time>{TIME})Z?[\])]?\s*[-–|]?\s*")
+STAMP = re.compile(
+    rf"\s*[\[(]?(?:\s?(?P<date>{DATE})\s?[\])]?[ T,]+)?(?P<time>{TIME})Z?(?:, (?P<after>{DATE}))?"
+    r"[\])]?,?\s*[-–|]?\s*"
+)
 NAMED = re.compile(
-    r"(?:From )?([^\s:\[\]()<>][^:\[\]()<>\"]{0,39}?)(?:\s?\((?:private|direct message)\)| to everyone)?\s?:\s+(\S.*)",
+    r"(?:From )?([^\s:\[\]()<>][^:\[\]()<>\"]{0,59}?)"
+    r"(?:\s?\((?:private|direct message)\)| to everyone| to [^:()]{1,60}\((?:private|direct message)\))?\s?:\s+(\S.*)",
     re.IGNORECASE,
 )
 
 
 def looks_like(head: Head) -> bool:
-    """Half of the lines or more begin with a time and a name, the first among them."""
+    """Half of the lines or more begin with a time and a name, one of the first among them."""
     found = [_parts(line) for line in head.lines]
-    return bool(found and found[0]) and sum(map(bool, found)) * 2 >= len(found) >= 2
+    return any(found[: TITLE + 1]) and sum(map(bool, found)) * 2 >= len(found) >= 2
 
 
 def _parts(line: str) -> tuple[str, str, str, str] | None:
     """Date ("" if there is none), time, name and text of a line; None if one of the last three is missing."""
     stamp = STAMP.match(line)
     named = stamp and NAMED.match(line, stamp.end())
-    return (stamp["date"] or "", stamp["time"], named[1], named[2]) if stamp and named else None
+    return (stamp["date"] or stamp["after"] or "", stamp["time"], named[1], named[2]) if stamp and named else None
 
 
 def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
@@ -67,6 +75,8 @@ def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message
             reading.left_out["lines without a name"] += 1
         elif message and len(message.text or "") < LONGEST:
             message = message._replace(text=f"{message.text} {line.strip()}".strip())
+        elif not begun and number <= TITLE:
+            reading.left_out["lines above the first message"] += bool(line.strip())
         elif line.strip() and (message or not begun):
             reading.damaged(file.name, number, "no time and name, and no message that it goes on with")
     if message:

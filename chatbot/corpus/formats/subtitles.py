@@ -1,4 +1,4 @@
-"""Subtitles, .srt and .vtt: a turn is what stands on the screen at once, or goes on from one time to the next.
+"""Subtitles, .srt, .vtt and .ass: a turn is what stands on the screen at once, or goes on from one time to the next.
 
 Counters, times, mark-up, lyrics and what describes a sound are left out. A dash begins the turn of another speaker.
 """
@@ -17,6 +17,11 @@ PAUSE = 10.0  # seconds; a longer one begins a new conversation
 MARK_UP = re.compile(r"<(?!v[ .])[^<>]{0,80}>|\{\\[^{}]{0,80}\}")
 VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^<>]{1,60})>")
 NO_WORDS = re.compile(r"\[[^\[\]]{0,200}\]|\([^()]{0,200}\)|[♪♫][^♪♫]*[♪♫]?|#[^#]*#|^\s*#.*")
+ROLLS = re.compile(r"<\d\d:\d\d:\d\d\.\d{3}>")  # captions that a machine wrote, word by word
+NAMED = re.compile(r"([^\W\d_][\w .'’-]{0,40}):\s+")  # where most of what is said begins so
+ASS = re.compile(
+    r"Dialogue:\s*[^,]*,(\d{1,3}):(\d\d):(\d\d)\.(\d\d),(\d{1,3}):(\d\d):(\d\d)\.(\d\d),[^,]*,([^,]*),(?:[^,]*,){4}(.*)"
+)
 SPEAKER = re.compile(r"([A-Z][A-Z0-9 .'-]{1,30}):\s+")
 DASH = re.compile(r"\s*[-–—‐]\s*(?=\S)")
 NOT_ENDED = re.compile(r"(?:[\w,;:'’-]|\.\.\.|…)$")
@@ -24,6 +29,8 @@ NOT_ENDED = re.compile(r"(?:[\w,;:'’-]|\.\.\.|…)$")
 
 def looks_like(head: Head) -> bool:
     """It begins with `WEBVTT`, or two of its first lines hold times and an arrow, or the only one of a short file."""
+    if head.text.lstrip().startswith("[Script Info]"):
+        return True  # SubStation's
     times = sum(TIMES.fullmatch(line) is not None for line in head.lines)
     return times > 0 and (head.begins_with("WEBVTT") or times >= 2 or len(head.lines) < 6)
 
@@ -33,7 +40,14 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     reading.layouts[f"subtitles; a pause of {PAUSE:g} seconds begins a new conversation"] += 1
     turns: list[str | None] = []
     start, ended, speaker = 0, 0.0, ""
-    for begins, ends, said in _cues(file, reading):
+    head = Head.of(file)
+    cues = _events if head.begins_with("[Script Info]") else _cues
+    named = sum(NAMED.match(line) is not None for line in head.lines)
+    speakers = NAMED if named * 2 > sum("-->" in line for line in head.lines) else SPEAKER
+    rolls, shown = ROLLS.search(head.text) is not None, ""
+    for begins, ends, said in cues(file, speakers, reading):
+        if rolls:  # each time shows the line before again
+            said, shown = _new(said, shown), said[-1][1]
         if turns and not 0 <= begins - ended + PAUSE <= 2 * PAUSE:
             if len(turns) > start + 1:
                 yield Dialogue("", "", turns, start)
@@ -54,23 +68,46 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
         yield Dialogue("", "", turns, start)
 
 
+def _new(said: list[tuple[str, str]], shown: str) -> list[tuple[str, str]]:
+    """What is not shown already."""
+    (name, text), *others = said
+    text = text.removeprefix(shown).strip() if text.startswith(shown) else text
+    return [(name, text), *others] if text else others
+
+
+def _events(
+    file: InputFile, speaker: re.Pattern[str], reading: Reading
+) -> Iterator[tuple[float, float, list[tuple[str, str]]]]:
+    """The same of SubStation's lines, `Dialogue: 0,0:00:01.00,0:00:02.50,Default,,0,0,0,,Hello.`"""
+    for number, line in reading.lines(file):
+        if found := ASS.match(line):
+            begins, ends = _seconds(found.groups()[:4], 100), _seconds(found.groups()[4:8], 100)
+            lines = re.split(r"\\[Nn]", found[10])
+            if said := _turns(lines, speaker, reading):
+                yield begins, ends, [(found[9].strip() or name, text) for name, text in said]
+        elif line.startswith("Dialogue:"):
+            reading.damaged(file.name, number, "times that are none")
+
+
 def _goes_on(last: str, text: str) -> bool:
     """Whether a text goes on with the sentence before."""
     return bool(NOT_ENDED.search(last)) and not text[:1].isupper() and len(last) < 1000
 
 
-def _cues(file: InputFile, reading: Reading) -> Iterator[tuple[float, float, list[tuple[str, str]]]]:
+def _cues(
+    file: InputFile, speaker: re.Pattern[str], reading: Reading
+) -> Iterator[tuple[float, float, list[tuple[str, str]]]]:
     """Yield beginning and end of each cue in seconds, and who says what in it."""
     begins = ends = 0.0
     lines: list[str] | None = None  # of the cue; None outside of one
     for number, line in reading.lines(file):
         if times := TIMES.fullmatch(line):
-            if lines and (said := _turns(lines[:-1] if lines[-1].strip().isdigit() else lines, reading)):
+            if lines and (said := _turns(lines[:-1] if lines[-1].strip().isdigit() else lines, speaker, reading)):
                 yield begins, ends, said
             begins, ends = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
             lines = []
         elif not line.strip() or line == "\0":
-            if lines and (said := _turns(lines, reading)):
+            if lines and (said := _turns(lines, speaker, reading)):
                 yield begins, ends, said
             lines = None
         elif lines is not None:
@@ -80,16 +117,16 @@ def _cues(file: InputFile, reading: Reading) -> Iterator[tuple[float, float, lis
                 reading.damaged(file.name, number, "a line of no cue")
         elif "-->" in line:
             reading.damaged(file.name, number, "times that are none")
-    if lines and (said := _turns(lines, reading)):
+    if lines and (said := _turns(lines, speaker, reading)):
         yield begins, ends, said
 
 
-def _seconds(parts: tuple[str | None, ...]) -> float:
+def _seconds(parts: tuple[str | None, ...], unit: int = 1000) -> float:
     hours, minutes, seconds, rest = (int(part or 0) for part in parts)
-    return hours * 3600 + minutes * 60 + seconds + rest / 1000
+    return hours * 3600 + minutes * 60 + seconds + rest / unit
 
 
-def _turns(lines: list[str], reading: Reading) -> list[tuple[str, str]]:
+def _turns(lines: list[str], speaker: re.Pattern[str], reading: Reading) -> list[tuple[str, str]]:
     said: list[tuple[str, str]] = []
     dashed = sum(DASH.match(MARK_UP.sub("", line)) is not None for line in lines) >= 2
     for line in lines:
@@ -100,7 +137,7 @@ def _turns(lines: list[str], reading: Reading) -> list[tuple[str, str]]:
             reading.left_out["sounds and lyrics"] += count
         dash = DASH.match(line)
         line = DASH.sub("", line, count=1) if dash else line
-        named = SPEAKER.match(line.strip())
+        named = speaker.match(line.strip())
         name = voice[1].strip() if voice else named[1] if named else ""
         line = " ".join((line.strip()[named.end() :] if named else line).split())
         if name:

@@ -14,6 +14,7 @@ from .messages import Message, conversations
 from .moments import iso
 
 MESSAGE = re.compile(r'"type"\s*:\s*"(?:message|service)"\s*,[^{}]{0,80}"date(?:_unixtime)?"\s*:')
+CHATS = ("chats", "left_chats")
 NAMES = re.compile(r'"(?:from|actor)"\s*:')
 
 
@@ -35,8 +36,8 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 
 def _enters(path: Path) -> bool:
     """The object, the lists of chats, each chat, its messages."""
-    return path in ((), ("messages",), ("chats",), ("chats", "list")) or (
-        path[:2] == ("chats", "list") and (len(path) == 3 or path[3:] == ("messages",))
+    return path in ((), ("messages",), *((key, *inside) for key in CHATS for inside in ((), ("list",)))) or (
+        path[0] in CHATS and path[1:2] == ("list",) and (len(path) == 3 or path[3:] == ("messages",))
     )
 
 
@@ -57,6 +58,8 @@ def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
             yield Message("", None, talk=talk)
         elif not text.strip():
             reading.left_out["media"] += 1
+        elif value.get("forwarded_from"):
+            reading.left_out["forwarded messages"] += 1
         else:
             name = value.get("from") or value.get("from_id") or "deleted account"
             yield Message(str(name)[:80], " ".join(text.split()), _time(value), talk)

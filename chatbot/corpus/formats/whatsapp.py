@@ -16,7 +16,7 @@ from .moments import DATE, TIME, clock, day, order_of
 LONGEST = 65_536  # characters that a message of WhatsApp has at most
 # marks of direction: iOS begins with one what is no one's words
 MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-STAMP = rf"({DATE}),?\s(?:\w{{1,4}}\.? )?({TIME})"
+STAMP = rf"({DATE})[,،]?\s(?:[^\W\d]{{1,4}}\.? )?({TIME})"
 LINE = re.compile(rf"[{MARKS}]*(?:\[{STAMP}\]|{STAMP}\s[-–])\s(.*)", re.DOTALL)
 NAMED = re.compile(r"([^:\"“”«»]{1,64}): ?(.*)", re.DOTALL)
 DELETED = re.compile(
@@ -32,7 +32,9 @@ DELETED = re.compile(
 MEDIA = re.compile(
     r"<[^<>]{3,60}>|null|(?:image|video|audio|sticker|gif|document|contact card|voice message|video note) omitted|"
     r"(?:missed )?(?:group )?(?:voice|video) call(?:, .*)?|waiting for this message\..*|"
-    r"(?:live )?location(?: shared|: .*)|poll:.*|bild weggelassen|imagen omitida|image absente|immagine omessa",
+    r"(?:live )?location(?: shared|: .*)|poll:.*|verpasster (?:sprach|video)anruf.*|llamada perdida.*|"
+    r"appel (?:vocal|vidéo) manqué.*|chamada de (?:voz|vídeo) perdida.*|chiamata (?:vocale|video) persa.*|"
+    r"пропущенный (?:аудио|видео)звонок.*|bild weggelassen|imagen omitida|image absente|immagine omessa",
     re.IGNORECASE | re.DOTALL,
 )
 ATTACHED = re.compile(
@@ -47,37 +49,51 @@ EDITED = re.compile(rf"\s?[{MARKS}]?<(?:this message was edited|diese nachricht 
 
 def looks_like(head: Head) -> bool:
     """Its first line begins with a date and a time in WhatsApp's way, and a name follows them in one of the lines."""
-    found = [LINE.match(line) for line in head.lines]
+    found = [_begun(line) for line in head.lines]
     return bool(found and found[0]) and any(line and NAMED.match(line[5]) for line in found)
 
 
-def read(file: InputFile, reading: Reading, program: str = "WhatsApp's export") -> Iterator[Dialogue]:
-    """Yield the conversations; what the program wrote itself, media, and deleted messages are left out."""
-    head = [found for line in Head.of(file).lines if (found := LINE.match(line))]
+def read(
+    file: InputFile, reading: Reading, program: str = "WhatsApp's export", no_words: re.Pattern[str] | None = None
+) -> Iterator[Dialogue]:
+    """Yield the conversations; what the program wrote itself, media, and deleted messages are left out.
+
+    Args:
+        program: whose export it is.
+        no_words: lines of messages that are no one's words.
+    """
+    head = [found for line in Head.of(file).lines if (found := _begun(line))]
     order = order_of(found[1] or found[3] for found in head)
     layout = "iOS" if head and head[0][1] else "Android"
     layout = f"{program} ({f'{layout}, ' * (program[0] == 'W')}{order})"
-    yield from conversations(functools.partial(_messages, file, order), reading, layout)
+    yield from conversations(functools.partial(_messages, file, order, no_words), reading, layout)
 
 
-def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message]:
+def _begun(line: str) -> re.Match[str] | None:
+    """The date, time and rest of a line that begins a message; right-to-left marks stand inside an Arabic date."""
+    if "\u200f" in line[:40]:
+        line = line[:40].replace("\u200f", "") + line[40:]
+    return LINE.match(line)
+
+
+def _messages(file: InputFile, order: str, no_words: re.Pattern[str] | None, reading: Reading) -> Iterator[Message]:
     message: Message | None = None  # None before the first, and behind a line of the program's own
     lines: list[str] = []
     size, begun = 0, False
     for number, line in reading.lines(file):
         if line == "\0":
-            if message and (said := _said(message, lines, reading)):
+            if message and (said := _said(message, lines, no_words, reading)):
                 yield said
             message = None
             yield Message("", None)
-        elif found := LINE.match(line):
-            if message and (said := _said(message, lines, reading)):
+        elif found := _begun(line):
+            if message and (said := _said(message, lines, no_words, reading)):
                 yield said
             begins, at = day(found[1] or found[3], order), clock(found[2] or found[4])
             message, lines, size, begun = None, [], 0, True
             if named := NAMED.match(found[5]):
                 moment = None if begins is None or at is None else begins + at
-                message, lines = Message(named[1].strip(MARKS + " ~"), "", moment), [named[2]]
+                message, lines = Message(named[1].strip(MARKS + " ~\u202f\xa0"), "", moment), [named[2]]
             else:
                 reading.left_out["lines of the program's own"] += 1
         elif not begun or size > LONGEST:
@@ -86,12 +102,16 @@ def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message
         else:
             lines.append(line)
             size += len(line) + 1
-    if message and (said := _said(message, lines, reading)):
+    if message and (said := _said(message, lines, no_words, reading)):
         yield said
 
 
-def _said(message: Message, lines: list[str], reading: Reading) -> Message | None:
+def _said(message: Message, lines: list[str], no_words: re.Pattern[str] | None, reading: Reading) -> Message | None:
     """The message with its text; None if it is none of the speaker's own words."""
+    if no_words:
+        kept = [line for line in lines if not no_words.fullmatch(line.strip())]
+        reading.left_out["reactions, quotations and media"] += len(lines) - len(kept)
+        lines = kept
     text = "\n".join(lines)
     while attached := ATTACHED.match(text.lstrip(MARKS)):
         reading.left_out["media"] += 1

@@ -38,7 +38,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     found = 0
     for number, value in enumerate(conversations if isinstance(conversations, list) else [conversations], 1):
         reading.records += 1
-        for dialogues in records_in(value, reading):
+        for dialogues in records_in(_unfolded(value), reading):
             if dialogues is None:
                 reading.damaged(file.name, 0, NO_TEXT, f": conversation {number}")
             found += len(dialogues or ())
@@ -69,6 +69,18 @@ def _loaded(file: InputFile, reading: Reading) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark else ""
         raise ChatbotError(f"{file.name}{place}: no YAML ({first_line(error)}): correct it there") from error
+
+
+def _unfolded(value: Any) -> Any:
+    """A conversation in which `How are you: well?` is the text that somebody forgot to quote."""
+    if not isinstance(value, list) or not any(isinstance(turn, str) for turn in value):
+        return value
+    return [
+        f"{next(iter(turn))}: {next(iter(turn.values()))}"
+        if isinstance(turn, dict) and len(turn) == 1 and all(isinstance(part, str) for part in (*turn, *turn.values()))
+        else turn
+        for turn in value
+    ]
 
 
 def _size(value: Any, known: dict[int, float]) -> float:
