@@ -27,6 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_batches import SOME, write
 from test_chats import ANDROID, IRC, MESSENGER, SRT, TELEGRAM
+from test_exports import JSON
+from test_exports import TEXTS as EXPORTS
 from test_more_formats import CHATTERBOT, DAY, DISCORD, PARLAI, PERSONACHAT
 from test_tutorial import Plain, made_up
 
@@ -206,6 +208,9 @@ CORPORA = {
     "yaml": CHATTERBOT,
     "parlai": PARLAI + PERSONACHAT,
     "irc": IRC,
+    "headed": next(row[1] for row in EXPORTS if row[2] == "headed"),
+    "days": next(row[1] for row in EXPORTS if row[0] == "line.txt"),
+    **{name: json.dumps(JSON[name][0]) for name in ("matrix", "skype", "chatgpt")},
     "stamped": "[12:30] Ann: Hello?\n[12:31] Bob: Hi: you?\nand so on\n[00:01] Ann: Fine.\n",
     "subtitles": SRT,
     "labels": "User: Hi.\nBot: Hello.\n\nQ: Who?\nA: Me,\nme.\n",
@@ -232,7 +237,9 @@ OTHERS: dict[str, dict[str, Any]] = PARQUET | {
     "parallel": {"a.enc": "Hello?\n\nHow are you?\n", "a.dec": "Hi.\nx\nFine.\n"},
 }
 SUFFIXES = {"delimited": ".tsv", "jsonl": ".jsonl", "convokit": ".jsonl"}
-SUFFIXES |= dict.fromkeys(("chitchat", "telegram", "messenger", "discord", "slack", "json"), ".json")
+SUFFIXES |= dict.fromkeys(
+    ("chitchat", "telegram", "messenger", "discord", "slack", "json", "matrix", "skype", "chatgpt"), ".json"
+)
 
 
 def read_corpus(path: Path, format: str, tokenizer: str) -> None:
