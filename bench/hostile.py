@@ -26,6 +26,12 @@ from typing import NamedTuple
 STEPS = (1, 2, 4, 8)
 MOST_GROWTH, MOST_SECONDS, MOST_BYTES = 1.4, 1.0, 300  # the second of a megabyte, the third of a byte
 TALK = '"k": {"messages": [[{"text": "hello", "sender": 1}], [{"text": "hi", "sender": 1}]]}'
+TELEGRAM = '{"messages": [{"type": "message", "date": "2023-01-01T10:00:00", "from": "a", '
+SKYPE = '{"conversations": [{"MessageList": [{"from": "a", "messagetype": "Text", "content": "'
+MATRIX = (
+    '{"messages": [{"type": "m.room.message", "origin_server_ts": 1, "sender": "a", '
+    '"content": {"msgtype": "m.text", "body": "'
+)
 CELL = '{"id": "%d", "conversation_id": "c", "reply-to": %s, "text": "hello"}\n'
 
 
@@ -45,6 +51,14 @@ def repeated(piece: str, before: str = "", behind: str = "") -> Callable[[int], 
 def utterances(parent: Callable[[int], str]) -> Callable[[int], bytes]:
     """ConvoKit's lines, of which each replies to what `parent` says."""
     return lambda size: "".join(CELL % (i, parent(i)) for i in range(max(1, size // len(CELL)))).encode()
+
+
+def numbered(piece: str, before: str = "", behind: str = "") -> Callable[[int], bytes]:
+    """The same, with numbers in the pieces: in each its own, and then that of the one before."""
+    count = max(1, len(piece.format(10_000, 10_000)))
+    return lambda size: (
+        before + "".join(piece.format(i, i - 1) for i in range(1, max(2, size // count))) + behind
+    ).encode()
 
 
 def memo(size: int) -> bytes:
@@ -97,6 +111,51 @@ SHAPES = {
     "log: marks": Shape("corpus", "a.log", repeated("'!'<.", "hello\n", "\nyes\n")),
     "log: one line": Shape("corpus", "a.log", repeated("a ", "hello\nyes\n")),
     "log: blank lines": Shape("corpus", "a.log", repeated("\n", "hello\nyes\n")),
+    "whatsapp: one message": Shape(
+        "corpus", "a.txt", repeated("a\n", "1/2/23, 10:00 - Ann: a\n1/2/23, 10:01 - Bob: b\n")
+    ),
+    "whatsapp: many names": Shape("corpus", "a.txt", numbered("1/2/23, 10:00 - N{}: a N{} b\n")),
+    "whatsapp: digits and marks": Shape(
+        "corpus", "a.txt", repeated("1 @ www.( <", "1/2/23, 10:00 - A: a\n1/2/23, 10:00 - B: ")
+    ),
+    "stamped: half a stamp": Shape("corpus", "a.txt", repeated("[12:30 (\n", "12:30 A: a\n12:31 B: b\n" * 99)),
+    "headed: heads alone": Shape("corpus", "a.txt", repeated("[1/2/2023 9:04] a\n", "[1/2/2023 9:04] a\nb\n" * 99)),
+    "days: days alone": Shape(
+        "corpus", "a.txt", repeated("2023/05/12(Fri)\n", "2023/05/12(Fri)\n" + "1:00\ta\tb\n" * 99)
+    ),
+    "irc: half a name": Shape("corpus", "a.txt", repeated("[12:30] <", "[12:30] <a> b\n" * 99)),
+    "subtitles: times alone": Shape("corpus", "a.srt", repeated("0:00:01,0 --> 0:00:02,0\n")),
+    "subtitles: mark-up": Shape("corpus", "a.srt", repeated("<{\\[(#♪", "0:00:01,0 --> 0:00:02,0\n" * 3)),
+    "labels: colons": Shape("corpus", "a.txt", repeated("Q: :\n", "Q: a\nA: b\n")),
+    "labels: blanks": Shape("corpus", "a.txt", repeated("#" + " " * 60 + "\n", "Q: a\nA: b\n" * 99)),
+    "parlai: numbers": Shape("corpus", "a.txt", repeated("2 a\tb\n", "1 a\tb\n")),
+    "parlai: fields": Shape("corpus", "a.txt", repeated("\ttext:", "text:a\tlabels:b\n" * 3)),
+    "telegram: pieces": Shape("corpus", "a.json", repeated('{"text": "a"}, ', TELEGRAM + '"text": [', '""]}]}')),
+    "telegram: messages": Shape(
+        "corpus", "a.json", repeated('{"type": "message", "text": 5}, ', TELEGRAM + '"text": "a"}, ', "{}]}")
+    ),
+    "messenger: half a message": Shape(
+        "corpus", "a.json", repeated('{"sender_name": "a", "timestamp_ms": 1}, ', '{"messages": [', "{}]}")
+    ),
+    "slack: mark-up": Shape(
+        "corpus", "a.json", repeated("<@", '[{"type": "message", "ts": "1700000000.1", "text": "', '"}]')
+    ),
+    "skype: quotations": Shape("corpus", "a.json", repeated("<quote", SKYPE, '"}]}]}')),
+    "matrix: quotations": Shape("corpus", "a.json", repeated("> ", MATRIX, '"}}]}')),
+    "chatgpt: one branch": Shape(
+        "corpus", "a.json", numbered('"{}": {{"parent": "{}"}}, ', '[{"mapping": {', '"x": {"author": 1}}}]')
+    ),
+    "json: turns": Shape(
+        "corpus", "a.json", repeated('{"role": "user", "content": "a"}, ', '[{"messages": [', "{}]}]")
+    ),
+    "json: nested": Shape("corpus", "a.json", repeated('[["a", "b"], ', '[["a", "b"], ')),
+    "json: questions": Shape("corpus", "a.json", repeated('"is it so?": ["a", "b"], ', "{", '"x": "y"}')),
+    "json: patterns": Shape(
+        "corpus", "a.json", repeated('"a",', '[{"patterns": ["a", ', '"b"], "responses": ["a", "b"]}]')
+    ),
+    "csv: messages": Shape("corpus", "a.csv", repeated('"a",b,"31/31/2024"\n', "author,text,date\n")),
+    "yaml: aliases": Shape("corpus", "a.yml", repeated("- *a\n", "conversations:\n- &a [a, b]\n")),
+    "yaml: lists": Shape("corpus", "a.yml", repeated("- - a\n  - b\n", "conversations:\n")),
     "cornell: ids": Shape("corpus", "movie_lines.txt", repeated("L1 +++$+++ u +++$+++ m +++$+++ A +++$+++ a\n")),
     "vocabulary: short words": Shape("vocabulary", "vocabulary.txt", repeated("\n")),
     "vocabulary: one word": Shape("vocabulary", "vocabulary.txt", repeated("a", "<pad>\n<sos>\n<eos>\n", "\n")),

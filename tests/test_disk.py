@@ -441,6 +441,17 @@ def test_a_file_that_is_read_as_a_whole_is_no_link_and_no_pipe(
     assert not (half.path.parent / "packed").exists()
 
 
+def test_events_are_not_written_where_a_link_leads(
+    small: Small, half: RunDirectory, tmp_path: Path, refused: Callable[[int], str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.rmtree(half.tensorboard, ignore_errors=True)
+    half.tensorboard.symlink_to(elsewhere)
+    assert "tb is a link" in refused(small.train(half.path.parent, resume=True))
+    assert not list(elsewhere.iterdir())
+
+
 def test_a_run_directory_may_be_a_link(small: Small, half: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "run"

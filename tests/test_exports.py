@@ -160,7 +160,7 @@ def test_damaged_exports_as_json(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps(odd))
     said, account = account_of(tmp_path / "a.json", format=format, private=False)
     assert account.bad == 1
-    assert first in said
+    assert first in [[turn for turn in talk if turn] for talk in said]
 
 
 @pytest.mark.parametrize("name", ["discord.txt", "line.txt"])

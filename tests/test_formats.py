@@ -1,5 +1,6 @@
 """Every format from a small file, and every kind of damage to one."""
 
+import csv
 import gzip
 import itertools
 import json
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from chatbot.chat.conversation import transcribe
 from chatbot.config import settings as config
 from chatbot.corpus import inputs, reading
+from chatbot.corpus.formats import delimited
 from chatbot.corpus.formats.dialogue import MAX_TURNS, Dialogue, in_pieces
 from chatbot.corpus.formats.recognise import READERS, dialogues, recognise
 from chatbot.corpus.inputs import input_files
@@ -199,6 +201,17 @@ def test_delimited(tmp_path: Path, name: str, content: str) -> None:
     assert [[str(turn).replace("\n", " ").replace("\t", " ") for turn in talk.turns] for talk in found] == SAID
 
 
+@settings(deadline=None, max_examples=300)
+@given(st.text('""",;\t|a é\\\r', min_size=1, max_size=12), st.sampled_from(",;\t|"))
+def test_quotes_are_told_as_csv_tells_them(line: str, delimiter: str) -> None:
+    try:
+        next(csv.reader((line + "\n",), delimiter=delimiter, strict=True))
+        state = "c"
+    except csv.Error as error:
+        state = "o" if "unexpected end" in str(error) else "x"
+    assert delimited._state(line, delimiter) == state
+
+
 def test_a_quote_that_never_closes_costs_its_own_line_only(tmp_path: Path) -> None:
     rows = ["a\tb", '"Oh\tno', 'say "x" twice\ty', *[f"p{i}\tr{i}" for i in range(200)]]
     (tmp_path / "a.tsv").write_text("\n".join(rows))
@@ -312,7 +325,7 @@ def test_a_message_of_chitchat_that_is_no_text_is_damage(tmp_path: Path, text: o
 
 @pytest.mark.parametrize("chunk", [1 << 20, 7])
 def test_chitchat_is_read_piece_by_piece(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatbot.corpus.formats.chitchat.CHUNK", chunk)
+    monkeypatch.setattr("chatbot.corpus.json_stream.CHUNK", chunk)
     talks = {f"k{i}": messages([f"é{i}"], ["b"]) for i in range(300)}
     (tmp_path / "dataset.json").write_text(json.dumps(talks, ensure_ascii=False), encoding="utf-8")
     assert turns(tmp_path / "dataset.json") == [[f"é{i}.", "b."] for i in range(300)]
@@ -671,7 +684,7 @@ def test_many_columns_without_a_header_are_no_log(tmp_path: Path) -> None:
 def test_chitchat_goes_on_behind_a_malformed_conversation(
     tmp_path: Path, broken: str, by: str, chunk: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatbot.corpus.formats.chitchat.CHUNK", chunk)
+    monkeypatch.setattr("chatbot.corpus.json_stream.CHUNK", chunk)
     monkeypatch.setattr("chatbot.corpus.formats.chitchat.MAX_MEMBER", most)
     talks = json.dumps({f"k{i}": messages(['say "hi"'], ["b"]) for i in range(400)})
     (tmp_path / "dataset.json").write_text(talks.replace(broken, by))

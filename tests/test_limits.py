@@ -4,6 +4,7 @@ import json
 import os
 import pickletools
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,25 @@ from typing import Any
 import pytest
 import torch
 
-from chatbot.config.settings import Config
-from chatbot.corpus import inputs, preparation, prepared, vocabulary
+from chatbot.config.settings import Config, CorpusConfig
+from chatbot.corpus import inputs, json_stream, preparation, prepared, reading, vocabulary
 from chatbot.corpus.figures import load_figures
-from chatbot.corpus.formats import chitchat
+from chatbot.corpus.formats import (
+    chitchat,
+    days,
+    delimited,
+    dialogue,
+    headed,
+    messages,
+    parquet,
+    privacy,
+    records,
+    slack,
+    stamped,
+    whatsapp,
+    yaml_file,
+)
+from chatbot.corpus.formats.recognise import dialogues
 from chatbot.corpus.inputs import input_files
 from chatbot.corpus.reading import Reading
 from chatbot.corpus.vocabulary import Vocabulary
@@ -42,6 +58,24 @@ LIMITS = {  # what the page says
     (preparation, "MAX_CACHE"): 8 << 20,
     (inputs, "MAX_TABLE"): 4 << 20,
     (inputs, "MAX_FILES"): 10_000,
+    (inputs, "MAX_RATIO"): 200,
+    (inputs, "SMALL_MEMBER"): 16 << 20,
+    (reading, "MAX_LINE"): 1 << 20,
+    (dialogue, "MAX_TURNS"): 256,
+    (json_stream, "MAX_VALUE"): 8 << 20,
+    (json_stream, "MAX_DEPTH"): 8,
+    (records, "MAX_PRODUCT"): 10_000,
+    (delimited, "MAX_ROW"): 50,
+    (yaml_file, "MAX_SIZE"): 8 << 20,
+    (parquet, "ROWS"): 256,
+    (parquet, "ROW"): 8,
+    (whatsapp, "LONGEST"): 65_536,
+    (stamped, "LONGEST"): 65_536,
+    (headed, "LONGEST"): 65_536,
+    (days, "LONGEST"): 65_536,
+    (messages, "MAX_TURN"): 65_536,
+    (privacy, "MAX_NAMES"): 5000,
+    (slack, "MOST_KEPT"): 100_000,
     (chitchat, "MAX_MEMBER"): 4 << 20,
     (chitchat, "MAX_BEGINNING"): 1000,
 }
@@ -172,7 +206,7 @@ def test_a_link_in_a_folder_leads_to_what_is_in_it(tmp_path: Path) -> None:
 
 
 def test_a_dialogue_of_chitchat_is_as_long_as_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chitchat, "CHUNK", 500)
+    monkeypatch.setattr(json_stream, "CHUNK", 500)
     monkeypatch.setattr(chitchat, "MAX_MEMBER", 4000)
     good = '"g": {"messages": [[{"text": "hello", "sender": 1}], [{"text": "hi", "sender": 1}]]}'
     path = tmp_path / "dataset.json"
@@ -181,3 +215,93 @@ def test_a_dialogue_of_chitchat_is_as_long_as_it_may_be(tmp_path: Path, monkeypa
         reading = Reading()
         assert len(list(chitchat.read(input_files(path)[0][0], reading))) == whole
         assert reading.bad == 3 - whole
+
+
+def read_corpus(path: Path, format: str) -> tuple[list[list[str | None]], Reading]:
+    """The turns of a file, and the account of them."""
+    account = Reading(config=CorpusConfig(private=False))
+    return [found.turns for found in dialogues(format, input_files(path)[0], account)], account
+
+
+MESSAGE = {
+    whatsapp: ("01/02/2023, 10:{} - {}: ", "whatsapp"),
+    stamped: ("10:{} {}: ", "stamped"),
+    headed: ("2023-02-01 10:{} {}\n", "headed"),
+    days: ("10:{}\t{}\t", "days"),
+}
+
+
+@pytest.mark.parametrize("format", MESSAGE, ids=[name for _, name in MESSAGE.values()])
+def test_a_message_is_as_long_as_it_may_be(format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, name = MESSAGE[format]
+    monkeypatch.setattr(format, "LONGEST", 100)
+    for lines, damaged in ((2, 0), (40, 1)):
+        day = "2023/02/01(Wed)\n" * (format is days)
+        text = day + head.format("00", "Ann") + "a b c d e\n" * lines + head.format("01", "Bob") + "yes\n"
+        (tmp_path / "a.txt").write_text(text)
+        said, account = read_corpus(tmp_path / "a.txt", name)
+        assert (account.bad > 0) == damaged
+        assert said[0][1] == "yes"
+        assert len(said[0][0] or "") < 130
+
+
+def test_a_record_makes_as_many_pairs_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_PRODUCT", 6)
+    for patterns, pairs in ((3, 6), (4, 6)):
+        record = {"patterns": [f"p{i}" for i in range(patterns)], "responses": ["a", "b"]}
+        (tmp_path / "a.json").write_text(json.dumps([record, record]))
+        assert len(read_corpus(tmp_path / "a.json", "json")[0]) == 2 * pairs
+
+
+def test_yaml_is_as_large_as_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("yaml")
+    text = "conversations:\n- - a\n  - b\n"
+    (tmp_path / "a.yml").write_text(text)
+    monkeypatch.setattr(yaml_file, "MAX_SIZE", len(text))
+    assert read_corpus(tmp_path / "a.yml", "yaml")[0] == [["a", "b"]]
+    monkeypatch.setattr(yaml_file, "MAX_SIZE", len(text) - 1)
+    with pytest.raises(ChatbotError, match="MB of YAML"):
+        read_corpus(tmp_path / "a.yml", "yaml")
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, None])
+def test_parquet_unfolds_to_as_much_as_it_may(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as written
+
+    rows = 20_000 if text else 400_000
+    columns = {"prompt": pyarrow.array([text] * rows, pyarrow.string()), "reply": pyarrow.array(["b"] * rows)}
+    written.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000, "alike in all rows"
+    monkeypatch.setattr(parquet, "SMALL_MEMBER", 1 << 20)
+    monkeypatch.setattr(parquet, "MAX_RATIO", 20)
+    with pytest.raises(ChatbotError, match="refused as an archive bomb"):
+        read_corpus(tmp_path / "a.parquet", "parquet")
+    monkeypatch.setattr(parquet, "SMALL_MEMBER", 64 << 20)
+    if text:
+        assert len(read_corpus(tmp_path / "a.parquet", "parquet")[0]) == rows
+
+
+def test_a_day_of_slack_keeps_as_many_messages_of_threads_as_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack, "MOST_KEPT", 2)
+    said = [
+        {
+            "type": "message",
+            "user": f"U{i % 2}",
+            "text": f"t{i}",
+            "ts": f"{1700000000 + i}.1",
+            "thread_ts": "1700000000.1",
+        }
+        for i in range(4)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(said))
+    assert read_corpus(tmp_path / "a.json", "slack")[0] == [["t0", "t2", "t3"], ["t0", "t1"]]
+
+
+def test_as_many_names_are_left_out_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privacy, "MAX_NAMES", 2)
+    assert privacy.Privacy(["Ann", "Bea", "Cleo"], Counter()).clean("so Ann, Bea, Cleo") == "so, Cleo"

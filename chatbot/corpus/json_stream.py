@@ -39,7 +39,7 @@ def values(file: InputFile, reading: Reading, enters: Callable[[Path], bool]) ->
         ChatbotError: it is malformed, or a value is over MAX_VALUE characters.
     """
     with file.open() as stream:
-        text = _Text(stream.read, reading.advance)
+        text = Text(stream.read, reading.advance)
         try:
             yield from _inside(text, (), enters)
             if text.peek():
@@ -55,16 +55,28 @@ def values(file: InputFile, reading: Reading, enters: Callable[[Path], bool]) ->
             reading.damaged(file.name, line, "JSON that breaks off")
 
 
+def messages(file: InputFile, reading: Reading) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each message of an object that has a list of `messages`; each is a record.
+
+    Raises:
+        ChatbotError: as `values`.
+    """
+    for path, value in values(file, reading, lambda path: path in ((), ("messages",))):
+        if path[:1] == ("messages",):
+            reading.records += 1
+            yield int(path[-1]) if len(path) > 1 else 0, value
+
+
 def first_values(head: str, enters: Callable[[Path], bool]) -> list[tuple[Path, Any]]:
     """The whole values in the beginning of a JSON file, with their paths."""
-    text = _Text(io.BytesIO(head.encode("utf-8", "replace")).read, lambda size: None)
+    text = Text(io.BytesIO(head.encode("utf-8", "replace")).read, lambda size: None)
     found: list[tuple[Path, Any]] = []
     with contextlib.suppress(BrokenJsonError):
         found.extend(_inside(text, (), enters))
     return found
 
 
-def _inside(text: "_Text", path: Path, enters: Callable[[Path], bool]) -> Iterator[tuple[Path, Any]]:
+def _inside(text: "Text", path: Path, enters: Callable[[Path], bool]) -> Iterator[tuple[Path, Any]]:
     mark = text.peek()
     if mark not in ("{", "[") or len(path) >= MAX_DEPTH or not enters(path):
         yield path, text.value()
@@ -92,29 +104,29 @@ def _inside(text: "_Text", path: Path, enters: Callable[[Path], bool]) -> Iterat
             return
 
 
-class _Text:
-    """The text of a stream, of which a buffer is held."""
+class Text:
+    """The text of a stream, of which a buffer is held: what is before `at` is passed, `dropped` counts what is gone."""
 
     def __init__(self, read: Callable[[int], bytes], advance: Callable[[int], Any]) -> None:
         self._read, self._advance = read, advance
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._parse = json.JSONDecoder().raw_decode
-        self._buffer, self._at, self._size, self._lines = "", 0, 0, 1
+        self.parse = json.JSONDecoder().raw_decode
+        self.buffer, self.at, self.dropped, self._size, self._lines = "", 0, 0, 0, 1
         self.ended = False
 
     def peek(self) -> str:
         """The next character that is no white space; "" at the end."""
         while True:
-            buffer, at = self._buffer, self._at
+            buffer, at = self.buffer, self.at
             while at < len(buffer) and buffer[at] in SPACE:
                 at += 1
-            self._at = at
-            if at < len(buffer) or not self._more():
-                return self._buffer[self._at : self._at + 1]
+            self.at = at
+            if at < len(buffer) or not self.more():
+                return self.buffer[self.at : self.at + 1]
 
     def skip(self) -> None:
         """Pass over one character."""
-        self._at += 1
+        self.at += 1
 
     def value(self) -> Any:
         """The value that begins here.
@@ -126,34 +138,41 @@ class _Text:
         while True:
             end, breaks_off = -1, True
             try:
-                value, end = self._parse(self._buffer, self._at)
+                value, end = self.parse(self.buffer, self.at)
             except json.JSONDecodeError as error:
-                breaks_off = error.pos >= len(self._buffer) - 8 or error.msg.startswith("Unterminated")
+                breaks_off = error.pos >= len(self.buffer) - 8 or error.msg.startswith("Unterminated")
             except (ValueError, RecursionError):  # a number of thousands of digits, or a depth of thousands
                 breaks_off = False
             # a number at the end of the buffer may go on behind it
-            if end >= 0 and (end < len(self._buffer) or self.ended):
-                self._at = end
+            if end >= 0 and (end < len(self.buffer) or self.ended):
+                self.at = end
                 return value
-            if not breaks_off or self.left() > MAX_VALUE or not self._more():
+            if not breaks_off or self.left() > MAX_VALUE or not self.more():
                 raise BrokenJsonError(breaks_off and self.ended)
 
     def left(self) -> int:
         """How many characters are held and not passed."""
-        return len(self._buffer) - self._at
+        return len(self.buffer) - self.at
 
     def place(self) -> tuple[int, int]:
         """The line, from 1, and about the byte up to which all was passed."""
-        rest = self._buffer[self._at :]
-        return self._lines + self._buffer.count("\n", 0, self._at), self._size - len(rest.encode("utf-8", "replace"))
+        rest = self.buffer[self.at :]
+        return self._lines + self.buffer.count("\n", 0, self.at), self._size - len(rest.encode("utf-8", "replace"))
 
-    def _more(self) -> bool:
+    def more(self) -> bool:
+        """Read on; whether there was something."""
         if self.ended:
             return False
         data = self._read(max(CHUNK, self.left()))  # doubling keeps the number of parses small
         self.ended = not data
         self._size += len(data)
         self._advance(len(data))
-        self._lines += self._buffer.count("\n", 0, self._at)
-        self._buffer, self._at = self._buffer[self._at :] + self._decode(data, self.ended), 0
+        self.forget()
+        self.buffer += self._decode(data, self.ended)
         return True
+
+    def forget(self) -> None:
+        """Hold what is passed no longer."""
+        self._lines += self.buffer.count("\n", 0, self.at)
+        self.dropped += self.at
+        self.buffer, self.at = self.buffer[self.at :], 0

@@ -14,7 +14,7 @@ from ..chat.bot import Chatbot
 from ..chat.pictures import attention_picture
 from ..evaluation.examination import readable
 from ..runs.directory import RunDirectory
-from ..system.errors import failing_as
+from ..system.errors import ChatbotError, failing_as
 from ..system.files import atomic_file
 
 
@@ -45,6 +45,8 @@ class Journal:
                 self._file = stack.enter_context(run.metrics.open("a", encoding="utf-8"))
             stack.callback(setattr, threading, "excepthook", threading.excepthook)
             self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
+            if run.tensorboard.is_symlink():
+                raise ChatbotError(f"{run.tensorboard} is a link, and no folder of the run: remove it")
             with _writing(run.tensorboard):
                 self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
             stack.callback(self._writer.close)

@@ -1,6 +1,5 @@
 """The JSON of chitchat-dataset: one object that holds all dialogues and may be far larger than memory."""
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -8,16 +7,17 @@ from typing import Any
 
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
+from ..json_stream import CHUNK, Text
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 
-CHUNK = 1 << 20  # bytes read at once
 MAX_MEMBER = 1 << 22  # characters that one dialogue may have
 MAX_BEGINNING = 1000  # characters from the beginning of its key to MESSAGES
-DEEP = 256  # containers inside each other that are too many for Python's parser, at the least
+DEEP = 64  # containers inside each other that no dialogue has, and fewer than are too many for Python's parser
 MESSAGES = '"messages"'
 BEGINNING = re.compile(r'"messages"\s*:\s*\[\s*\[')
 BETWEEN, COLON = re.compile(r"[\s,]*"), re.compile(r"\s*:\s*")
+NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
 
 
 def looks_like(head: Head) -> bool:
@@ -58,9 +58,10 @@ def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
         ChatbotError: the file is no JSON object, or dialogues follow a malformed one but their start is not found.
     """
     with file.open() as stream:
-        text = _Text(stream.read, reading.advance)
-        if not text.begins():
+        text = _Members(stream.read, reading.advance)
+        if text.peek() != "{":
             raise ChatbotError(f"{file.name} is not a JSON object of conversations")
+        text.skip()
         while True:
             member = text.member()
             if member is not None:
@@ -70,10 +71,10 @@ def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
             else:
                 reading.records += 1
                 reading.damaged(file.name, 0, "JSON that breaks off or is malformed", f" after {text.shown()!r}")
-                offset = text.offset()
+                _, offset = text.place()
                 if text.next_dialogue():
                     continue
-                if text.passed > 1:
+                if text.missed > 1:
                     raise ChatbotError(
                         f"{file.name}: malformed JSON (or a conversation of over {MAX_MEMBER >> 20} MB) at byte "
                         f"{offset:,}, and no conversation can be made out behind it: correct it there"
@@ -81,74 +82,74 @@ def _members(file: InputFile, reading: Reading) -> Iterator[tuple[str, Any]]:
                 return
 
 
-class _Text:
-    """The text of a stream, of which some megabytes are held: what is before `_at` is done with."""
+class _Members(Text):
+    """The members of the object, of which some may be malformed."""
 
     def __init__(self, read: Callable[[int], bytes], advance: Callable[[int], Any]) -> None:
-        self._read, self._advance = read, advance
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._parse = json.JSONDecoder().raw_decode
-        self._buffer, self._at, self._ended = "", 0, False
-        self._before = 0  # bytes of the file before the buffer
-        self._failed = 0  # where the last malformed member is so
-        self.passed = 0  # dialogues whose beginning was not found, since then
-
-    def begins(self) -> bool:
-        """Pass over the brace that the file begins with."""
-        while not (start := self._buffer.lstrip("\ufeff \t\r\n")):
-            self._at = len(self._buffer)
-            if not self._more():
-                return False
-        self._at = len(self._buffer) - len(start) + 1
-        return start.startswith("{")
+        super().__init__(read, advance)
+        self._failed = 0  # where the last malformed member is so, in characters from the beginning of the file
+        self.missed = 0  # dialogues whose beginning was not found, since then
 
     def is_over(self) -> bool:
         """Whether the object ends here, and the file with it."""
-        return self._ended and self._buffer.startswith("}", self._at) and not self._buffer[self._at + 1 :].strip()
+        return self.ended and self.buffer.startswith("}", self.at) and not self.buffer[self.at + 1 :].strip()
 
     def member(self) -> tuple[str, Any] | None:
         """The member that begins here, which is passed over; None if it is malformed, breaks off or is too long."""
-        if self._at > CHUNK >> 4:  # an error of the parser counts the lines before it
-            self._forget()
+        if self.at > CHUNK >> 4:  # an error of the parser counts the lines before it
+            self.forget()
         while True:
-            self._at = BETWEEN.match(self._buffer, self._at).end()  # type: ignore[union-attr]
+            self.at = BETWEEN.match(self.buffer, self.at).end()  # type: ignore[union-attr]
             try:
-                key, end = self._parse(self._buffer, self._at)
-                colon = COLON.match(self._buffer, end)
-                value, end = self._parse(self._buffer, colon.end() if colon else end)
-                self._at = end
+                key, end = self.parse(self.buffer, self.at)
+                colon = COLON.match(self.buffer, end)
+                value, end = self.parse(self.buffer, colon.end() if colon else end)
+                self.at = end
                 return str(key), value
             except json.JSONDecodeError as error:
-                self._failed = error.pos
-            except (ValueError, RecursionError):  # a number of thousands of digits, or a depth of hundreds
-                self._failed = self._at + DEEP
-            if self.is_over() or len(self._buffer) - self._at > MAX_MEMBER or not self._more():
+                self._failed = self.dropped + error.pos
+            except ValueError:  # a number of thousands of digits
+                self._failed = self.dropped + self.at + 1
+            except RecursionError:
+                self._failed = self.dropped + self._too_deep()
                 return None
+            if self.is_over() or self.left() > MAX_MEMBER or not self.more():
+                return None
+
+    def _too_deep(self) -> int:
+        """Where more containers are open than any dialogue has; what is inside of them is passed over with them."""
+        depth = 0
+        for found in NESTING.finditer(self.buffer, self.at):
+            depth += (found[1] is not None) - (found[2] is not None)
+            if depth > DEEP:
+                return found.end()
+        return self.at + 1
 
     def next_dialogue(self) -> bool:
         """Go on to where the next member that looks like a dialogue begins; False if the file has none."""
         # what begins long before the place where the last was malformed is a part of that one
-        self._at = max(self._at + 1, min(self._failed, len(self._buffer)) - MAX_BEGINNING)
-        searched, self.passed = self._at, 0
+        failed = min(self._failed - self.dropped, len(self.buffer))
+        self.at = max(self.at + 1, failed - MAX_BEGINNING)
+        searched, self.missed = self.at, 0
         while True:
-            found = self._buffer.find(MESSAGES, searched)
+            found = self.buffer.find(MESSAGES, searched)
             if found >= 0:
                 if (beginning := self._beginning(found)) >= 0:
-                    self._at = beginning
+                    self.at = beginning
                     return True
-                self.passed += 1
+                self.missed += 1
                 searched = found + len(MESSAGES)
                 continue
-            searched = max(searched, len(self._buffer) - len(MESSAGES) + 1)
-            self._at = max(self._at, searched - MAX_BEGINNING)
-            searched -= self._at
-            if not self._more():
+            searched = max(searched, len(self.buffer) - len(MESSAGES) + 1)
+            self.at = max(self.at, searched - MAX_BEGINNING)
+            searched -= self.at
+            if not self.more():
                 return False
 
     def _beginning(self, messages: int) -> int:
         """Where the key stands of the object whose first key stands there; -1 if it does not look so."""
-        start = max(self._at, messages - MAX_BEGINNING)
-        before = self._buffer[start:messages]
+        start = max(self.at, messages - MAX_BEGINNING)
+        before = self.buffer[start:messages]
         for mark in "{", ":", '"':
             before = before.rstrip()
             if not before.endswith(mark):
@@ -159,22 +160,4 @@ class _Text:
 
     def shown(self) -> str:
         """A few characters from here."""
-        return self._buffer[self._at : self._at + 40]
-
-    def offset(self) -> int:
-        """How many bytes of the file are before here."""
-        return self._before + len(self._buffer[: self._at].encode("utf-8", "replace"))
-
-    def _forget(self) -> None:
-        self._before, self._failed = self.offset(), self._failed - self._at
-        self._buffer, self._at = self._buffer[self._at :], 0
-
-    def _more(self) -> bool:
-        if self._ended:
-            return False
-        data = self._read(max(CHUNK, len(self._buffer) - self._at))  # doubling keeps the number of parses small
-        self._ended = not data
-        self._advance(len(data))
-        self._forget()
-        self._buffer += self._decode(data, self._ended)
-        return not self._ended
+        return self.buffer[self.at : self.at + 40]

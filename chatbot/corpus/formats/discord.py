@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from ..inputs import InputFile
-from ..json_stream import Path, values
+from ..json_stream import messages
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
@@ -25,18 +25,11 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     yield from conversations(functools.partial(_messages, file), reading, "DiscordChatExporter's channel")
 
 
-def _enters(path: Path) -> bool:
-    return path in ((), ("messages",))
-
-
 def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
-    for path, value in values(file, reading, _enters):
-        if path[:1] != ("messages",):
-            continue
-        reading.records += 1
+    for number, value in messages(file, reading):
         author = value.get("author") if isinstance(value, dict) else None
         if not isinstance(author, dict) or not isinstance(value.get("content"), str):
-            reading.damaged(file.name, 0, "a message without an author or content", f": number {path[-1]}")
+            reading.damaged(file.name, 0, "a message without an author or content", f": number {number}")
             yield Message("", None)
         elif author.get("isBot"):
             reading.left_out["messages of bots"] += 1

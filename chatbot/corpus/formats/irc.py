@@ -18,9 +18,7 @@ STAMP = (
 )
 SAID = re.compile(STAMP + r"?<[~&@%+! ]?(?P<nick>[^<>\s]{1,40})>\s(?P<text>.*)")
 WEECHAT = re.compile(STAMP + r"[~&@%+]?(?P<nick>[^\s<>*=-][^\s]{0,39})\t(?P<text>.*)")
-OTHER = re.compile(
-    STAMP + r"?(?:Session (?:Start|Ident|Close|Time): |\*+|-!-|={2,3}|-{2,3}>?|<--?|<->|-\S+-)(?:\s.*|$)"
-)
+OTHER = re.compile(STAMP + r"?(?:Session (?:Start|Ident|Close|Time):|\*+|-!-|={2,3}|-{2,3}>?|<--?|<->|-\S+-)(?:\s.*|$)")
 CODES = re.compile(r"\x03(?:\d{1,2}(?:,\d{1,2})?)?|[\x02\x0f\x11\x16\x1d\x1e\x1f]")  # colours and bold
 TO = re.compile(r"([^\s:,]{1,40})[:,]\s+")
 

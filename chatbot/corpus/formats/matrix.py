@@ -59,5 +59,6 @@ def _text(content: dict[str, Any]) -> str:
     if content.get("msgtype") not in TEXTS or not isinstance(body, str):
         return ""
     if isinstance(relation, dict) and "m.in_reply_to" in relation:
-        body = QUOTED.sub("", body, count=1)
+        quoted = QUOTED.match(body)
+        body = body[quoted.end() :] if quoted else body
     return " ".join(body.split())

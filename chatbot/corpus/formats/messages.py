@@ -5,6 +5,7 @@ only one speaker's turns learnt as replies. Messages may come oldest or newest f
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from ..reading import Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue
 from .privacy import MAX_NAMES, Privacy
 
+SPEAKER = operator.attrgetter("speaker")
 HOUR = 3600.0
 MAX_TURN = 1 << 16  # characters after which a turn of many messages takes no more
 ORDER_FROM = 64  # messages whose times tell whether the newest comes first
@@ -40,6 +42,7 @@ def conversations(
     is_export: bool = True,
     answerers: Collection[str] = (),
     names: Iterable[str] = (),
+    speakers: Callable[[], Iterable[str]] | None = None,
 ) -> Iterator[Dialogue]:
     """Yield the dialogues of a chat export.
 
@@ -48,15 +51,16 @@ def conversations(
             where names are left out, for all of them must be known before.
         layout: what the file is, for people.
         names: further ones that are left out.
+        speakers: yields who writes, where that is told more quickly than by `messages`.
         answerers: the names, in lower case, of those who alone are learnt from; by default all are.
         is_export: people wrote these messages to each other, so `private` is on if it is not off.
     """
     clean = None
     if reading.config.private or (is_export and reading.config.private is None):
         known = dict.fromkeys(names)
-        for message in messages(Reading(config=reading.config)):
+        for speaker in speakers() if speakers else map(SPEAKER, messages(Reading(config=reading.config))):
             if len(known) < MAX_NAMES:
-                known[message.speaker] = None
+                known[speaker] = None
         clean = Privacy(known, reading.left_out).clean
     said = (message for message in messages(reading) if message.text != "")
     for turns, start, newest_first in _apart(said, reading, clean, layout):
@@ -89,10 +93,12 @@ def _apart(
         if text is not None:
             if message.speaker:
                 reading.speakers[message.speaker] += 1
-            if clean and not (text := clean(text)):
-                reading.left_out["messages with nothing else"] += 1
-                continue
-            message = message._replace(text=text)
+            if clean and (cleaned := clean(text)) != text:
+                if not cleaned:
+                    reading.left_out["messages with nothing else"] += 1
+                    continue
+                text = cleaned
+                message = message._replace(text=text)
         last = turns[-1] if turns else message
         paused = None not in (message.time, last.time) and abs(message.time - last.time) > gap  # type: ignore[operator]
         if turns and (paused or message.talk != last.talk):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..inputs import InputFile
-from ..json_stream import Path, values
+from ..json_stream import messages
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
@@ -33,18 +33,11 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     yield from conversations(functools.partial(_messages, file), reading, "Messenger's or Instagram's export")
 
 
-def _enters(path: Path) -> bool:
-    return path in ((), ("messages",))
-
-
 def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
-    for path, value in values(file, reading, _enters):
-        if path[:1] != ("messages",):
-            continue
-        reading.records += 1
+    for number, value in messages(file, reading):
         name = value.get("sender_name", value.get("senderName")) if isinstance(value, dict) else None
         if not isinstance(name, str):
-            reading.damaged(file.name, 0, "a message without a sender's name", f": number {path[-1]}")
+            reading.damaged(file.name, 0, "a message without a sender's name", f": number {number}")
             yield Message("", None)
             continue
         text, time = value.get("content", value.get("text")), _time(value)

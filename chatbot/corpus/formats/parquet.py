@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...system.errors import ChatbotError, first_line
-from ..inputs import InputFile
+from ..inputs import MAX_RATIO, SMALL_MEMBER, InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .jsonl import Talk, are_messages, message
@@ -14,6 +14,7 @@ from .messages import Message, conversations
 from .records import NO_TEXT, records_in
 
 ROWS = 256  # read at once
+ROW = 8  # bytes that a row counts at the least
 
 
 def looks_like(head: Head) -> bool:
@@ -51,10 +52,13 @@ def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, An
         from pyarrow import parquet
     except ImportError as error:
         raise ChatbotError(f"{file.name} is Parquet, which needs pyarrow: pip install 'chatbot[parquet]'") from error
-    number = 0
+    number, unfolded, most = 0, 0, max(SMALL_MEMBER, MAX_RATIO * file.size)
     try:
         with file.open() as stream:
             for batch in parquet.ParquetFile(stream).iter_batches(ROWS, use_threads=False):
+                unfolded += max(batch.nbytes, ROW * len(batch))  # what is alike in all rows is written once
+                if unfolded > most:
+                    raise ChatbotError(f"{file.name} unpacks to far more than its size: refused as an archive bomb")
                 rows = _table(batch).to_pylist()
                 reading.records += len(rows)
                 yield from enumerate(rows, number + 1)

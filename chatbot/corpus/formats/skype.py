@@ -13,7 +13,8 @@ from .dialogue import Dialogue, Head
 from .messages import Message, conversations
 from .moments import iso
 
-MARK_UP = re.compile(r"<quote[^<>]*>.*?</quote>|<[^<>]{0,400}>", re.DOTALL)
+MARK_UP = re.compile(r"<[^<>]{0,400}>")
+QUOTED, ENDS = "<quote", "</quote>"
 TEXTS = ("RichText", "Text")
 
 
@@ -56,4 +57,10 @@ def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
 
 def _text(content: Any) -> str:
     """The text without mark-up and quotations."""
-    return " ".join(html.unescape(MARK_UP.sub(" ", content)).split()) if isinstance(content, str) else ""
+    if not isinstance(content, str):
+        return ""
+    pieces, at = [], 0
+    while (begins := content.find(QUOTED, at)) >= 0 and (ends := content.find(ENDS, begins)) >= 0:
+        pieces.append(content[at:begins])
+        at = ends + len(ENDS)
+    return " ".join(html.unescape(MARK_UP.sub(" ", " ".join((*pieces, content[at:])))).split())

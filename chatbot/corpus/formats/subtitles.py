@@ -47,7 +47,8 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     rolls, shown = ROLLS.search(head.text) is not None, ""
     for begins, ends, said in cues(file, speakers, reading):
         if rolls:  # each time shows the line before again
-            said, shown = _new(said, shown), said[-1][1]
+            said = _new(said, shown)
+            shown = said[-1][1] if said else shown
         if turns and not 0 <= begins - ended + PAUSE <= 2 * PAUSE:
             if len(turns) > start + 1:
                 yield Dialogue("", "", turns, start)
