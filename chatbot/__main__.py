@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     signals.ends_process = True
     try:
         return _main(None)
+    except KeyboardInterrupt:  # once more, while the first was answered
+        return STOPPED
     except Exception:
         if pressed:  # in the middle of an import, say, which then fails with anything
             return STOPPED

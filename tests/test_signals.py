@@ -1,8 +1,10 @@
-"""Ctrl-C twice, by real signals in a forked training: the second ends it at once, and the last save is whole."""
+"""Ctrl-C twice: a training ends at once, and its last save is whole; every verb ends quietly, with exit code 130."""
 
 import io
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,34 @@ def test_one_signal_saves_first(tiny: Config, prepared: Path, tmp_path: Path) ->
     run = RunDirectory(tmp_path / "run")
     assert interrupted_training(tiny, prepared, run, [INT], saving=False) == 0
     assert Checkpoint.load(run.last).step == 14
+
+
+# runs a verb, and presses Ctrl-C at the imports with these numbers, counted from when the verb begins, or at the exit
+PRESSES = """
+import atexit, runpy, signal, sys
+moments = [int(moment) for moment in sys.argv.pop(1).split(",")]
+count = 0
+def hook(event, arguments):
+    global count
+    if event == "import" and callable(signal.getsignal(signal.SIGINT)):
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            count += 1
+            if count in moments:
+                signal.raise_signal(signal.SIGINT)
+if 0 in moments:
+    atexit.register(signal.raise_signal, signal.SIGINT)
+sys.addaudithook(hook)
+runpy.run_module("chatbot", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("moments", ["1,2", "40,41", "150,152,153", "2,0", "300,0"])
+@pytest.mark.parametrize("verb", ["chat", "evaluate"])
+def test_ctrl_c_twice_in_the_middle_of_imports_ends_quietly(
+    verb: str, moments: str, trained: RunDirectory, tmp_path: Path
+) -> None:
+    arguments = [verb, str(trained.path), *(["--prompt", "hello"] if verb == "chat" else ["--data-dir", str(tmp_path)])]
+    command = [sys.executable, "-c", PRESSES, moments, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.strip() == ""

@@ -22,7 +22,7 @@ import torch
 from small_run import Small, assert_equal, contents, make_small, no_pictures
 from torch import Tensor
 
-from chatbot.__main__ import main
+from chatbot.__main__ import VERBS, main
 from chatbot.chat.bot import Chatbot
 from chatbot.runs import pickled
 from chatbot.runs.archive import plain_data
@@ -157,6 +157,9 @@ def verbs(small: Small, run: Path, file: Path) -> dict[str, list[str]]:
         "evaluate": ["evaluate", "run", *places, "--limit", "2"],
         "compare": ["evaluate", *places, "--limit", "2", "--compare", "run", str(small.half.path)],
         "export": ["export", "run", "--checkpoints-dir", runs],
+        # which opens the bot before it listens
+        "serve": ["serve", "run", "--checkpoints-dir", runs, "--host", "no such host.example"],
+        "web": ["export", "run", *places[2:], "--web", "--runtime", "cdn", "--out", str(run.parent / "web")],
         "onnx": ["export", "run", "--checkpoints-dir", runs, "--onnx", "--out", str(run.parent / "onnx")],
         "pack": ["pack", "run", "--checkpoints-dir", runs, str(run.parent / "packed")],
         "resume": ["train", "--resume", "--run", "run", *places, "--steps", "16"],
@@ -169,7 +172,11 @@ def verbs(small: Small, run: Path, file: Path) -> dict[str, list[str]]:
     }
 
 
-READS_CHECKPOINTS = ("chat", "evaluate", "export", "pack", "resume", "from")
+def test_every_verb_is_walked(small: Small, tmp_path: Path) -> None:
+    assert {arguments[0] for arguments in verbs(small, tmp_path, tmp_path).values()} == set(VERBS)
+
+
+READS_CHECKPOINTS = ("chat", "serve", "evaluate", "export", "pack", "resume", "from")
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -212,12 +219,15 @@ def test_a_bundle_in_a_runs_folder_is_not_opened(
         if verb in ("export", "pack"):  # which open what they have just written themselves
             continue
         code = main(arguments)
-        assert code in ((2,) if verb in ("rerank", "import", "prepare") else (0,)), (verb, capsys.readouterr().err)
+        assert code in ((2,) if verb in ("serve", "rerank", "import", "prepare") else (0,)), (
+            verb,
+            capsys.readouterr().err,
+        )
         shutil.rmtree(half.path.parent / "new", ignore_errors=True)
     assert not watched
     for left in (half.best, half.last, half.previous, half.next):
         left.unlink(missing_ok=True)
-    for verb in ("chat", "chat folder", "export", "pack", "from"):
+    for verb in ("chat", "chat folder", "serve", "export", "pack", "from"):
         refusal(main(ways[verb]), capsys)
     assert not watched
     assert not (tmp_path / "mark").exists()
@@ -230,7 +240,7 @@ def test_a_program_in_any_other_place_of_a_run_is_not_opened(
     (half.path / name).parent.mkdir(exist_ok=True)
     (half.path / name).write_bytes(program(tmp_path / "mark"))
     ways = verbs(small, half.path, half.path / name)
-    for verb in ("chat", "evaluate", "compare", "resume", "from", "config", "vocabulary", "prepare", "import"):
+    for verb in ("chat", "serve", "evaluate", "compare", "resume", "from", "config", "vocabulary", "prepare", "import"):
         assert main(ways[verb]) in (0, 2)
         assert "Traceback" not in capsys.readouterr().err
         shutil.rmtree(half.path.parent / "new", ignore_errors=True)
