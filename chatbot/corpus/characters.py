@@ -43,6 +43,7 @@ _MARKS = {
 }
 _KINDS = {mark: kind for kind, marks in _MARKS.items() for mark in marks}
 _READ_AS = dict.fromkeys("`\u00b4\u02b9\u02bc\u2018\u2019\u201b", "'") | dict.fromkeys("\u2010\u2011\u2212", "-")
+_READ_AS |= dict.fromkeys("\u066b\u066c", ",")  # inside Arabic numbers
 _WITHOUT_SPACES = (  # first and last code points of scripts
     *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F)),  # Thai to Khmer
     *((0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x312F), (0x31A0, 0x31BF), (0x31F0, 0x31FF)),
