@@ -257,6 +257,17 @@ def test_an_installed_runtime_is_found(package: Path, tmp_path: Path, monkeypatc
         assert runtime.folder == tmp_path / "node_modules" / "onnxruntime-web" / "dist"
 
 
+@pytest.mark.skipif(not DIST.is_dir(), reason="npm ci in tests/web fetches onnxruntime-web (make check)")
+def test_the_pinned_digests_are_those_of_the_npm_package() -> None:
+    """npm compares the package with its lock; what the page takes from the public host must be the same bytes."""
+    assert json.loads((DIST.parent / "package.json").read_text())["version"] == web_runtime.VERSION
+    assert f"@{web_runtime.VERSION}/" in CDN
+    there = {
+        name: ((DIST / name).stat().st_size, hashlib.sha256((DIST / name).read_bytes()).hexdigest()) for name in FILES
+    }
+    assert there == FILES
+
+
 def test_another_or_a_damaged_runtime_is_refused(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
