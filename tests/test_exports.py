@@ -25,6 +25,9 @@ TEXTS: list[tuple[str, str, str, list[str]]] = [
     ("qq.txt", "消息记录\n\n2023-05-12 21:04:00 小明\n你今晚来吗？\n\n2023-05-12 21:05:00 小红\n当然！\n", "headed", ["你今晚来吗？", "当然！"]),
     ("zoom.txt", "21:04:00\t From  Ann Lee  to  Everyone:\n\tAre you coming?\n21:05:00\t From  Bob  to  Everyone:\n\tSure\n21:06:00\t From  Ann Lee  to  Bob(Direct Message):\n\tGreat\n", "headed", SAID),
     ("imessage.txt", "May 12, 2023  9:04:00 PM (Read by them after 1 minute)\nMe\nAre you coming?\n\nMay 12, 2023  9:05:00 PM\n+447700900123\nSure\n\nMay 12, 2023  9:06:00 PM\nMe\nGreat\n", "headed", SAID),
+    ("slack, copied.txt", "Ann Lee  9:04 PM\nAre you coming?\n\nBob  9:05 PM\nSure\n\nAnn Lee  9:06 PM\nGreat\n", "headed", SAID),
+    ("otter.txt", "Ann Lee  0:03  \nAre you coming?\n\nBob  0:05  \nSure\n\nAnn Lee  0:09\nGreat\n", "headed", SAID),
+    ("stars.txt", "* Are you coming?\n* Sure\n* Great\n", "log", SAID),
     ("kakaotalk, PC.txt", f"지영 님과 카카오톡 대화\n저장한 날짜 : 2023-05-13 10:00:00\n\n--------------- 2023년 5월 12일 금요일 ---------------\n[민수] [오후 9:04] {HANGUL[0]}\n[지영] [오후 9:05] {HANGUL[1]}\n[지영] [오후 9:05] 사진\n[민수] [오후 9:06] {HANGUL[2]}\n--------------- 2023년 5월 14일 일요일 ---------------\n[지영] [오전 9:01] 안녕\n[민수] [오전 9:02] 안녕\n", "days", list(HANGUL)),
     ("kakaotalk, English.txt", "KakaoTalk Chats with Ann\nDate Saved : 2023-05-13 10:00:00\n\n--------------- Friday, May 12, 2023 ---------------\n[Bob] [9:04 PM] Are you coming?\n[Ann] [9:05 PM] Sure\n[Bob] [9:06 PM] Great\n--------------- Sunday, May 14, 2023 ---------------\n[Bob] [9:04 PM] Again?\n[Ann] [9:05 PM] No\n", "days", SAID),
     ("kakaotalk, phone.txt", f"지영 님과 카카오톡 대화\n저장한 날짜 : 2023년 5월 13일 오전 10:00\n\n\n2023년 5월 12일 오후 9:04, 민수 : {HANGUL[0]}\n2023년 5월 12일 오후 9:05, 지영 : {HANGUL[1]}\n2023년 5월 12일 오후 9:06, 민수 : {HANGUL[2]}\n", "stamped", list(HANGUL)),
@@ -132,6 +135,19 @@ JSON: dict[str, tuple[Any, str, list[str]]] = {
         "json",
         SAID,
     ),
+    "coqa": (
+        {
+            "data": [
+                {
+                    "story": "x",
+                    "questions": [{"input_text": "Who?"}, {"input_text": "Where?"}],
+                    "answers": [{"input_text": "A cat."}, {"input_text": "Here."}],
+                }
+            ]
+        },
+        "json",
+        ["Who?", "A cat.", "Where?", "Here."],
+    ),
     "ultrachat": ([{"id": "0", "data": SAID}], "json", SAID),
 }
 
@@ -201,6 +217,11 @@ REFUSED = {
     "faq.md": ("# FAQ\n\n## How do I pay?\n\nBy card,\nor not.\n\n## Where are you?\n\nIn Paris.\n", "headings as Markdown"),
     "play.txt": ("HAMLET.\nTo be, or not to be.\nThat is it.\n\nOPHELIA.\nMy lord?\n\nHAMLET.\nGet thee to a nunnery.\n", "as a play has"),
     "screenplay.txt": ("INT. HOUSE - DAY\n\n        ANN\n    Where were you?\n\n        BOB\n      (tired)\n    At home.\n\n        ANN\n    Alone?\n", "as a play has"),
+    "dashes.txt": ("Ann - Are you coming?\nBob - Sure\nAnn - Great\nBob - ok\n", "put a colon"),
+    "speakers.tsv": ("Ann\tAre you coming?\nBob\tSure\nAnn\tGreat\nBob\tok\n", "--columns text=2,speaker=1"),
+    "speakers.csv": ("Ann,Are you coming?\nBob,Sure\nAnn,Great\nBob,ok\n", "--columns text=2,speaker=1"),
+    "counted.tsv": ("1\tHello there\n2\tHow are you\n3\tFine thanks\n4\tGood\n", "columns are not understood"),
+    "transcript.txt": ("0:00\nAre you coming?\n0:04\nSure\n0:07\nGreat\n", "begin with a time"),
     "numbers.txt": ("1. How are you?\nFine.\n2. Who are you?\nA bot.\n3. Where?\nHere.\n", "begin with a counter"),
     "labels.csv": ("text,label\nI love it,1\nI hate it,0\nIt is fine,1\n", "columns are not understood"),
     "viber.csv": ("12/05/2023,21:04:00,Ann,+447700900123,Are you coming?\n12/05/2023,21:05:00,Bob,+491701234567,Sure\n", "--columns text=5,speaker=3"),
@@ -216,6 +237,12 @@ def test_what_would_be_misread_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(ChatbotError, match=says):
         read(tmp_path / name)
+
+
+def test_a_column_of_names_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(REFUSED["speakers.tsv"][0])
+    assert [talk.turns for talk in read_with(tmp_path / "a.tsv", "text=2,speaker=1")[1]] == [[*SAID, "ok"]]
+    assert len(read_with(tmp_path / "a.tsv", "prompt=1,reply=2")[1]) == 4
 
 
 def test_columns_of_a_table_without_a_header(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
-DASH = re.compile(r"\s*[-–—]\s+(?=\S)")
+DASH = re.compile(r"\s*[-–—*•]\s+(?=\S)")
 TIME = re.compile(r"\W{0,3}(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}[:.]\d{2})(?!\d)")
 COUNTER = re.compile(r"\W{0,2}(\d{1,9})\W")
 JSON = re.compile(r"\s*\[\s*(?:[\[{\"]|\]|$|-?[\d.]+\s*,)")  # and not the `[12:30]` of a chat
@@ -22,6 +22,7 @@ YAML = re.compile(r"\s*(?:- - |-$|[\w -]{1,40}:(?:\s*$|\s*[|>]-?$))|---\s*$|%YAM
 HEADING = re.compile(r"#{1,6} \S")
 ARROW = re.compile(r".*\S\s*(?:=>|->|→|==>|>>>|\|\|\|)\s*\S")
 SPEAKER = re.compile(r"\s*[A-ZÀ-Þ][A-ZÀ-Þ0-9 .'’-]{1,30}\.?\s*")  # of a play: a name in capitals alone on a line
+NAMED = re.compile(r"([^\W\d_][\w .'’]{0,30}?)\s[-–—>]{1,2}\s+\S")
 BINARY = {
     "%PDF": "a PDF",
     "{\\rtf": "rich text",
@@ -56,10 +57,8 @@ def looks_like(head: Head) -> bool:
     if any("-->" in line for line in lines):
         raise ChatbotError(f"{name} has arrows as subtitles have, and no times that can be read: {convert}")
     _refuse_table(head, head.file.base.endswith((".csv", ".tsv", ".tab")), convert)
-    if most(TIME):
-        raise ChatbotError(
-            f"{name}: most lines begin with a time, in no layout that is known: cut it off, or {convert}"
-        )
+    if most(TIME, 0.3):
+        raise ChatbotError(f"{name}: lines begin with a time, in no layout that is known: cut it off, or {convert}")
     numbers = [int(found[1]) for line in lines if (found := COUNTER.match(line))]
     if (
         len(numbers) * 3 > len(lines)
@@ -69,6 +68,12 @@ def looks_like(head: Head) -> bool:
         raise ChatbotError(f"{name}: most lines begin with a counter: cut it off, or {convert}")
     if most(ARROW, 0.8) and len(lines) > 2:
         raise ChatbotError(f"{name}: most lines have an arrow between two texts: put a tab there, and they are pairs")
+    named = Counter(found[1] for line in lines if (found := NAMED.match(line)))
+    if named.total() * 5 > 4 * len(lines) and 1 < len(named) <= named.total() // 2 and len(lines) > 3:
+        raise ChatbotError(
+            f"{name}: the same names stand before a dash on most lines ({named.most_common(1)[0][0]}): put a colon "
+            "instead of it (if they are what is said, give --format log)"
+        )
     if most(HEADING, 0.15) and len(lines) > 3:
         raise ChatbotError(f"{name} has headings as Markdown has: put Q: and A: before the turns")
     names = Counter(line.strip() for line in lines if SPEAKER.fullmatch(line) and len(line.strip()) > 1)

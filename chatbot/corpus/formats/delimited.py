@@ -18,6 +18,7 @@ from .moments import dates_in, moment, order_of
 
 MAX_ROW = 50  # lines that one row may run over
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+NAME = re.compile(r"[A-ZÀ-Þ][\w'’.-]{0,20}(?: [A-ZÀ-Þ][\w'’.-]{0,20}){0,2}(?<![.!?])")
 EXCEL = re.compile(r'"?sep=.?"?')  # a first line that tells Excel the separator
 COMMA = re.compile(r"_(comma|period|exclamation|question)_")  # EmpatheticDialogues
 MARKS = {"comma": ",", "period": ".", "exclamation": "!", "question": "?"}
@@ -153,6 +154,11 @@ def _table(
         if named:
             return Table(delimiter, rows[0], named, len(rows[0]))
         if width == 2 and fits and (sure or delimiter == "\t") and _are_texts(rows):
+            if recognising and _are_names([row[0] for row in rows if len(row) == 2]):
+                raise ChatbotError(
+                    f"{where}:1: the same few names stand in the first column ({rows[0][0].strip()[:40]!r}): give "
+                    "--columns text=2,speaker=1 if they are who speaks, or --columns prompt=1,reply=2"
+                )
             return Table(delimiter, [], Columns(0, 1), 2)
     return None
 
@@ -160,8 +166,19 @@ def _table(
 def _are_texts(rows: list[list[str]]) -> bool:
     """Whether neither column has words at its head and numbers alone below, as labels and scores have."""
     (first, *others) = [row for row in rows if len(row) == 2] or [["", ""]]
+    counted = [row[0].strip() for row in others]
+    if len(counted) > 2 and all(map(str.isdecimal, counted)) and [*map(int, counted)] == sorted({*map(int, counted)}):
+        return False  # a counter and a text
     numbers = [all(not any(map(str.isalpha, row[side])) for row in others) for side in (0, 1)]
     return not (others and any(numbers) and all(any(map(str.isalpha, cell)) for cell in first))
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Whether they are a few names that come in turn, rather than what is said."""
+    names = {cell.strip() for cell in cells}
+    few = len(cells) > 3 and 1 < len(names) <= min(len(cells) // 2, 20)
+    in_turn = sum(map(str.__ne__, cells, cells[1:])) * 2 > len(cells)
+    return few and in_turn and all(NAME.fullmatch(name) for name in names)
 
 
 def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:

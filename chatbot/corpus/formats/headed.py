@@ -1,7 +1,7 @@
 """Messages under a line with a time and a name, as DiscordChatExporter's text and what is copied from chats have them.
 
 `[5/12/2023 9:04 PM] ann` (Discord, Teams), `Ann, [12.05.2023 21:04]` (Telegram), `2023-05-12 21:04:00 Ann` (QQ),
-`21:04:00 From Ann to Everyone:` (Zoom), and a time and a name on two lines (iMessage).
+`21:04:00 From Ann to Everyone:` (Zoom), `Ann  9:04 PM` (Slack), and a time and a name on two lines (iMessage).
 """
 
 import functools
@@ -23,6 +23,7 @@ HEADS = [
     re.compile(rf"{NAME}, \[(?P<when>[^\[\]]{{6,40}})\]\s*"),
     re.compile(rf"(?P<when>{DATE}[ ,]+{TIME}) {NAME}\s*"),
     re.compile(rf"(?P<when>\d\d:\d\d:\d\d)\s+From\s+{NAME}\s+to\s+[^:]{{1,80}}:\s*"),
+    re.compile(rf"{NAME}\s{{2,}}(?P<when>{TIME})\s*"),
     re.compile(r"(?P<when>[A-Z][a-z]{2} \d{1,2}, \d{4}\s+\d{1,2}:\d\d:\d\d [AP]M)(?: \(.*\))?(?P<name>)\s*"),
 ]
 NO_WORDS = re.compile(r"\{(?:Attachments|Embed|Reactions|Stickers)\}|\[In reply to .{1,60}\]|\[?(?:Photo|Sticker)\]?")

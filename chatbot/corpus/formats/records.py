@@ -93,6 +93,14 @@ def dialogues_of(record: Any, reading: Reading) -> list[Dialogue] | None:
         return _after(
             lowered["history"], lowered["candidates"][-1]
         )  # PersonaChat's: the last candidate is the true one
+    asked, answered = lowered.get("questions"), lowered.get("answers")
+    if (
+        isinstance(asked, list)
+        and isinstance(answered, list)
+        and all(isinstance(turn, dict) for turn in asked + answered)
+    ):
+        both = [turn for pair in zip(asked, answered, strict=False) for turn in pair]  # CoQA's
+        return _of_turns(both, reading) if len(asked) == len(answered) and both else None
     listed = lowered.get("data")  # UltraChat's
     if isinstance(listed, list) and len(listed) > 1 and all(isinstance(turn, str) for turn in listed):
         return _of_turns(listed, reading)

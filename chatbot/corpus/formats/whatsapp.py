@@ -17,6 +17,7 @@ LONGEST = 65_536  # characters that a message of WhatsApp has at most
 # marks of direction: iOS begins with one what is no one's words
 MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 STAMP = rf"({DATE})[,،]?\s(?:[^\W\d]{{1,4}}\.? )?({TIME})"
+ISOLATES = re.compile("[\u2066-\u2069]")  # around a name that is spoken to
 LINE = re.compile(rf"[{MARKS}]*(?:\[{STAMP}\]|{STAMP}\s[-–])\s(.*)", re.DOTALL)
 NAMED = re.compile(r"([^:\"“”«»]{1,64}): ?(.*)", re.DOTALL)
 DELETED = {
@@ -163,4 +164,5 @@ def _said(lines: list[str], no_words: re.Pattern[str] | None, reading: Reading) 
     if text.startswith("\u200e") or (may_be_media and MEDIA.fullmatch(bare)):
         reading.left_out["media"] += 1
         return ""
-    return " ".join(words)
+    said = " ".join(words)
+    return said if said.isascii() else ISOLATES.sub("", said)
