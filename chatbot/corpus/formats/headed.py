@@ -23,8 +23,8 @@ HEADS = [
     re.compile(rf"{NAME}, \[(?P<when>[^\[\]]{{6,40}})\]\s*"),
     re.compile(rf"(?P<when>{DATE}[ ,]+{TIME}) {NAME}\s*"),
     re.compile(rf"(?P<when>\d\d:\d\d:\d\d)\s+From\s+{NAME}\s+to\s+[^:]{{1,80}}:\s*"),
-    re.compile(rf"{NAME}\s{{2,}}(?P<when>{TIME})\s*"),
     re.compile(r"(?P<when>[A-Z][a-z]{2} \d{1,2}, \d{4}\s+\d{1,2}:\d\d:\d\d [AP]M)(?: \(.*\))?(?P<name>)\s*"),
+    re.compile(rf"{NAME}\s{{2,}}(?P<when>{TIME})\s*"),
 ]
 NO_WORDS = re.compile(r"\{(?:Attachments|Embed|Reactions|Stickers)\}|\[In reply to .{1,60}\]|\[?(?:Photo|Sticker)\]?")
 RULE = re.compile(r"={5,}")
