@@ -111,7 +111,7 @@ class Text:
         self._read, self._advance = read, advance
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.parse = json.JSONDecoder().raw_decode
-        self.buffer, self.at, self.dropped, self._size, self._lines = "", 0, 0, 0, 1
+        self.buffer, self.at, self.dropped, self._bytes, self._lines = "", 0, 0, 0, 1
         self.ended = False
 
     def peek(self) -> str:
@@ -156,8 +156,8 @@ class Text:
 
     def place(self) -> tuple[int, int]:
         """The line, from 1, and about the byte up to which all was passed."""
-        rest = self.buffer[self.at :]
-        return self._lines + self.buffer.count("\n", 0, self.at), self._size - len(rest.encode("utf-8", "replace"))
+        passed = self.buffer[: self.at]
+        return self._lines + passed.count("\n"), self._bytes + len(passed.encode("utf-8", "replace"))
 
     def more(self) -> bool:
         """Read on; whether there was something."""
@@ -165,7 +165,6 @@ class Text:
             return False
         data = self._read(max(CHUNK, self.left()))  # doubling keeps the number of parses small
         self.ended = not data
-        self._size += len(data)
         self._advance(len(data))
         self.forget()
         self.buffer += self._decode(data, self.ended)
@@ -173,6 +172,6 @@ class Text:
 
     def forget(self) -> None:
         """Hold what is passed no longer."""
-        self._lines += self.buffer.count("\n", 0, self.at)
+        self._lines, self._bytes = self.place()
         self.dropped += self.at
         self.buffer, self.at = self.buffer[self.at :], 0

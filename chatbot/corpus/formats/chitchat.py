@@ -13,7 +13,7 @@ from .dialogue import Dialogue, Head
 
 MAX_MEMBER = 1 << 22  # characters that one dialogue may have
 MAX_BEGINNING = 1000  # characters from the beginning of its key to MESSAGES
-DEEP = 64  # containers inside each other that no dialogue has, and fewer than are too many for Python's parser
+DEEP = 256  # containers inside each other that no dialogue has, and fewer than are too many for Python's parser
 MESSAGES = '"messages"'
 BEGINNING = re.compile(r'"messages"\s*:\s*\[\s*\[')
 BETWEEN, COLON = re.compile(r"[\s,]*"), re.compile(r"\s*:\s*")
@@ -96,7 +96,7 @@ class _Members(Text):
 
     def member(self) -> tuple[str, Any] | None:
         """The member that begins here, which is passed over; None if it is malformed, breaks off or is too long."""
-        if self.at > CHUNK >> 4:  # an error of the parser counts the lines before it
+        if self.at > CHUNK >> 8:  # an error of the parser counts the lines before it
             self.forget()
         while True:
             self.at = BETWEEN.match(self.buffer, self.at).end()  # type: ignore[union-attr]
@@ -111,7 +111,7 @@ class _Members(Text):
             except ValueError:  # a number of thousands of digits
                 self._failed = self.dropped + self.at + 1
             except RecursionError:
-                self._failed = self.dropped + self._too_deep()
+                self._failed = self.dropped + self._too_deep() + MAX_BEGINNING
                 return None
             if self.is_over() or self.left() > MAX_MEMBER or not self.more():
                 return None
