@@ -1,5 +1,6 @@
 """The limits of every reader, as docs/reliability.md has them: a file at each is read, one beyond it is refused."""
 
+import io
 import json
 import os
 import pickletools
@@ -45,6 +46,7 @@ from chatbot.system.files import read_json
 
 LIMITS = {  # what the page says
     (pickled, "MOST_OPERATIONS"): 4_194_304,
+    (pickled, "MOST_VALUES"): 65_536,
     (archive, "MAX_PICKLE"): 32 << 20,
     (archive, "MAX_TABLE"): 1 << 20,
     (archive, "MAX_CODE"): 64 << 20,
@@ -167,6 +169,14 @@ def test_a_pickle_has_as_many_operations_as_it_may(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(pickled, "MOST_OPERATIONS", most - 1)
     with pytest.raises(ChatbotError, match="more than any checkpoint"):
         plain_data(tmp_path / "a.pt")
+
+
+def test_a_pickle_has_as_many_values_at_once_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickled, "MOST_VALUES", 50)
+    pickled.scan(io.BytesIO(b"\x80\x02" + b"]" * 50 + b"."))
+    for piece in (b"]", b"(", b"}", b"N\x85", b"X\x01\0\0\0a"):
+        with pytest.raises(ChatbotError, match="values at once"):
+            pickled.scan(io.BytesIO(b"\x80\x02" + piece * 51 + b"."))
 
 
 def test_code_unfolds_to_as_much_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 from ..system.errors import ChatbotError, shown
 
 MOST_OPERATIONS = 1 << 22  # some 16 for each word of the largest vocabulary, in the tutorial's three dictionaries
+MOST_VALUES = 1 << 16  # at once on the stack; a pickler writes lists and dictionaries by the thousand
 MOST_DIMENSIONS = 8
 MOST_NUMBER = 1 << 128  # files of torch before 1.6 begin with one of 77 bits
 ITEMS = {  # bytes of a number
@@ -69,6 +70,8 @@ def scan(file: IO[bytes]) -> list[Storage]:
         if count > MOST_OPERATIONS:
             raise ChatbotError(f"its pickle has over {MOST_OPERATIONS:,} operations, more than any checkpoint")
         scanned.take(operation.name, argument)
+        if len(scanned.stack) > MOST_VALUES:
+            raise ChatbotError(f"its pickle has over {MOST_VALUES:,} values at once, more than any checkpoint")
     return scanned.storages
 
 
