@@ -1,6 +1,6 @@
 """Preparation, measured: time beside the lineage's way at the same output, and memory and time as the corpus grows.
 
-    python bench/preparation.py [--corpus FOLDER] [--json FILE] [--rounds 5] [--sizes 500000 5000000]
+    python bench/preparation.py [--corpus FOLDER] [--json FILE] [--rounds 5] [--sizes 500000 5000000] [--chat 1000000]
 
 Every measurement is a process of its own, begun anew: wall time from before the imports to after the last byte, peak
 memory as the system accounts it (with its workers', taken one by one). The ways are run in turn. Without `--corpus` the
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=80_000, help="generated, where there is no --corpus")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each way (default: 5)")
     parser.add_argument("--sizes", type=int, nargs="*", default=[500_000, 5_000_000], help="generated pairs")
+    parser.add_argument("--chat", type=int, default=0, help="lines of a WhatsApp export, beside the same as pairs")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "CORPUS", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
@@ -45,13 +46,14 @@ def main() -> None:
         corpus = arguments.corpus or generate_cornell(Path(folder) / "generated", arguments.conversations)
         fast = speed(corpus, Path(folder), arguments.rounds)
         grown = [growth(pairs, Path(folder)) for pairs in arguments.sizes]
+        chats = chat(arguments.chat, Path(folder), arguments.rounds) if arguments.chat else None
     for row in grown:
         print(
             f"{row['pairs']:>12,} pairs {row['megabytes']:>8,.0f} MB of TSV {row['seconds']:>8.1f} s "
             f"{row['pairs'] / row['seconds']:>9,.0f} pairs/s {row['peak_mb']:>7,.0f} MB peak, "
             f"{row['worker_peak_mb']:,.0f} MB the largest worker"
         )
-    found = {"corpus": "Cornell" if arguments.corpus else "generated", **fast, "growth": grown}
+    found = {"corpus": "Cornell" if arguments.corpus else "generated", **fast, "growth": grown, "chat": chats}
     results.write(arguments.json, "preparation", **found, table=lines(found))
 
 
@@ -121,6 +123,24 @@ def growth(pairs: int, folder: Path) -> dict[str, Any]:
     }
     corpus.unlink()
     return result
+
+
+def chat(lines: int, folder: Path, rounds: int) -> dict[str, Any]:
+    """A WhatsApp export of so many lines, beside a TSV in which each line is the reply to the one before; in turn."""
+    export, table, said = folder / "chat.txt", folder / "chat.tsv", ""
+    with export.open("w") as log, table.open("w") as pairs:
+        for number, text in enumerate(sentences(lines)):
+            hours, minute = divmod(7 * number, 60)
+            at = (
+                f"{1 + hours // 24 // 28 % 12}/{1 + hours // 24 % 28}/{20 + hours // 8064:02}, {hours % 24}:{minute:02}"
+            )
+            log.write(f"{at} - {'Ann Lee' if number % 2 else 'Bob'}: {text}\n")
+            pairs.write(f"{said}\t{text}\n" if said else "")
+            said = text
+    runs = [[measured("default", path, folder)["seconds"] for path in (export, table)] for _ in range(rounds)]
+    seconds = [statistics.median(of) for of in zip(*runs, strict=True)]
+    print(f"{lines:>12,} lines of WhatsApp {seconds[0]:.1f} s, as pairs between tabs {seconds[1]:.1f} s")
+    return {"lines": lines, "seconds": seconds[0], "seconds_as_tsv": seconds[1], "ratio": seconds[0] / seconds[1]}
 
 
 def generate(path: Path, pairs: int) -> None:
