@@ -34,6 +34,7 @@ COLUMNS = {
     "its peak MB": ("baseline_peak_mb", ",.0f"),
     "note": ("note", ""),
 }
+QUICK_INFERENCE = ["--rounds", "10", "--batches", "1", "--starts", "1", "--prompts", "64", "--threads", "1"]
 NAMES = ("preparation", "training", "training-2-threads", "inference", "answering", "scaling", "serving")
 # a network that ends its replies is all that is wanted
 BRIEF = """
@@ -88,7 +89,7 @@ def commands(run: Any, arguments: argparse.Namespace) -> dict[str, list[Any]]:
             "preparation": ["preparation.py", "--conversations", 2000, "--rounds", 1, "--sizes", 2000, *corpus],
             "training": ["training.py", "--rounds", 1, *corpus],
             "training-2-threads": ["training.py", "--rounds", 1, "--threads", 2, *corpus],
-            "inference": ["inference.py", run, "--rounds", 10, "--batches", 1, "--starts", 1, "--prompts", 64, *corpus],
+            "inference": ["inference.py", run, *QUICK_INFERENCE, *corpus],
             "answering": ["answering.py", run, "--rounds", 1, "--batch-size", 32],
             "serving": ["serving.py", run, "--rounds", 1, "--seconds", 1, "--clients", 4],
             "scaling": ["scaling.py", "--steps", 50, "--batch-size", 8, "--flags", *TINY[:2]],

@@ -1,6 +1,6 @@
 """Latency, throughput, memory and size of every way to run a trained model, beside the tutorial's deployed search.
 
-    python bench/inference.py RUN [--corpus PATH] [--data-dir data] [--rounds 300] [--threads 1] [--json FILE]
+    python bench/inference.py RUN [--corpus PATH] [--data-dir data] [--rounds 300] [--threads 1 2] [--json FILE]
 
 RUN is the directory of a trained run; for replies of natural length take a model that has learnt to end them. It is
 exported here in every form, and all forms answer the prompts of the test split of its corpus (`--corpus` says where
@@ -20,7 +20,9 @@ with the eager search on the prompts (the first `--prompts` of them); perplexity
 way of encoder.int8.onnx and decoder.int8.onnx.
 
 Alone a reply waits for memory, in a batch for arithmetic: the last lines give both bounds in fp32, the second from the
-rate of one large product and two operations for each weight that is read.
+rate of one large product and two operations for each weight that is read. "Times the floor" is a form's mean time over
+its floor, "of the bound" its rate in batches over the second bound. All is timed with each number of `--threads`; of
+other processes, first reply and peak memory, with one.
 """
 
 import argparse
@@ -61,6 +63,8 @@ COLUMNS = {
     "file MB": ("megabytes", ".1f"),
     "MB read": ("megabytes_read", ".0f"),
     "floor, ms": ("floor_milliseconds", ".2f"),
+    "times the floor": ("times_the_floor", ".2f"),
+    "of the bound": ("of_the_bound", ".0%"),
     "equal tokens": ("equal_tokens", ".2%"),
     "perplexity": ("perplexity", ".3f"),
 }
@@ -75,14 +79,14 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of a trained run")
     parser.add_argument("--corpus", help="where the run's corpus lies, if not where it was trained on it")
     parser.add_argument("--data-dir", type=Path, default=results.ROOT / "data")
-    parser.add_argument("--rounds", type=int, default=300, help="prompts that are timed alone")
+    parser.add_argument("--rounds", type=int, default=100, help="prompts that are timed alone")
     parser.add_argument("--batches", type=int, default=10, help="batches of 64 that are timed")
     parser.add_argument("--starts", type=int, default=3, help="how often each process is started")
-    parser.add_argument("--prompts", type=int, default=0, help="compare the replies to so many; 0 is all")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--prompts", type=int, default=1000, help="compare the replies to so many; 0 is all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="all is timed with each of them")
     parser.add_argument("--json", type=Path, help="write the figures there")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads[0])
     checkpoint = RunDirectory(arguments.run).load_chosen()
     # greedy search in every form, whatever the run's own decoding is
     checkpoint.config = dataclasses.replace(checkpoint.config, decoding=DecodingConfig())
@@ -94,16 +98,22 @@ def main() -> None:
     why_no_client = build_client()
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         searches, files, parts = made(checkpoint, Path(name), arguments.run)
-        client = None if why_no_client else Client(files["torchscript"], arguments.threads)
-        if client:
-            answer, tokens_of = client.reply, checkpoint.vocabulary.decode
-            searches["C++"] = lambda prompts: answer(" ".join(tokens_of(prompts[0])))
-            files["C++"] = files["torchscript"]
-        alone, bandwidth, product_rate = latencies(searches, timed)
-        if client:
-            client.close()
         batches = [prompts[at : at + BATCH] for at in range(0, arguments.batches * BATCH, BATCH)]
-        together = throughputs(searches, [batch for batch in batches if len(batch) == BATCH])
+        batches = [batch for batch in batches if len(batch) == BATCH]
+        if not why_no_client:
+            files["C++"] = files["torchscript"]
+        times = {}
+        for threads in arguments.threads:
+            torch.set_num_threads(threads)
+            for form in ("onnx", "int8"):  # whose threads are those that torch has when it is opened
+                searches[form] = onnx_search(files[form], checkpoint.config.corpus.max_length + 1)
+            client = None if why_no_client else Client(files["torchscript"], threads)
+            if client:
+                searches["C++"] = in_text(client, checkpoint)
+            times[threads] = (*latencies(searches, timed), throughputs(searches, batches))
+            if client:
+                client.close()
+        torch.set_num_threads(arguments.threads[0])
         longest, text = checkpoint.config.corpus.max_length + 1, " ".join(checkpoint.vocabulary.decode(prompts[0]))
         first = first_replies(files, text, prompts[0], longest, arguments.starts)
         replies = {name: all_replies(search, prompts) for name, search in searches.items() if name in WITH_TOKENS}
@@ -112,44 +122,76 @@ def main() -> None:
     words = statistics.mean(len(prompt) for prompt in timed)
     tokens = statistics.mean(len(reply) for reply in replies["eager"][: arguments.rounds])
     fp32 = bytes_read(checkpoint, words, tokens, "fp32")
-    rows = []
-    for name in searches:
-        steps = longest if name == "tutorial" else tokens
-        read = bytes_read(checkpoint, words, steps, "int8" if name == "int8" else "fp32")
-        rows.append(
-            {
-                "variant": name,
-                "milliseconds": 1000 * statistics.median(alone[name]),
-                "mean_milliseconds": 1000 * statistics.mean(alone[name]),
-                "times_faster": statistics.median(alone["tutorial"]) / statistics.median(alone[name]),
-                "replies_per_second_alone": 1 / statistics.mean(alone[name]),
-                "replies_per_second_of_64": BATCH / statistics.median(together[name]) if together.get(name) else None,
-                "first_reply_seconds": first[name][0],
-                "peak_memory_mb": first[name][1],
-                "megabytes": sizes[name] / 1e6 if name in sizes else None,
-                "megabytes_read": read / 1e6,
-                "floor_milliseconds": 1000 * read / bandwidth,
-                "equal_tokens": agreement(replies["eager"], replies[name]) if name in replies else None,
-                "perplexity": perplexities.get(name),
-            }
-        )
-    print(results.table(rows, COLUMNS))
+    rows, figures = [], {}
+    for threads, (alone, bandwidth, product_rate, together) in times.items():
+        bound = product_rate / (fp32 / 2)
+        figures[threads] = {
+            "gigabytes_per_second": bandwidth / 1e9,
+            "gigaflops_per_second": product_rate / 1e9,
+            "replies_per_second_alone_at_most": bandwidth / fp32,
+            "replies_per_second_of_a_batch_at_most": bound,
+        }
+        for name in searches:
+            read = bytes_read(
+                checkpoint,
+                words,
+                longest if name == "tutorial" else tokens,
+                "int8" if name == "int8" else "fp32",
+            )
+            floor, mean = 1000 * read / bandwidth, 1000 * statistics.mean(alone[name])
+            rate = BATCH / statistics.median(together[name]) if together.get(name) else None
+            rows.append(
+                {
+                    "variant": name,
+                    "threads": threads,
+                    "milliseconds": 1000 * statistics.median(alone[name]),
+                    "mean_milliseconds": mean,
+                    "times_faster": statistics.median(alone["tutorial"]) / statistics.median(alone[name]),
+                    "replies_per_second_alone": 1000 / mean,
+                    "replies_per_second_of_64": rate,
+                    "first_reply_seconds": first[name][0],
+                    "peak_memory_mb": first[name][1],
+                    "megabytes": sizes[name] / 1e6 if name in sizes else None,
+                    "megabytes_read": read / 1e6,
+                    "floor_milliseconds": floor,
+                    "times_the_floor": mean / floor,
+                    "of_the_bound": rate / bound if rate and name != "int8" else None,
+                    "equal_tokens": agreement(replies["eager"], replies[name]) if name in replies else None,
+                    "perplexity": perplexities.get(name),
+                }
+            )
+    for threads in arguments.threads:
+        print(f"\n{threads} thread{'s' * (threads > 1)}:")
+        print(results.table([row for row in rows if row["threads"] == threads], COLUMNS))
+        for key, value in figures[threads].items():
+            print(f"{key.replace('_', ' '):40}{value:10.4g}")
+    of_first = figures[arguments.threads[0]]
     about = {
-        "threads": arguments.threads,
+        "threads": arguments.threads[0],
         "prompts": len(prompts),
         "rounds": arguments.rounds,
         "words_of_a_prompt": words,
         "tokens_of_a_reply": tokens,
-        "gigabytes_per_second": bandwidth / 1e9,
-        "gigaflops_per_second": product_rate / 1e9,
-        "replies_per_second_alone_at_most": bandwidth / fp32,
-        "replies_per_second_of_a_batch_at_most": product_rate / (fp32 / 2),
+        **of_first,
     }
-    for key, value in about.items():
-        print(f"{key.replace('_', ' '):40}{value:10.4g}")
+    for key in ("prompts", "rounds", "words_of_a_prompt", "tokens_of_a_reply"):
+        print(f"{key.replace('_', ' '):40}{about[key]:10.4g}")
     about |= {"run": arguments.run.name, "hidden_size": checkpoint.config.model.hidden_size, "prompts_of": split}
-    table = lines(rows, about["replies_per_second_of_a_batch_at_most"], why_no_client)
-    results.write(arguments.json, "inference", **about, rows=rows, table=table)
+    with_first = [row for row in rows if row["threads"] == arguments.threads[0]]
+    table = lines(with_first, of_first["replies_per_second_of_a_batch_at_most"], why_no_client)
+    more = {"more_threads": [row for row in rows if row["threads"] != arguments.threads[0]], "by_threads": figures}
+    results.write(arguments.json, "inference", **about, rows=with_first, **more, table=table)
+
+
+def onnx_search(file: Path, longest: int) -> Search:
+    """Greedy search in ONNX Runtime, with as many threads as torch has now."""
+    search = load_onnx(file, "greedy").search
+    return lambda prompts: search(*pad_prompts(prompts), longest).tokens
+
+
+def in_text(client: Client, checkpoint: Checkpoint) -> Search:
+    """The client in C++, asked one prompt as a line."""
+    return lambda prompts: client.reply(" ".join(checkpoint.vocabulary.decode(prompts[0])))
 
 
 def lines(rows: list[dict[str, Any]], batch_bound: float, why_no_client: str) -> list[dict[str, Any]]:
@@ -216,8 +258,7 @@ def made(
     for name, quantized in (("onnx", False), ("int8", True)):
         export_onnx(checkpoint, folder / "export", quantized=quantized)
         files[name], encoder, decoder = onnx_paths(folder / "export", quantized)
-        search = load_onnx(files[name], "greedy").search
-        searches[name] = lambda prompts, search=search: search(*pad_prompts(prompts), longest).tokens  # type: ignore[misc]
+        searches[name] = onnx_search(files[name], longest)
         parts[name] = load_onnx(encoder, "encoder"), load_onnx(decoder, "decoder")
     return searches, files, parts
 

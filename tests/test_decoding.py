@@ -14,6 +14,7 @@ from chatbot.config.settings import DecodingConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.generate import Decoding, Hypothesis, log_likelihood
+from chatbot.decoding.plan import PlannedSearch, plan_of
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling, SearchDecoder
 from chatbot.network.batch import pad_prompts
@@ -224,3 +225,24 @@ def test_every_setting_reaches_the_searches() -> None:
     assert of_sampling - {"samples", "seed"} == set(Sampling._fields)
     of_all = {name for name, method in fields.items() if method is None}
     assert of_all - {"method", "mmi_weight"} == set(Limits._fields) - {"max_length"}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_many_prompts_at_once_are_answered_in_pieces(
+    model: Seq2Seq, prompts: list[list[int]], way: DecodingConfig
+) -> None:
+    """What an exported file does with a batch of any size."""
+    search = PlannedSearch(model.encoder, model.decoder, NEVER)
+    batch = pad_prompts([prompt for prompt in prompts if prompt])
+    calls = []
+    hook = model.encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    with torch.inference_mode():
+        whole = search(*batch, plan_of(way, 7), 2)
+        search.rows, calls = 4 * way.candidates, []
+        pieces = search.in_pieces(*batch, plan_of(way, 7), 2)
+    hook.remove()
+    assert len(calls) == 4
+    assert max(calls) <= 5  # one more is the empty prompt
+    assert torch.equal(whole.tokens, pieces.tokens)
+    for ours, theirs in zip(whole[1:], pieces[1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)

@@ -233,6 +233,13 @@ def test_beams_and_samples_are_the_bots(checkpoint: Checkpoint, bundle: Path) ->
             assert module.sample(text, seed, 1.2, 0, 0.9) == bot.reply(text, decoding=decoding)
 
 
+def test_more_texts_than_are_worked_on_at_once_are_answered_as_alone(bundle: Path) -> None:
+    module, texts = load_bundle(bundle).module, ["hello", "", "how are you?", "what is it?", "?", "i like you"] * 3
+    alone = [module.reply_greedy(text) for text in texts]
+    module.planned.rows = 4
+    assert module.reply_greedy_batch(texts) == alone
+
+
 def test_a_thousand_prompts_are_answered_alike_by_every_search(checkpoint: Checkpoint, bundle: Path) -> None:
     module, model = load_bundle(bundle).module, checkpoint.build_model()
     parts = (model.encoder, model.decoder, checkpoint.never_replied)

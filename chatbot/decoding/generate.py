@@ -13,12 +13,9 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import collate, pad_prompts
 from ..network.model import Seq2Seq
-from .plan import PlannedSearch, plan_of
+from .plan import ROWS, ROWS_ELSEWHERE, PlannedSearch, plan_of
 from .search import Hypotheses
 
-# rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
-ROWS = {"cpu": 256}
-ROWS_ELSEWHERE = 2048
 SCORED_AT_ONCE = 128  # pairs
 
 Backward = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]

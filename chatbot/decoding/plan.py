@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.settings import DecodingConfig
+from ..corpus.vocabulary import PAD_ID
 from .beam import BeamSearchDecoder
 from .sampling import SamplingDecoder
 from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling, precise
+
+# rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
+ROWS = {"cpu": 256}
+ROWS_ELSEWHERE = 2048
 
 
 class Plan(NamedTuple):
@@ -50,6 +57,7 @@ class PlannedSearch(nn.Module):
         self.greedy = GreedySearchDecoder(encoder, decoder, never_replied, marks)
         self.beam = BeamSearchDecoder(encoder, decoder, never_replied, marks)
         self.sampling = SamplingDecoder(encoder, decoder, never_replied, marks)
+        self.rows, self.rows_elsewhere, self.pad_id = ROWS["cpu"], ROWS_ELSEWHERE, PAD_ID
 
     def forward(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
         """The replies to B prompts, in the order in which the search ranks them (those of a sample as they are drawn).
@@ -67,3 +75,30 @@ class PlannedSearch(nn.Module):
         scores = found.scores.unsqueeze(1)
         totals = precise(scores).sum(dim=2)
         return Hypotheses(found.tokens.unsqueeze(1), scores, totals, found.attention.unsqueeze(1))
+
+    def in_pieces(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
+        """The same, of any number of prompts: those of like length together, no more at once than is fast."""
+        replies = plan.width if plan.method == "beam" else plan.samples if plan.method == "sample" else 1
+        size = max(1, (self.rows if src.device.type == "cpu" else self.rows_elsewhere) // replies)
+        if src.size(0) <= size:
+            return self(src, src_lengths, plan, count)
+        order = src_lengths.cpu().argsort(stable=True)
+        pieces: list[Hypotheses] = []
+        for rows in order.split(size):
+            pieces.append(self(src[rows.to(src.device)], src_lengths[rows.to(src_lengths.device)], plan, count))
+        steps = max([piece.tokens.size(2) for piece in pieces])
+        tokens: list[Tensor] = []
+        scores: list[Tensor] = []
+        attention: list[Tensor] = []
+        for piece in pieces:
+            more = steps - piece.tokens.size(2)
+            tokens.append(F.pad(piece.tokens, [0, more], value=float(self.pad_id)))
+            scores.append(F.pad(piece.scores, [0, more]))
+            attention.append(F.pad(piece.attention, [0, 0, 0, more]))
+        back = order.argsort().to(src.device)
+        return Hypotheses(
+            torch.cat(tokens)[back],
+            torch.cat(scores)[back],
+            torch.cat([piece.totals for piece in pieces])[back],
+            torch.cat(attention)[back],
+        )

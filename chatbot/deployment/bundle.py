@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, PAD_ID
 from ..decoding.plan import Plan, PlannedSearch, plan_of
-from ..decoding.search import Sampling, SearchResult
+from ..decoding.search import Limits, Sampling, SearchResult
 from ..runs.checkpoint import Checkpoint
 from .torchscript_mending import TorchScriptMending
 from .torchscript_tokenizer import torchscript_tokenizer
@@ -86,7 +86,9 @@ class BundleModule(nn.Module):
         """Greedy search: src (B, S) int64 padded with PAD, src_lengths (B,) on the CPU, rows in any order -> tokens
         (B, T) padded behind EOS, their log-probabilities (B, T), attention (B, T, S)."""
         self.unpack()
-        return self.search(src, src_lengths, max_length)
+        plan = Plan("greedy", Limits(max_length), 1, 0.0, 1, 0, Sampling())
+        found = self.planned.in_pieces(src, src_lengths, plan)
+        return SearchResult(found.tokens[:, 0], found.scores[:, 0], found.attention[:, 0])
 
     def reply(self, text: str) -> str:
         """The reply to a text; "" where there is no word to answer to."""
@@ -210,7 +212,7 @@ class BundleModule(nn.Module):
         replies: list[list[str]] = []
         if len(rows) > 0:
             src, src_lengths = self._padded(rows)
-            found = self.planned(src, src_lengths, plan, 1)
+            found = self.planned.in_pieces(src, src_lengths, plan, 1)
             best = found.totals.sort(dim=1, descending=True, stable=True)[1][:, :1]  # of equals the first
             # on a line of its own: what `tolist` is called on is evaluated twice in TorchScript
             chosen = found.tokens.gather(1, best.unsqueeze(2).expand(-1, -1, found.tokens.size(2))).squeeze(1)
