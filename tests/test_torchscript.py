@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -174,6 +175,25 @@ def test_no_device_is_baked_in(bundle: Path) -> None:
         code = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
     assert any("pack_padded" in text for text in code.values())
     assert [name for name, text in code.items() if re.search(r"torch\.device\(|device=\"", text)] == []
+
+
+def test_the_weights_of_a_gru_are_laid_side_by_side_for_a_gpu_only(checkpoint: Checkpoint, bundle: Path) -> None:
+    """A GPU would gather them at each call, and warn: the file does what nn.GRU does when it moves to one."""
+    module = load_bundle(bundle).module
+    module.reply("hello")
+    assert module.weights.laid == 0
+    assert module.weights.lay_side_by_side.code.count("_cudnn_rnn_flatten_weight") >= 2
+    model = checkpoint.build_model()
+    for part, gru in (("encoder", model.encoder.gru), ("decoder", model.decoder.gru)):
+        asked = Mock()
+        asked._cudnn_rnn_flatten_weight.return_value.numel.return_value = 5
+        model.laid = 1
+        exec(exporting._flattening(part, gru).strip(), {"torch": asked, "self": model})
+        assert model.laid == 6
+        weights, *sizes = asked._cudnn_rnn_flatten_weight.call_args.args
+        assert all(one is other for one, other in zip(weights, gru._flat_weights, strict=True))
+        ways = [gru.num_layers, True, part == "encoder"]
+        assert sizes == [4, gru.input_size, 3, gru.hidden_size, 0, *ways]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

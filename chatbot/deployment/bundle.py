@@ -14,7 +14,7 @@ from .torchscript_tokenizer import torchscript_tokenizer
 
 class QuantizedWeights(nn.Module):
     """The network's matrices in 8 bits, as the file stores them, until `unpack`, which the export writes for each
-    network, restores them to floats.
+    network, restores them to floats. `lay_side_by_side`, written in the same way, is for a GPU.
 
     Args:
         encoder, decoder: the traced parts of the network, whose matrices are empty until then.
@@ -28,6 +28,7 @@ class QuantizedWeights(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.values, self.scales = encoder, decoder, values, scales
         self.waiting = len(values) > 0
+        self.laid = 0  # weights of GRUs that lie side by side, so that a GPU need not gather them at each call
 
     def matrix(self, index: int, like: Tensor) -> Tensor:
         """Matrix number `index` in floats, of the dtype and on the device of `like`."""
@@ -149,9 +150,10 @@ class BundleModule(nn.Module):
         return self._answers([text], plan)[0]
 
     def unpack(self) -> None:
-        """Restore 8-bit weights to floats; the first reply does it otherwise. A program of several threads calls this
-        before they start, and after `.to(device)`."""
+        """Restore 8-bit weights to floats, and lay those of a GRU side by side on a GPU; the first reply does it
+        otherwise. A program of several threads calls this before they start, and after `.to(device)`."""
         self.weights.unpack()  # type: ignore[operator]
+        self.weights.lay_side_by_side()  # type: ignore[operator]
 
     def metadata(self) -> str:
         """What is known of the model, as JSON."""

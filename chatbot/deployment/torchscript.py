@@ -9,7 +9,7 @@ import json
 import unicodedata
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from .proof import Proof, golden_replies, prove_bundle
 from .torchscript_tokenizer import table_sha256, torchscript_tokenizer
 
 BUNDLE_FORMAT = 3
+CUDNN_GRU = 3  # `torch.backends.cudnn.rnn.get_cudnn_mode`, which is only there with cuDNN
 READABLE = (2, 3)  # in format 2 `reply` is greedy search whatever the run asks for
 for method in (*EXPORTED, QuantizedWeights.matrix):
     torch.jit.export(method)
@@ -90,7 +91,7 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
     memory, source, hidden = model.encoder(src, src_lengths)
     encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
     decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
-    weights = _quantized_weights(encoder, decoder, checkpoint.is_quantized)
+    weights = _quantized_weights(encoder, decoder, (model.encoder.gru, model.decoder.gru), checkpoint.is_quantized)
     module = BundleModule(encoder, decoder, weights, checkpoint, json.dumps(description))
     return torch.jit.script(module.eval())
 
@@ -106,7 +107,9 @@ def _save(module: torch.jit.ScriptModule, path: Path) -> None:
                 bundle.writestr(zipfile.ZipInfo(member.filename), whole.read(member), member.compress_type)
 
 
-def _quantized_weights(encoder: Any, decoder: Any, quantize: bool) -> torch.jit.ScriptModule:
+def _quantized_weights(
+    encoder: Any, decoder: Any, grus: Sequence[torch.nn.GRU], quantize: bool
+) -> torch.jit.ScriptModule:
     """Take the matrices out of the traced parts, as 8 bits, if asked to, and write the method that puts them back.
 
     TorchScript cannot go through a module's weights by name, so that method has a line for each.
@@ -118,9 +121,7 @@ def _quantized_weights(encoder: Any, decoder: Any, quantize: bool) -> torch.jit.
         for name, weight in module.named_parameters(part, remove_duplicate=False):
             if quantize and weight.dim() == 2:
                 matrices.append(weight)
-                place = "self"
-                for attribute in name.split("."):
-                    place = f"getattr({place}, '{attribute}')"
+                place = _attribute(name)
                 source = places.setdefault(weight.data_ptr(), place)
                 if source == place:
                     source = f"self.matrix({len(values)}, {place})"
@@ -137,7 +138,30 @@ def _quantized_weights(encoder: Any, decoder: Any, quantize: bool) -> torch.jit.
         "        self.scales = torch.jit.annotate(List[Tensor], [])\n"
         "        self.waiting = False\n"
     )
+    weights.define(
+        # asked of a weight, for what depends on no tensor the compiler answers where the file is written
+        "def lay_side_by_side(self) -> None:\n"
+        f"    if self.laid == 0 and torch.cudnn_is_acceptable({_attribute('decoder.gru.weight_ih_l0')}):\n"
+        + "".join(map(_flattening, ("encoder", "decoder"), grus))
+    )
     return weights
+
+
+def _attribute(name: str) -> str:
+    """A weight by its dotted name, as TorchScript reads it."""
+    place = "self"
+    for attribute in name.split("."):
+        place = f"getattr({place}, '{attribute}')"
+    return place
+
+
+def _flattening(part: str, gru: torch.nn.GRU) -> str:
+    """What nn.GRU.flatten_parameters does, for the GRU of a part of the network: cuDNN wants one piece of memory."""
+    weights = ", ".join(_attribute(f"{part}.gru.{name}") for name in gru._flat_weights_names)
+    ways = gru.num_layers, gru.batch_first, gru.bidirectional
+    sizes = f"{gru.input_size}, {CUDNN_GRU}, {gru.hidden_size}, 0, {', '.join(map(str, ways))}"
+    # the compiler leaves out a call whose result nobody uses
+    return f"        self.laid += torch._cudnn_rnn_flatten_weight([{weights}], 4, {sizes}).numel()\n"
 
 
 def load_bundle(path: Path) -> Bundle:
