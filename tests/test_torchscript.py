@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
@@ -188,7 +189,9 @@ def test_the_weights_of_a_gru_are_laid_side_by_side_for_a_gpu_only(checkpoint: C
         asked = Mock()
         asked._cudnn_rnn_flatten_weight.return_value.numel.return_value = 5
         model.laid = 1
-        exec(exporting._flattening(part, gru).strip(), {"torch": asked, "self": model})
+        with torch.no_grad():
+            exec(textwrap.dedent(exporting._flattening(part, gru)), {"torch": asked, "self": model})
+        assert all(weight.is_contiguous() for weight in gru._flat_weights)  # not by columns, as a CPU reads them
         assert model.laid == 6
         weights, *sizes = asked._cudnn_rnn_flatten_weight.call_args.args
         assert all(one is other for one, other in zip(weights, gru._flat_weights, strict=True))

@@ -157,11 +157,13 @@ def _attribute(name: str) -> str:
 
 def _flattening(part: str, gru: torch.nn.GRU) -> str:
     """What nn.GRU.flatten_parameters does, for the GRU of a part of the network: cuDNN wants one piece of memory."""
-    weights = ", ".join(_attribute(f"{part}.gru.{name}") for name in gru._flat_weights_names)
+    places = [_attribute(f"{part}.gru.{name}") for name in gru._flat_weights_names]
+    weights = ", ".join(places)
+    by_rows = "".join(f"        {place}.set_({place}.contiguous())\n" for place in places)  # so cuDNN reads them
     ways = gru.num_layers, gru.batch_first, gru.bidirectional
     sizes = f"{gru.input_size}, {CUDNN_GRU}, {gru.hidden_size}, 0, {', '.join(map(str, ways))}"
     # the compiler leaves out a call whose result nobody uses
-    return f"        self.laid += torch._cudnn_rnn_flatten_weight([{weights}], 4, {sizes}).numel()\n"
+    return by_rows + f"        self.laid += torch._cudnn_rnn_flatten_weight([{weights}], 4, {sizes}).numel()\n"
 
 
 def load_bundle(path: Path) -> Bundle:
