@@ -18,7 +18,7 @@ from chatbot.config.settings import DecodingConfig, ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.search import GreedySearchDecoder
 from chatbot.deployment import proof
-from chatbot.deployment.manifest import Golden, read_manifest, refuse_to_replace
+from chatbot.deployment.manifest import read_manifest, refuse_to_replace
 from chatbot.deployment.onnx import export_onnx, load_onnx, onnx_paths
 from chatbot.deployment.torchscript import export
 from chatbot.network.batch import pad_prompts
@@ -258,7 +258,7 @@ def test_one_command_writes_both_kinds(
 def test_the_golden_replies_of_an_export_are_those_of_its_onnx_file(trained: RunDirectory, tmp_path: Path) -> None:
     export(trained.load_chosen(), tmp_path / "export")
     export_onnx(trained.load_chosen(), tmp_path / "export")
-    golden = [Golden(**row) for row in read_manifest(tmp_path / "export")["golden"]]
+    golden = read_manifest(tmp_path / "export")["golden"]
     file = load_onnx(tmp_path / "export" / "chatbot.onnx", "greedy")
     bot_of_run = Chatbot.load(tmp_path / "export" / "chatbot.onnx")
     bot = dataclasses.replace(bot_of_run, decoding=DecodingConfig(method="greedy"))

@@ -28,7 +28,7 @@ from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.plan import plan_of
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
-from chatbot.deployment.manifest import Golden, read_manifest
+from chatbot.deployment.manifest import read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.deployment.torchscript_tokenizer import table_sha256, torchscript_tokenizer
 from chatbot.network.batch import pad_prompts
@@ -335,7 +335,7 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
     assert manifest["config"]["model"] == dataclasses.asdict(checkpoint.config.model)
     assert manifest["special_ids"] == {"pad": 0, "sos": 1, "eos": 2, "unk": 3, "sep": None, "voice": None}
     assert manifest["torch"] == torch.__version__
-    golden = [Golden(**row) for row in manifest["golden"]]
+    golden = manifest["golden"]
     assert len(golden) >= 20
     module = load_bundle(bundle).module
     for row in golden:

@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..runs.checkpoint import Checkpoint
 from ..system.errors import ChatbotError, shown
-from ..system.files import atomic_file, read_json, sha256
+from ..system.files import atomic_file, sha256
+from ..system.schema import Count, checked
+from ..system.seal import read_sealed, sealed
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -29,6 +31,21 @@ class Golden:
     scores: list[float]
     reply: str
     greedy: str
+
+
+class FileEntry(TypedDict):
+    """Of a file: its size, and its SHA-256 in hexadecimal."""
+
+    bytes: Count
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """What is read back of a manifest; the rest, which `describe` names, is for people and other programs."""
+
+    format: int
+    files: dict[str, FileEntry]
+    golden: list[Golden]
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -52,16 +69,17 @@ def write_manifest(
 
     A new manifest says `description` of the model (settings, special ids, tokenizer, versions) and its golden replies.
     """
-    data = {"format": MANIFEST_FORMAT, **description, "files": {}, "golden": [asdict(row) for row in golden]}
+    data: dict[str, Any] = {"format": MANIFEST_FORMAT, **description, "files": {}, "golden": golden}
     if (folder / MANIFEST).exists():
         data = read_manifest(folder)
     for file in sorted(written):
         data["files"][file.name] = entry_of(file)
+    data["golden"] = [asdict(row) for row in data["golden"]]
     with atomic_file(folder / MANIFEST, "w") as manifest:
-        manifest.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+        manifest.write(json.dumps(sealed(data), indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
-def entry_of(file: Path) -> dict[str, Any]:
+def entry_of(file: Path) -> FileEntry:
     """What a manifest says of a file."""
     return {"bytes": file.stat().st_size, "sha256": sha256(file)}
 
@@ -127,15 +145,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        data = read_json(path, MAX_BYTES)
+        data = read_sealed(path, MAX_BYTES)
         version = data["format"]
-        if not isinstance(data["files"], dict):
-            raise ValueError("its files are no object")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ChatbotError(f"cannot read the manifest {path}: {error}; export again") from error
     if version != MANIFEST_FORMAT:
         raise ChatbotError(f"{path} has format {shown(version)}, this program reads {MANIFEST_FORMAT}: export again")
-    return data
+    try:
+        manifest: dict[str, Any] = checked(Manifest, data, "it")
+    except ChatbotError as error:
+        raise ChatbotError(f"cannot read the manifest {path}: {error}; export again") from error
+    return manifest
 
 
 def check(path: Path) -> bool:
@@ -147,8 +167,8 @@ def check(path: Path) -> bool:
     if not (path.parent / MANIFEST).exists():
         return False
     entry = read_manifest(path.parent)["files"].get(path.name)
-    if not isinstance(entry, dict):
+    if entry is None:
         raise ChatbotError(f"{path} is not in the manifest beside it: export again")
-    if sha256(path) != entry.get("sha256"):
+    if sha256(path) != entry["sha256"]:
         raise ChatbotError(f"{path} is not the file that its manifest describes (SHA-256 differs): export again")
     return True

@@ -22,11 +22,12 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.directory import RunDirectory
 from ..system.devices import pick_device
 from ..system.errors import ChatbotError
-from ..system.files import atomic_file, read_json
+from ..system.files import atomic_file
+from ..system.seal import read_sealed, sealed
 from .answers import SEED, answer, drawn
 from .broken import BrokenEnglish
 from .likelihood import EVALUATION_BATCH, evaluate
-from .scoreboard import SCORES, side_by_side
+from .scoreboard import checked_evaluation
 
 MAX_BYTES = 4 << 20  # of a file of figures
 EXAMINATION_FORMAT = 2  # raise it when a figure comes to mean something else: those that were kept no longer count
@@ -98,7 +99,7 @@ class Examination:
         path = run.evaluation(figures["split"])
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, "w") as file:
-            file.write(json.dumps(figures, indent=1, allow_nan=False) + "\n")
+            file.write(json.dumps(sealed(dict(figures)), indent=1, allow_nan=False) + "\n")
         return path
 
     def kept(self, run: RunDirectory) -> dict[str, Any] | None:
@@ -110,12 +111,10 @@ class Examination:
         split = split_of(checkpoint, self.corpus, self.split)
         wanted = {"split": split, **self._of(checkpoint)}
         try:
-            figures = read_json(run.evaluation(split), MAX_BYTES)
-            side_by_side([figures])
-            whole = {"data", "rows", "tokens", "loss", *(key for key, _, _ in SCORES)} <= figures.keys()
-            same = whole and all(figures.get(key) == value for key, value in wanted.items())
-        except Exception:  # JSON of any shape may stand there: what is not figures is examined again
+            figures = checked_evaluation(read_sealed(run.evaluation(split), MAX_BYTES))
+        except (OSError, ValueError, ChatbotError):  # what is not figures is examined again
             return None
+        same = all(figures.get(key) == value for key, value in wanted.items())
         return figures | {"run": str(run.path)} if same else None
 
     @functools.cached_property

@@ -7,9 +7,11 @@ each list of replies.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
+from ..system.errors import ChatbotError
 from ..system.files import atomic_file
+from ..system.schema import Count, checked
 
 # a head, the titles of its columns, what each column tells of, and the figures: key, name, format
 Block: TypeAlias = tuple[str, Sequence[str], Sequence[Mapping[str, Any]], Sequence[tuple[str, str, str]]]
@@ -43,6 +45,43 @@ SCORES = (  # the same of a split
     ("token_accuracy", "token accuracy", "percent"),
     ("pairs_per_second", "pairs/s", "speed"),
 )
+
+
+class Said(TypedDict):
+    """A reply, and how often it was given."""
+
+    reply: str
+    count: Count
+
+
+# an evaluation as it is kept: the figures that are shown here
+Figure: TypeAlias = float | None
+_typed_dict: Any = TypedDict  # made of the keys above, which a type checker does not follow
+_dict: Any = dict
+Row: Any = _typed_dict(
+    "Row", {key: Figure for key, _, _ in FIGURES} | {"replies": Count, "judged": Count, "frequent": list[Said]}
+)
+Scores: Any = _typed_dict("Scores", {key: Figure for key, _, _ in SCORES[1:4]})
+Evaluation = _typed_dict(
+    "Evaluation",
+    {key: Figure for key, _, _ in SCORES}
+    | {"step": Count, "pairs": Count, "tokens": Count, "loss": Figure, "run": str, "split": str, "data": str}
+    | {"sources": _dict[str, Scores], "rows": _dict[str, Row]},
+)
+
+
+def checked_evaluation(value: Any) -> dict[str, Any]:
+    """An evaluation that was read back, of which every figure that is shown is one.
+
+    Raises:
+        ChatbotError: it is something else.
+    """
+    evaluation: dict[str, Any] = checked(Evaluation, value, "it")
+    if "human" not in evaluation["rows"]:
+        raise ChatbotError("its rows have no human replies")
+    if any(row["judged"] and row["broken"] is None for row in evaluation["rows"].values()):
+        raise ChatbotError("its rows do not say how many replies are broken")
+    return evaluation
 
 
 def table(evaluation: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import json
 import math
 import threading
 from pathlib import Path
+from typing import TypedDict
 
 from ..chat.bot import Chatbot
 from ..chat.pictures import attention_picture
@@ -16,6 +17,7 @@ from ..evaluation.examination import readable
 from ..runs.directory import RunDirectory
 from ..system.errors import ChatbotError, failing_as
 from ..system.files import atomic_file
+from ..system.schema import Count, checked
 
 
 def spaced(step: int, every: int, most: int) -> bool:
@@ -27,6 +29,13 @@ def spaced(step: int, every: int, most: int) -> bool:
     """
     times, rest = divmod(step, every)
     return rest == 0 and times % (1 << max(0, times.bit_length() - most.bit_length() + 1)) == 0
+
+
+class Measurement(TypedDict):
+    """What is read back of a line of `metrics.jsonl`: after how many updates it was measured, and on what."""
+
+    step: Count
+    part: str
 
 
 class Journal:
@@ -100,9 +109,9 @@ def _forget_after(run: RunDirectory, step: int) -> None:
     kept = []
     for line in run.measurements():
         try:
-            if json.loads(line)["step"] <= step:
+            if checked(Measurement, json.loads(line), "a measurement")["step"] <= step:
                 kept.append(line.rstrip("\n") + "\n")
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, ChatbotError, RecursionError):
             continue  # the line that a crash cut short
     with atomic_file(run.metrics, "w") as file:
         file.writelines(kept)
