@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import numpy as np
 import pytest
 import torch
-from chatbot.corpus.figures import Figures, load_figures
 from hypothesis import given
 from hypothesis import strategies as st
 from test_batches import SOME, write
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from chatbot.config.settings import Config
 from chatbot.corpus import preparation, report
+from chatbot.corpus.figures import Figures, load_figures
 from chatbot.corpus.prepared import PairDataset, load_vocabulary, settled
 from chatbot.deployment import manifest
 from chatbot.deployment.manifest import Manifest
@@ -182,7 +182,7 @@ KINDS = [
 
 
 @FUZZ
-@given(st.data(), st.sampled_from(KINDS), JUNK)
+@given(data=st.data(), kind=st.sampled_from(KINDS), junk=JUNK)
 def test_a_schema_takes_what_it_allows_and_refuses_the_rest_in_one_line(data: Any, kind: Any, junk: Any) -> None:
     good = data.draw(valid(kind))
     checked(kind, good, "it")
@@ -236,7 +236,7 @@ def test_a_state_that_a_training_left_is_gone_on_from(begun: tuple) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_a_wrong_state(data: Any, begun: tuple) -> None:
     config, pairs, run, whole = begun
     changed = data.draw(wrong(whole["training"], State))
@@ -248,7 +248,7 @@ def test_a_wrong_state(data: Any, begun: tuple) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_a_wrong_checkpoint(data: Any, begun: tuple) -> None:
     config, pairs, run, whole = begun
     plain = {**whole, "model": dict(whole["model"])}
@@ -286,7 +286,7 @@ def use_prepared(folder: Path, config: Config) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_wrong_figures(data: Any, copied: tuple, tiny: Config) -> None:
     folder, whole = copied
     as_json(data.draw(wrong(whole, Figures)), folder / "prepared.json")
@@ -319,7 +319,7 @@ def test_wrong_arrays(which: str, spot: float, value: int, backward: bool, copie
 
 
 @FUZZ
-@given(st.data(), st.sampled_from([preparation.Length, preparation.Digest]))
+@given(data=st.data(), kind=st.sampled_from([preparation.Length, preparation.Digest]))
 def test_wrong_caches(data: Any, kind: Any, place: Path) -> None:
     good = data.draw(st.dictionaries(st.text(max_size=5), valid(kind), max_size=3))
     as_json(data.draw(wrong(good, dict[str, kind])), place / "cache.json")
@@ -330,7 +330,7 @@ def test_wrong_caches(data: Any, kind: Any, place: Path) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_a_wrong_evaluation(data: Any, place: Path) -> None:
     good = data.draw(valid(scoreboard.Evaluation))
     row = data.draw(valid(scoreboard.Row))
@@ -348,7 +348,7 @@ def test_a_wrong_evaluation(data: Any, place: Path) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_a_wrong_manifest(data: Any, place: Path) -> None:
     folder = place / "exported"
     folder.mkdir(exist_ok=True)
@@ -366,7 +366,7 @@ def test_a_wrong_manifest(data: Any, place: Path) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_wrong_measurements(data: Any, place: Path) -> None:
     lines = [data.draw(wrong({"step": 1, "part": "train", "loss": 2.5}, Measurement)) for _ in range(3)]
     path = place / "metrics.jsonl"
@@ -375,7 +375,7 @@ def test_wrong_measurements(data: Any, place: Path) -> None:
 
 
 @FUZZ
-@given(st.data())
+@given(data=st.data())
 def test_wrong_settings(data: Any, place: Path) -> None:
     as_json(data.draw(wrong(Config().to_dict(), Config)), place / "config.json")
     survives("settings", lambda: Config.load(place / "config.json"))
