@@ -75,7 +75,7 @@ docs: $(VENV)/.developed ## build the pages as a site, in build/site
 	@$(BIN)/python docs/site.py
 
 fuzz: $(VENV)/.developed ## damaged input for every reader of files: 1,000 inputs a target, minutes (ARGS="-k checkpoint")
-	@CHATBOT_FUZZ=$${CHATBOT_FUZZ:-1000} $(BIN)/python -m pytest -n 0 tests/test_fuzz.py $(ARGS)
+	@CHATBOT_FUZZ=$${CHATBOT_FUZZ:-1000} $(BIN)/python -m pytest -n 0 tests/test_fuzz.py tests/test_wrong_files.py $(ARGS)
 
 bench: $(VENV)/.developed ## speed and memory of everything beside the tutorial's way, one table (CORPUS=folder of Cornell, RUN=folder)
 	@$(BIN)/python bench $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(RUN),--run "$(RUN)") $(ARGS)

@@ -24,6 +24,7 @@ from chatbot.evaluation.examination import Examination, readable
 from chatbot.evaluation.likelihood import evaluate
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
+from chatbot.system.seal import read_sealed
 
 GREEDY = ["greedy"]
 
@@ -45,7 +46,7 @@ def test_an_examination_is_kept_and_found_again(run: RunDirectory, examination: 
     figures, replies = examination.examine(run)
     path = examination.keep(run, figures)
     assert path == run.path / "evaluation-test.json"
-    assert json.loads(path.read_bytes()) == figures
+    assert read_sealed(path, 1 << 20) == figures
     assert examination.kept(run) == figures
     again, same = examination.examine(run)
     assert same == replies
@@ -190,7 +191,7 @@ def test_evaluate_on_the_command_line(run: RunDirectory, data_dir: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
-    assert figures == json.loads((run.path / "evaluation-test.json").read_bytes())
+    assert figures == read_sealed(run.path / "evaluation-test.json", 1 << 20)
     keys = ("run", "step", "split", "pairs", "tokens", "perplexity", "loss", "token_accuracy", "pairs_per_second")
     assert set(keys) <= set(figures)
     assert figures["rows"]["greedy"]["replies"] == 25

@@ -355,7 +355,11 @@ def test_the_manifest_describes_the_file_and_its_golden_replies_are_its_own(
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot read"),
         (lambda folder: (folder / "manifest.json").write_text("[" * 100_000), "cannot read"),
         (lambda folder: (folder / "manifest.json").write_text('{"format": 9, "files": {}}'), "format 9"),
-        (lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {}}'), "not in the manifest"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {}, "golden": []}'),
+            "not in the manifest",
+        ),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {}}'), "golden is missing"),
         (
             lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": []}'),
             "cannot read the manifest",
