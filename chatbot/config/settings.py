@@ -297,6 +297,19 @@ def replaced(section: _Section, values: Any) -> _Section:
     )
 
 
+def differences(saved: Config, now: Config, *sections: str) -> dict[str, str]:
+    """The settings of some sections in which two configurations differ, by their names: what each has, for people."""
+    before, after = (
+        {name: value for section in sections for name, value in vars(getattr(config, section)).items()}
+        for config in (saved, now)
+    )
+    return {
+        name: f"{name} is {shown(after[name])}, and was {shown(value)}"
+        for name, value in before.items()
+        if value != after[name]
+    }
+
+
 def section_name(section: type) -> str:
     """The name of a section's dataclass in `Config`: `model` of `ModelConfig`."""
     return section.__name__.removesuffix("Config").lower()

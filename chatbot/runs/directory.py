@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..config.settings import Config
+from ..config.settings import Config, differences
 from ..corpus.vocabulary import Vocabulary
 from ..system.errors import ChatbotError, command, failing_as
 from ..system.files import atomic_file, read_whole, tidy
@@ -184,8 +184,10 @@ class RunDirectory:
         best = self.best.exists() and not (keeps_last and self.is_resumable)
         checkpoint = Checkpoint.load(self.best) if best else self.load_last()
         if self.config.exists():
-            decoding = Config.load(self.config, over=checkpoint.config).decoding
-            checkpoint.config = dataclasses.replace(checkpoint.config, decoding=decoding)
+            config = Config.load(self.config, over=checkpoint.config)
+            if changed := differences(checkpoint.config, config, "decoding"):
+                print(f"{self.config} was edited since the training: {'; '.join(changed.values())}", file=sys.stderr)
+            checkpoint.config = dataclasses.replace(checkpoint.config, decoding=config.decoding)
         return checkpoint
 
 

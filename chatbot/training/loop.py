@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..chat.bot import Chatbot
-from ..config.settings import Config
+from ..config.settings import Config, differences
 from ..corpus.prepared import in_order, settled
 from ..evaluation.likelihood import EVALUATION_BATCH, TokenSums, held_out_sums, perplexity
 from ..network.model import Seq2Seq
@@ -177,6 +177,9 @@ class Trainer:
         checkpoint, state = self.run.newest(
             lambda found: read_state(found, self.run.path, self.config, self.data, self.optimizer)
         )
+        for changed in differences(checkpoint.config, self.config, "training").values():
+            if self.group.is_writer:
+                tqdm.write(f"{self.run.config}: {changed}", file=sys.stderr)
         self.data.vocabulary = checkpoint.vocabulary  # the same tokens, written as they were when the run began
         self.parent, self.progress = checkpoint.parent, state.progress
         self.judged.load_state_dict(checkpoint.model)

@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypedDict
 
 from torch import Tensor
 
-from ..config.settings import RESUMABLE, Config
+from ..config.settings import RESUMABLE, Config, differences
 from ..runs.checkpoint import Checkpoint
 from ..runs.weights import check_network, check_state
-from ..system.errors import ChatbotError, shown
+from ..system.errors import ChatbotError
 from ..system.schema import Bounds, Count, Positive, checked
 from .data import TrainingData
 from .optimization import Optimizer, OptimizerState
@@ -63,11 +63,9 @@ def read_state(checkpoint: Checkpoint, where: Path, config: Config, data: Traini
     """
     if checkpoint.training is None:
         raise ChatbotError(f"{where} has no state to resume from, only weights")
-    if other := unlike(checkpoint.config, config):
-        raise ChatbotError(
-            f"cannot resume {where}: its config.json was changed, or is damaged, for its state was saved with "
-            f"{', '.join(other)}"
-        )
+    changed = differences(checkpoint.config, config, "corpus", "model", "training")
+    if other := [told for name, told in changed.items() if name not in RESUMABLE | PLACES]:
+        raise ChatbotError(f"cannot resume {where}: its config.json was changed, or is damaged: {'; '.join(other)}")
     if checkpoint.vocabulary.tokens != data.vocabulary.tokens or checkpoint.prompts != data.prompts:
         raise ChatbotError(
             f"the corpus has changed since {where} was begun: its vocabulary or its held-out prompts differ. "
@@ -93,17 +91,3 @@ def read_state(checkpoint: Checkpoint, where: Path, config: Config, data: Traini
             "give --steps more than that"
         )
     return state
-
-
-def unlike(saved: Config, now: Config) -> list[str]:
-    """The settings that weights depend on and that a resumed run may not change, where two runs' differ, as saved."""
-    sections = ("corpus", "model", "training")
-    before, after = (
-        {name: value for section in sections for name, value in vars(getattr(config, section)).items()}
-        for config in (saved, now)
-    )
-    return [
-        f"{name} {shown(value)}"
-        for name, value in before.items()
-        if value != after[name] and name not in RESUMABLE | PLACES
-    ]
