@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from chatbot.config.settings import Config, CorpusConfig
-from chatbot.corpus import inputs, json_stream, preparation, prepared, reading, vocabulary
-from chatbot.corpus.figures import load_figures
+from chatbot.corpus import figures, inputs, json_stream, preparation, reading, vocabulary
 from chatbot.corpus.formats import (
     chitchat,
     days,
@@ -43,6 +42,7 @@ from chatbot.runs.archive import plain_data
 from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
 from chatbot.system.files import read_json
+from chatbot.system.seal import read_sealed, sealed
 
 LIMITS = {  # what the page says
     (pickled, "MOST_OPERATIONS"): 4_194_304,
@@ -56,7 +56,7 @@ LIMITS = {  # what the page says
     (manifest, "MAX_BYTES"): 4 << 20,
     (directory, "MAX_METRICS"): 64 << 20,
     (examination, "MAX_BYTES"): 4 << 20,
-    (prepared, "MAX_BYTES"): 8 << 20,
+    (figures, "MAX_BYTES"): 8 << 20,
     (preparation, "MAX_CACHE"): 8 << 20,
     (inputs, "MAX_TABLE"): 4 << 20,
     (inputs, "MAX_FILES"): 10_000,
@@ -104,7 +104,12 @@ READERS: dict[str, tuple[str, bytes, int, Callable[[Path], object]]] = {
         4 << 20,
         lambda path: read_manifest(path.parent),
     ),
-    "figures": ("prepared.json", padded({"format": 2}, 8 << 20), 8 << 20, lambda path: load_figures(path.parent)),
+    "figures": (
+        "prepared.json",
+        padded(sealed({}), 8 << 20),
+        8 << 20,
+        lambda path: read_sealed(path, figures.MAX_BYTES),
+    ),
     "metrics": ("metrics.jsonl", b"\n" * (64 << 20), 64 << 20, lambda path: RunDirectory(path.parent).measurements()),
     "an evaluation": (
         "evaluation-test.json",
@@ -301,7 +306,7 @@ def test_a_day_of_slack_keeps_as_many_messages_of_threads_as_it_may(
     said = [
         {
             "type": "message",
-            "user": f"U{i % 2}",
+            "user": f"U{i}",
             "text": f"t{i}",
             "ts": f"{1700000000 + i}.1",
             "thread_ts": "1700000000.1",
