@@ -1,6 +1,7 @@
 """The first moments of a command, and its last: Ctrl-C at any import, and each stream closed, full, or left by its
 reader. All from outside: a process that has imported nothing yet forks one child for each moment."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,9 @@ def shell(line: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("closed", list(CLOSED))
+@pytest.mark.parametrize(
+    "closed", ["stderr", "all", *(pytest.param(one, marks=pytest.mark.slow) for one in ("stdin", "stdout"))]
+)
 def test_a_reply_with_a_stream_closed(closed: str, trained: RunDirectory) -> None:
     done = shell(f"CHATBOT {CLOSED[closed]}", "chat", str(trained.path), "--prompt", "hello")
     assert done.returncode == 0, done.stderr
@@ -116,6 +119,28 @@ def test_streams_of_a_full_disk(trained: RunDirectory) -> None:
     assert (told.returncode, told.stderr) == (2, "")
     both = shell("CHATBOT > /dev/full 2>&1", "chat", str(trained.path), "--prompt", "hello")
     assert both.returncode == 2
+
+
+def test_a_full_pipe_is_waited_for(trained: RunDirectory) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(writing, b"-" * 4096)
+    except BlockingIOError:
+        pass
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-m", "chatbot", "chat", str(trained.path), "--prompt", "hello"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        assert process.stderr
+        with os.fdopen(reading, "rb") as pipe:
+            whole = pipe.read()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    assert whole[:filled] == b"-" * filled
+    assert whole[filled:].strip()
 
 
 def test_a_reader_who_has_left_ends_it_quietly(trained: RunDirectory) -> None:

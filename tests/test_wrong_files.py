@@ -108,26 +108,32 @@ def valid(kind: Any) -> st.SearchStrategy:
 
 def tensors(like: Tensor) -> st.SearchStrategy:
     """Tensors that `like` might be taken for, or is not."""
-    return st.sampled_from(
-        [
-            like.double(),
-            like.to(torch.bfloat16),
-            like.long(),
-            like.bool(),
-            like.to(torch.complex64),
-            like[..., :0] if like.dim() else like.reshape(1),
-            like.reshape(-1)[:1],
-            like.unsqueeze(0),
-            like.transpose(0, -1).contiguous() if like.dim() > 1 else like.unsqueeze(-1),
-            like.new_zeros(()).expand(like.shape),
-            torch.full_like(like, math.nan),
-            torch.full_like(like, -math.inf),
-            torch.full_like(like, -1.0),
-            like + 1,
-            like.to_sparse() if like.dim() else like,
-            torch.zeros(0),
-        ]
-    )
+    others: list[Callable[[], Tensor]] = [
+        like.double,
+        like.bfloat16,
+        like.long,
+        like.bool,
+        lambda: like.to(torch.complex64),
+        lambda: like[..., :0] if like.dim() else like.reshape(1),
+        lambda: like.reshape(-1)[:1],
+        lambda: like.unsqueeze(0),
+        lambda: like.transpose(0, -1).contiguous() if like.dim() > 1 else like.unsqueeze(-1),
+        lambda: like.new_zeros(()).expand(like.shape),
+        lambda: torch.full_like(like, math.nan),
+        lambda: torch.full_like(like, -math.inf),
+        lambda: torch.full_like(like, -1.0),
+        lambda: like + 1,
+        lambda: like.to_sparse(),
+        lambda: torch.zeros(0),
+    ]
+
+    def made(other: Callable[[], Tensor]) -> Tensor:
+        try:
+            return other()
+        except (RuntimeError, TypeError):  # of a tensor that is another one's mutation already
+            return torch.zeros(3)
+
+    return st.sampled_from(others).map(made)
 
 
 @st.composite
@@ -155,7 +161,7 @@ def wrong(draw: Any, value: Any, kind: Any) -> Any:
                 other[draw(st.sampled_from([f"{way[-1]}s", "", 7, None]))] = old
             value = with_another(value, way[:-1], other) if way[:-1] else other
         elif isinstance(around, list):
-            other = [*around, old] if how == "more" else [item for item in around if item is not old]
+            other = [*around, old] if how == "more" else [*around[: way[-1]], *around[way[-1] + 1 :]]
             value = with_another(value, way[:-1], other) if way[:-1] else other
     return value
 
