@@ -131,6 +131,8 @@ def test_what_is_left_out_at_the_head_of_a_file_is_counted_once(tmp_path: Path, 
     [
         ("Ann-Marie O'Neill", "Ann-Marie O'Neill's hat, O'Neill, Neill", "hat, Neill"),
         ("ann99", "ann99 and ann", "and ann"),
+        ("Bob B", "so, @Bob B? or bob or B", "so? or or B"),
+        ("Customer A", "the customer a, you", "the customer a, you"),
         ("Will Frost", "Will you ask Will about FROST and frost's?", "Will you ask about and?"),
         ("王伟", "你好王伟，你好吗？", "你好，你好吗？"),
         ("田中さくら", "ねえ田中さくら来て", "ねえ来て"),

@@ -36,7 +36,12 @@ class Privacy:
 
     def __init__(self, names: Iterable[str], left_out: Counter[str]) -> None:
         self._left_out = left_out
-        parts = {part for name in names for part in NAME_PART.findall(name) if len(part) > 1}
+        parts = set[str]()
+        for name in names:
+            found = [part for part in NAME_PART.findall(name) if len(part) > 1]
+            parts.update(found)
+            if " " in name and NAME_PART.match(name) and any(part.casefold() not in NO_NAMES for part in found):
+                parts.add(" ".join(name.split()))  # whose initials alone would be left
         self._names = _Names(tuple(sorted(parts)[:MAX_NAMES]))
 
     def clean(self, text: str) -> str:
