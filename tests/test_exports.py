@@ -27,6 +27,9 @@ TEXTS: list[tuple[str, str, str, list[str]]] = [
     ("imessage.txt", "May 12, 2023  9:04:00 PM (Read by them after 1 minute)\nMe\nAre you coming?\n\nMay 12, 2023  9:05:00 PM\n+447700900123\nSure\n\nMay 12, 2023  9:06:00 PM\nMe\nGreat\n", "headed", SAID),
     ("slack, copied.txt", "Ann Lee  9:04 PM\nAre you coming?\n\nBob  9:05 PM\nSure\n\nAnn Lee  9:06 PM\nGreat\n", "headed", SAID),
     ("otter.txt", "Ann Lee  0:03  \nAre you coming?\n\nBob  0:05  \nSure\n\nAnn Lee  0:09\nGreat\n", "headed", SAID),
+    ("three.txt", "Ann: Are you coming?\nBob: Sure\nCarl: Great\nAnn: Now?\nBob: Yes\nCarl: No\n", "labels", [*SAID, "Now?", "Yes", "No"]),
+    ("letters.txt", "Q. Are you coming?\nA. Sure\nQ. Well?\nA) Great\n", "labels", ["Are you coming?", "Sure", "Well?", "Great"]),
+    ("ubuntu.txt", "Are you __eou__ coming? __eou__ __eot__ Sure __eou__ __eot__ Great __eou__\n", "dailydialog", SAID),
     ("stars.txt", "* Are you coming?\n* Sure\n* Great\n", "log", SAID),
     ("kakaotalk, PC.txt", f"지영 님과 카카오톡 대화\n저장한 날짜 : 2023-05-13 10:00:00\n\n--------------- 2023년 5월 12일 금요일 ---------------\n[민수] [오후 9:04] {HANGUL[0]}\n[지영] [오후 9:05] {HANGUL[1]}\n[지영] [오후 9:05] 사진\n[민수] [오후 9:06] {HANGUL[2]}\n--------------- 2023년 5월 14일 일요일 ---------------\n[지영] [오전 9:01] 안녕\n[민수] [오전 9:02] 안녕\n", "days", list(HANGUL)),
     ("kakaotalk, English.txt", "KakaoTalk Chats with Ann\nDate Saved : 2023-05-13 10:00:00\n\n--------------- Friday, May 12, 2023 ---------------\n[Bob] [9:04 PM] Are you coming?\n[Ann] [9:05 PM] Sure\n[Bob] [9:06 PM] Great\n--------------- Sunday, May 14, 2023 ---------------\n[Bob] [9:04 PM] Again?\n[Ann] [9:05 PM] No\n", "days", SAID),
@@ -135,6 +138,7 @@ JSON: dict[str, tuple[Any, str, list[str]]] = {
         "json",
         SAID,
     ),
+    "columns of turns": ([{"dialog": {"speaker": ["A", "B", "A"], "text": SAID}}], "json", SAID),
     "coqa": (
         {
             "data": [
@@ -222,6 +226,9 @@ REFUSED = {
     "speakers.csv": ("Ann,Are you coming?\nBob,Sure\nAnn,Great\nBob,ok\n", "--columns text=2,speaker=1"),
     "counted.tsv": ("1\tHello there\n2\tHow are you\n3\tFine thanks\n4\tGood\n", "columns are not understood"),
     "transcript.txt": ("0:00\nAre you coming?\n0:04\nSure\n0:07\nGreat\n", "begin with a time"),
+    "tokens.txt": ("Are you coming?<|endoftext|>\nSure<|endoftext|>\n", "marks of a language model"),
+    "chatml.txt": ("<|im_start|>user\nHi?<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>\n", "marks of a language model"),
+    "llama.txt": ("<s>[INST] Hi? [/INST] Hi. </s>\n<s>[INST] You? [/INST] Me. </s>\n", "marks of a language model"),
     "numbers.txt": ("1. How are you?\nFine.\n2. Who are you?\nA bot.\n3. Where?\nHere.\n", "begin with a counter"),
     "labels.csv": ("text,label\nI love it,1\nI hate it,0\nIt is fine,1\n", "columns are not understood"),
     "viber.csv": ("12/05/2023,21:04:00,Ann,+447700900123,Are you coming?\n12/05/2023,21:05:00,Bob,+491701234567,Sure\n", "--columns text=5,speaker=3"),

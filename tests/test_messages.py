@@ -44,6 +44,20 @@ def test_messages_without_names_take_turns_and_lose_no_word(tmp_path: Path, kind
     assert account.left_out == {}
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv"])
+def test_messages_of_another_conversation_are_no_replies(tmp_path: Path, kind: str) -> None:
+    said = [("1", 0, "Hi_comma_ you?"), ("1", 1, "Good."), ("2", 2, "Rain?"), ("2", 3, "No."), ("2", 3, "Really.")]
+    records = [{"conv_id": talk, "speaker_idx": who, "utterance": text} for talk, who, text in said]
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        path.write_text("conv_id,speaker_idx,utterance\n" + "".join(f"{t},{w},{u}\n" for t, w, u in said))
+    elif kind == "json":
+        path.write_text(json.dumps(records))
+    else:
+        lines(path, records)
+    assert account_of(path)[0] == [["Hi, you?", "Good."], ["Rain?", "No. Really."]]
+
+
 def test_what_speakers_without_a_name_are_called_is_nobodys_name(tmp_path: Path) -> None:
     said = [("user", "Is the assistant a bot, Ann?"), ("assistant", "The user asks: no."), ("Ann", "A bot, Ann!")]
     path = lines(tmp_path / "a.jsonl", [{"sender": who, "text": text, "ts": i} for i, (who, text) in enumerate(said)])

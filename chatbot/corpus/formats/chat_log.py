@@ -22,6 +22,7 @@ YAML = re.compile(r"\s*(?:- - |-$|[\w -]{1,40}:(?:\s*$|\s*[|>]-?$))|---\s*$|%YAM
 HEADING = re.compile(r"#{1,6} \S")
 ARROW = re.compile(r".*\S\s*(?:=>|->|→|==>|>>>|\|\|\|)\s*\S")
 SPEAKER = re.compile(r"\s*[A-ZÀ-Þ][A-ZÀ-Þ0-9 .'’-]{1,30}\.?\s*")  # of a play: a name in capitals alone on a line
+MODEL = re.compile(r"<\|[a-z_]{2,20}\|>|\[/?INST\]|</s>|\[SEP\]|<(?:sep|eos|eot)>")
 NAMED = re.compile(r"([^\W\d_][\w .'’]{0,30}?)\s[-–—>]{1,2}\s+\S")
 BINARY = {
     "%PDF": "a PDF",
@@ -52,6 +53,12 @@ def looks_like(head: Head) -> bool:
         return sum(pattern.match(line) is not None for line in lines) > share * len(lines)
 
     convert = "write it in one of the formats of docs/formats.md (if every line is an utterance, give --format log)"
+    marks = [found[0] for line in lines if (found := MODEL.search(line))]
+    if len(marks) * 2 > len(lines):
+        raise ChatbotError(
+            f"{name} has the marks of a language model's input ({marks[0]}): write it as JSON Lines of messages "
+            "(docs/formats.md), or take the marks away"
+        )
     if most(TAG) or head.begins_with("<!DOCTYPE", "<!doctype", "<html", "<HTML", "<?xml"):
         raise ChatbotError(f"{name} is HTML or XML: export the dialogue as JSON or text, or {convert}")
     if any("-->" in line for line in lines):

@@ -20,7 +20,11 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     for number, line in reading.lines(file):
         if line == "\0" or not line.strip():
             continue
-        turns: list[str | None] = [APOSTROPHE.sub(r"\1", turn) for turn in line.split("__eou__") if turn.strip()]
+        if "__eot__" in line:  # Ubuntu's: a turn of several utterances
+            said = [" ".join(turn.replace("__eou__", " ").split()) for turn in line.split("__eot__")]
+        else:
+            said = line.split("__eou__")
+        turns: list[str | None] = [APOSTROPHE.sub(r"\1", turn) for turn in said if turn.strip()]
         if "__eou__" not in line:
             reading.damaged(file.name, number, "no __eou__")
         elif len(turns) > 1:

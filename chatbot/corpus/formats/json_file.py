@@ -47,7 +47,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the dialogues, value by value."""
     kind = _kind(Head.of(file).text, Reading(config=reading.config)) or RECORDS
     if kind == MESSAGES:
-        talk = Talk.of([value for _, value in first_values(Head.of(file).text, _enters)])
+        talk = Talk.of([value for _, value in first_values(Head.of(file).text, _enters)], file.name)
         messages = functools.partial(_messages, file, talk)
         yield from conversations(messages, reading, kind, talk.is_export, talk.answerers)
         return

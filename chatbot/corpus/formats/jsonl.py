@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
+from .columns import ROLES
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
 from .moments import dates_in, moment, order_of
 from .records import NO_TEXT, dialogues_of, parts_played, records_in, time_of, turn_of
 
 PARENTS = {"parent_id", "in_reply_to", "in_reply_to_id", "in_response_to_tweet_id", "reply_to_id"}
-TALK_KEYS = ("conversation_id", "dialogue_id", "dialog_id", "chat_id", "thread_id", "session_id")
+TALK_KEYS = {*ROLES["conversation"], "dialog_id", "conv_idx"}
 
 
 def looks_like(head: Head) -> bool:
@@ -66,12 +67,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """Yield the dialogues of every line, or the conversations of a file of messages."""
     head = [record for line in Head.of(file).lines[:20] if (record := _record(line)) is not None]
     if are_messages(head, Reading(config=reading.config)):  # which counts nothing: all of it comes again
-        if sum(not PARENTS.isdisjoint(record) for record in head) * 2 > len(head):
-            raise ChatbotError(
-                f"{file.name}: its messages reply to each other by ids, in any order: write them as turns, or as "
-                "ConvoKit has them (id, conversation_id, reply-to, text)"
-            )
-        talk = Talk.of(head)
+        talk = Talk.of(head, file.name)
         messages = functools.partial(_messages, file, talk)
         yield from conversations(messages, reading, "a message a line", talk.is_export, talk.answerers)
         return
@@ -101,12 +97,24 @@ class Talk(NamedTuple):
     is_export: bool
 
     @classmethod
-    def of(cls, records: list[Any]) -> "Talk":
-        """That of the messages at the head of a file."""
+    def of(cls, records: list[Any], file: str) -> "Talk":
+        """That of the messages at the head of a file.
+
+        Raises:
+            ChatbotError: they reply to each other by ids, and have no times that would put them in order.
+        """
         speakers = {turn.speaker.lower() for record in records if (turn := turn_of(record))}
         times = [time_of(record) for record in records]
         order = order_of(dates_in(times))
-        return cls(*parts_played(speakers), order, any(moment(time, order) is not None for time in times))
+        has_times = any(moment(time, order) is not None for time in times)
+        if not has_times and sum(isinstance(it, dict) and not PARENTS.isdisjoint(it) for it in records) * 2 > len(
+            records
+        ):
+            raise ChatbotError(
+                f"{file}: its messages reply to each other by ids, in any order: write them as turns, or as ConvoKit "
+                "has them (id, conversation_id, reply-to, text)"
+            )
+        return cls(*parts_played(speakers), order, has_times)
 
 
 def _messages(file: InputFile, talk: Talk, reading: Reading) -> Iterator[Message]:
@@ -123,11 +131,12 @@ def message(record: Any, file: str, line: int, talk: Talk, reading: Reading) -> 
     if turn is None:
         reading.damaged(file, line, "a message without text")
         return Message("", None)
-    text = " ".join(turn.text.split())
+    text = " ".join(turn.text.replace("_comma_", ",").split())  # EmpatheticDialogues'
     if turn.speaker.lower() in talk.left_out:
         reading.left_out["turns of the system or of tools"] += 1
         text = ""
     elif not text:
         reading.left_out["messages without text"] += 1
-    part_of = next((record[key] for key in TALK_KEYS if key in record), "") if isinstance(record, dict) else ""
+    named = record.items() if isinstance(record, dict) else ()
+    part_of = next((value for key, value in named if key.lower() in TALK_KEYS and isinstance(value, str | int)), "")
     return Message(turn.speaker[:80], text, moment(time_of(record), talk.order), str(part_of)[:80])

@@ -13,6 +13,7 @@ from ..inputs import InputFile
 from ..reading import MAX_LINE, Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue, Head
 
+LETTER = re.compile(r"\s*([QA])\s?\d{0,4}[.)]\s+")  # `Q.` and `A)`
 HEADING = re.compile(r"#{1,6}\s+(?=[^\W\d_][\w ]{0,20}:?\s*$)")
 LABEL = re.compile(r"\s*[*_\[]{0,2}([^\W\d_][\w .'’()-]{0,31}?)[*_\]]{0,2}\s?[:：][*_]{0,2}(?:\s+(.*)|$)")
 NUMBER = re.compile(r"[ ._-]?\d+$")
@@ -50,7 +51,8 @@ def looks_like(head: Head) -> bool:
             "the other speaker too, or cut it off (if it belongs to what is said, give --format log)"
         )
     few = len(counts) == 2 and len(head.lines) <= 6  # a file of a few lines
-    return share * 10 >= 6 and (few or (len(often) >= 2 and len(counts) * 3 <= len(labels)))
+    most = 2 if share * 10 >= 9 else 3  # times that a label comes on average
+    return share * 10 >= 6 and (few or (len(often) >= 2 and len(counts) * most <= len(labels)))
 
 
 def _label(line: str) -> re.Match[str] | None:
@@ -58,6 +60,8 @@ def _label(line: str) -> re.Match[str] | None:
     if line.startswith("#") and (found := HEADING.match(line)):
         bare = line[found.end() :].strip(" :")
         line = f"{bare}:" if _role(bare) in ASKERS | ANSWERERS else line
+    elif found := LETTER.match(line):
+        line = f"{found[1]}: {line[found.end() :]}"
     return LABEL.match(line)
 
 

@@ -29,7 +29,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     """
     head = [row for _, row in itertools.islice(_rows(file, Reading()), 20)]
     if are_messages(head, Reading(config=reading.config)):
-        talk = Talk.of(head)
+        talk = Talk.of(head, file.name)
         messages = functools.partial(_messages, file, talk)
         yield from conversations(messages, reading, "Parquet, a message a row", talk.is_export, talk.answerers)
         return

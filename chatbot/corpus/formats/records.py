@@ -47,7 +47,7 @@ ROLE_KEYS = (
         "sender_name",
         "who",
     ),
-    "sender_id",
+    *("sender_id", "speaker_idx"),
 )
 NAMES_INSIDE = ("role", "displayName", "name", "username", "id", "gaia_id", "user")  # {"author": {"role": …}}
 TIME_KEYS = (
@@ -83,7 +83,8 @@ def dialogues_of(record: Any, reading: Reading) -> list[Dialogue] | None:
     if len(named) == 2 and named.keys() == {"prompt", "reply"}:
         return _of_pair(named["prompt"], named["reply"], {})
     for key in TURNS_KEYS:
-        if isinstance(lowered.get(key), list) and (found := _of_turns(lowered[key], reading)) is not None:
+        listed = _transposed(lowered.get(key))
+        if isinstance(listed, list) and (found := _of_turns(listed, reading)) is not None:
             return found
     if (
         isinstance(lowered.get("history"), list)
@@ -101,9 +102,9 @@ def dialogues_of(record: Any, reading: Reading) -> list[Dialogue] | None:
     ):
         both = [turn for pair in zip(asked, answered, strict=False) for turn in pair]  # CoQA's
         return _of_turns(both, reading) if len(asked) == len(answered) and both else None
-    listed = lowered.get("data")  # UltraChat's
-    if isinstance(listed, list) and len(listed) > 1 and all(isinstance(turn, str) for turn in listed):
-        return _of_turns(listed, reading)
+    said = lowered.get("data")  # UltraChat's
+    if isinstance(said, list) and len(said) > 1 and all(isinstance(turn, str) for turn in said):
+        return _of_turns(said, reading)
     if isinstance(lowered.get("chosen"), str) and MARK.search(lowered["chosen"]):
         return _of_marked(lowered["chosen"])
     prompt = next((lowered[key] for key in ROLES["prompt"] if _is_said(lowered.get(key))), None)
@@ -121,6 +122,15 @@ def dialogues_of(record: Any, reading: Reading) -> list[Dialogue] | None:
     if isinstance(lowered.get("text"), str) and len(MARK.findall(lowered["text"])) >= 2:
         return _of_marked(lowered["text"])
     return None
+
+
+def _transposed(value: Any) -> Any:
+    """The turns of `{"speaker": […], "text": […]}`, as data sets on the web write a list of records; else the value."""
+    if not isinstance(value, dict) or not value or not all(isinstance(part, list) for part in value.values()):
+        return value
+    if len({len(part) for part in value.values()}) > 1 or not any(str(key).lower() in TEXT_KEYS for key in value):
+        return value
+    return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
 
 
 def _is_said(value: Any) -> bool:
