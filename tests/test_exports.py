@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from test_chats import account_of
 from test_formats import read
 
+from chatbot.corpus.formats.recognise import EXPORTS
 from chatbot.corpus.formats.records import dialogues_of
 from chatbot.corpus.reading import Reading
 from chatbot.system.errors import ChatbotError
@@ -268,3 +270,23 @@ def read_with(path: Path, columns: str) -> Any:
     format, files = recognise(input_files(path)[0], "auto", str(path), columns)
     account = Reading(config=CorpusConfig(columns=columns))
     return format, list(dialogues(format, files, account)), account
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+SHOWN = re.findall(
+    r"^### (\w+)\n(?:(?!^##).*\n)*?<!-- file: (.*?) -->\n\n((?:    .*\n|\n(?=    ))+)", PAGE, re.MULTILINE
+)
+
+
+def test_every_export_has_an_example_on_the_page() -> None:
+    assert {name for name, _, _ in SHOWN} == EXPORTS - {"whatsapp"}
+
+
+@pytest.mark.parametrize(("format", "name", "block"), SHOWN, ids=[name for name, _, _ in SHOWN])
+def test_the_examples_of_the_page_are_read(tmp_path: Path, format: str, name: str, block: str) -> None:
+    content = re.sub(r"^    ", "", block, flags=re.MULTILINE)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert read(tmp_path / name)[0] == format
+    said, account = account_of(tmp_path / name)
+    assert [len(talk) for talk in said] == [2]
+    assert account.bad == 0
