@@ -100,7 +100,7 @@ READERS: dict[str, tuple[str, bytes, int, Callable[[Path], object]]] = {
     "settings": ("config.json", padded({}, 1 << 20), 1 << 20, Config.load),
     "manifest": (
         "manifest.json",
-        padded({"format": 1, "files": {}}, 4 << 20),
+        padded({"format": 1, "files": {}, "golden": []}, 4 << 20),
         4 << 20,
         lambda path: read_manifest(path.parent),
     ),

@@ -40,7 +40,7 @@ from .numbering import number
 from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
 from .prepared import PairDataset
 from .reading import Reading
-from .report import summary
+from .report import summary, table
 from .survey import LONGEST, SHORTEST, count_pairs, fitting_length
 from .vocabulary import Vocabulary
 
@@ -425,7 +425,7 @@ def _intact(folder: Path) -> dict[str, Any] | None:
         figures = load_figures(folder)
         for split in SPLITS:
             PairDataset(folder, split)
-        summary(figures)  # fails if a figure is missing
+        summary(figures), table(figures)  # which fail if a figure is missing, or is none
         return figures if figures["files"] == checksums(folder) else None
     except Exception:  # whatever is wrong with the folder, it is prepared again
         return None

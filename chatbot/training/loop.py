@@ -43,7 +43,7 @@ from .graph import FixedStep, recording, takes_fixed_shapes
 from .journal import Journal, samples, spaced
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
 from .signals import stop_on_signal
-from .state import Progress, read_state
+from .state import Progress, read_state, refuse_past
 from .steps import StepData, step_seed
 
 LOG_EVERY = 25  # steps between two lines of metrics, at first
@@ -177,6 +177,7 @@ class Trainer:
         checkpoint, state = self.run.newest(
             lambda found: read_state(found, self.run.path, self.config, self.data, self.optimizer)
         )
+        refuse_past(checkpoint, self.run.path, self.config, self.settings.steps)
         for changed in differences(checkpoint.config, self.config, "training").values():
             if self.group.is_writer:
                 tqdm.write(f"{self.run.config}: {changed}", file=sys.stderr)

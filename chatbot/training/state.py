@@ -84,10 +84,14 @@ def read_state(checkpoint: Checkpoint, where: Path, config: Config, data: Traini
         state.optimizer = optimizer.looked_at(state.optimizer, step)
     except ChatbotError as error:
         raise ChatbotError(f"cannot resume {where}: {error}") from error
+    return state
+
+
+def refuse_past(checkpoint: Checkpoint, where: Path, config: Config, steps: int) -> None:
+    """Raise a ChatbotError if other steps were asked for than the checkpoint's, and they are taken already."""
     before, now = checkpoint.config.training, config.training
-    if (before.steps, before.epochs) != (now.steps, now.epochs) and data.settings.steps <= step:
+    if (before.steps, before.epochs) != (now.steps, now.epochs) and steps <= checkpoint.step:
         raise ChatbotError(
-            f"{where} has taken {step} steps already, so it cannot go on to step {data.settings.steps}: "
+            f"{where} has taken {checkpoint.step} steps already, so it cannot go on to step {steps}: "
             "give --steps more than that"
         )
-    return state
