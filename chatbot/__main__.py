@@ -66,17 +66,22 @@ def _main(arguments: list[str] | None) -> int:
     wait_briefly()
     try:
         try:
-            return _verb(arguments)
-        finally:
-            sys.stdout.flush()  # here, where a disk that is full still gets its line
+            code = _verb(arguments)
+        except SystemExit:  # of --help, which has printed
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here, where a disk that is full still gets its line
+        return code
     except LostProcessError as error:
         if os.environ.get("RANK") == "0":  # the others know no more than that
             print(f"chatbot: {error}", file=sys.stderr)
         return 2
     except ChatbotError as error:
+        _forget_output()
         print(f"chatbot: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        _forget_output()
         print(file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # `chatbot ... | head`: nobody reads on
@@ -455,17 +460,12 @@ def serve(arguments: argparse.Namespace) -> None:
     try:
         from .serving import server
         from .serving.application import create_application
+        from .serving.guard import key_in
         from .serving.limits import Limits
     except ImportError as error:
-        raise ChatbotError(f"to serve, install the extra [serve] (pip install 'chatbot[serve]'): {error}") from error
+        raise ChatbotError(f"to serve, install the extra [serve] (pip install -e '.[serve]'): {error}") from error
 
-    key = None
-    if arguments.api_key is not None and not (key := os.environ.get(arguments.api_key)):
-        raise ChatbotError(f"--api-key takes the key from the environment, where {arguments.api_key} is not set")
-    if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
-        raise ChatbotError(
-            f"the key in {arguments.api_key} must be of ASCII's visible characters: a header carries no others"
-        )
+    key = None if arguments.api_key is None else key_in(arguments.api_key)
     path, bot = _opened(arguments)
     name = arguments.name or _model_name(path)
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)

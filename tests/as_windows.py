@@ -22,7 +22,8 @@ OF_OS = """
     O_NOFOLLOW O_NONBLOCK O_CLOEXEC O_DIRECTORY O_SYNC O_DSYNC fork forkpty register_at_fork sched_getaffinity killpg
     setsid getuid geteuid getpgid uname mkfifo chown fchmod fchown WNOHANG
 """.split()  # noqa: SIM905
-SIGNALS = {"SIGINT", "SIGTERM", "SIGABRT", "SIGFPE", "SIGILL", "SIGSEGV", "SIG_DFL", "SIG_IGN"}
+SIGNALS = {"SIGINT", "SIGTERM", "SIGABRT", "SIGFPE", "SIGILL", "SIGSEGV", "SIG_DFL", "SIG_IGN", "signal"}
+OF_SIGNALS = ("SIG", "pthread_", "sig", "setitimer", "alarm", "pause")
 opened, flushed, library, moved = os.open, os.fsync, ctypes.CDLL, pathlib.Path.replace
 
 
@@ -58,7 +59,7 @@ def hide() -> None:
     for name in OF_OS:
         if hasattr(os, name):
             delattr(os, name)
-    for name in [name for name in vars(signal) if name.startswith("SIG") and name not in SIGNALS]:
+    for name in [name for name in vars(signal) if name.startswith(OF_SIGNALS) and name not in SIGNALS]:
         delattr(signal, name)
     os.open, os.fsync, pathlib.Path.replace = open_file, flush, replace  # type: ignore[assignment]
     shutil._use_fd_functions = False  # type: ignore[attr-defined]  # it opens folders

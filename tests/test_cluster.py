@@ -20,7 +20,7 @@ from chatbot.runs.directory import RunDirectory
 RAY = Path(sys.executable).parent / "serve"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not RAY.exists(), reason="Ray Serve is not installed (pip install 'chatbot[cluster]')"),
+    pytest.mark.skipif(not RAY.exists(), reason="Ray Serve is not installed (pip install -e '.[cluster]')"),
 ]
 CLIENTS, ASKED = 8, 50
 

@@ -1,6 +1,7 @@
 """Exports as programs write them, in the layouts of many places: read as what they are, or refused with what to do."""
 
 # ruff: noqa: E501
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -290,3 +291,22 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path, format: str, name: st
     said, account = account_of(tmp_path / name)
     assert [len(talk) for talk in said] == [2]
     assert account.bad == 0
+
+
+@pytest.mark.parametrize("format_name", ["skype", "matrix", "telegram", "chatgpt", "messenger", "discord", "slack"])
+@pytest.mark.parametrize("value", ["42", "[]", "{}", "null", '"a"', "[[]]", '[{"messages": 1}]'])
+def test_json_of_another_shape_gives_nothing(tmp_path: Path, format_name: str, value: str) -> None:
+    (tmp_path / "a.json").write_text(value)
+    with contextlib.suppress(ChatbotError):
+        assert read(tmp_path / "a.json", format_name)[1] == []
+
+
+def test_a_message_of_spaces_alone_is_none(tmp_path: Path) -> None:
+    said = ["Ann: Are you coming?", "Bob: \u00a0", "Bob: \u3000\t", "Bob: Sure", "Ann: Great"]
+    (tmp_path / "chat.txt").write_text("".join(f"31/12/2023, 23:5{i} - {line}\n" for i, line in enumerate(said)))
+    assert read(tmp_path / "chat.txt", "whatsapp")[1][0].turns == SAID
+
+
+def test_a_number_of_any_length_is_a_text(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("".join(f"{'9' * 5000}\tline {i}\n" for i in range(5)))
+    assert len(read(tmp_path / "a.tsv")[1]) == 5

@@ -236,10 +236,10 @@ def test_what_is_missing_is_named_with_its_cure(
         assert main(["export", str(trained.path), "--onnx", "--out", str(tmp_path / "out")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("chatbot: ONNX needs the package onnx")
-        assert line.endswith("pip install -e .[onnx]")
+        assert line.endswith("pip install -e '.[onnx]'")
     (tmp_path / "chatbot.onnx").write_bytes(b"")
     assert main(["chat", str(tmp_path / "chatbot.onnx"), "--prompt", "Hello."]) == 2
-    assert "pip install -e .[onnx]" in capsys.readouterr().err
+    assert "pip install -e '.[onnx]'" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*"))
 
 

@@ -23,7 +23,7 @@ def test_everything_on_one_machine_works_and_names_files_that_windows_takes(tmp_
     (tmp_path / "pairs.tsv").write_text(PAIRS)
     done = as_on_windows(
         tmp_path,
-        "prepare --corpus pairs.tsv --min-count 1 --split 1 0 0",
+        "prepare --corpus pairs.tsv --min-count 1 --split 1 0 0 --workers 2",
         f"train --corpus pairs.tsv --run small {SMALL}",
         "train --from small --corpus pairs.tsv --run next --split 1 0 0 --steps 2 --threads 1",
         "chat small --prompt hello",

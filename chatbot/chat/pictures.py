@@ -14,7 +14,7 @@ CELL = 24  # pixels of one weight, where there is no matplotlib to draw axes
 def attention_picture(weights: np.ndarray, src_words: Sequence[str], tgt_words: Sequence[str]) -> np.ndarray:
     """Attention weights (T, S) as an image (height, width, 3) of uint8: a row for each word said, white is 1.
 
-    With matplotlib (`pip install -e .[plot]`) the words stand at the axes; without it the cells are drawn alone.
+    With matplotlib (`pip install -e '.[plot]'`) the words stand at the axes; without it the cells are drawn alone.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

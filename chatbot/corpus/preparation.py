@@ -336,11 +336,8 @@ def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Ite
         try:
             for batch in batches(found):
                 # a worker begins with Ctrl-C blocked, which it would answer with a traceback until it is set up
-                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-                try:
+                with _ctrl_c_blocked():
                     waiting.append(pool.submit(pairs_of, batch, config))
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -350,6 +347,19 @@ def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Ite
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Ctrl-C waits until this ends, and processes that begin here begin with it blocked. Windows has no such thing."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _end_with_parent() -> None:

@@ -29,7 +29,9 @@ def extra(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ChatbotError(f"ONNX needs the package {name}, which is not installed: pip install -e .[onnx]") from error
+        raise ChatbotError(
+            f"ONNX needs the package {name}, which is not installed: pip install -e '.[onnx]'"
+        ) from error
 
 
 class Bytes(NamedTuple):

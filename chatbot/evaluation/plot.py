@@ -25,7 +25,7 @@ def ready(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        text = "drawing needs the package matplotlib, which is not installed: pip install -e .[plot]"
+        text = "drawing needs the package matplotlib, which is not installed: pip install -e '.[plot]'"
         raise ChatbotError(text) from error
 
 

@@ -5,7 +5,6 @@ asks each whether it is well. Within a replica requests meet as they do in `chat
 `serve.batch` waits for company, and gives the words of a batch to nobody before all have ended.
 """
 
-import os
 from pathlib import Path
 
 import torch
@@ -16,8 +15,8 @@ from starlette.applications import Starlette
 
 from ..chat.bot import Chatbot
 from ..runs.directory import find_model
-from ..system.errors import ChatbotError
 from .application import create_application
+from .guard import key_in
 from .limits import Limits
 
 
@@ -63,9 +62,7 @@ def app(arguments: Arguments) -> serve.Application:
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)
     path = find_model(arguments.run, Path(arguments.checkpoints)).resolve()
     name = arguments.name or (path if path.is_dir() else path.parent).name
-    key = os.environ.get(arguments.api_key) if arguments.api_key else None
-    if arguments.api_key and not key:
-        raise ChatbotError(f"api_key takes the key from the environment, where {arguments.api_key} is not set")
+    key = key_in(arguments.api_key) if arguments.api_key else None
 
     def build() -> Starlette:  # called in each replica
         torch.set_num_threads(arguments.threads)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -11,6 +12,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..system.errors import ChatbotError
 from .limits import Limits
 from .metrics import Metrics
 from .refusal import RefusalError, broken
@@ -104,6 +106,20 @@ class Guard:
             says = f"{self.limits.each} requests of yours are at work: wait for one of them"
             return RefusalError(429, says, kind="rate_limit_error", code="rate_limit_exceeded", retry=1)
         return None
+
+
+def key_in(variable: str) -> str:
+    """The key that clients must show, from an environment variable.
+
+    Raises:
+        ChatbotError: it is not set, or no header can carry it.
+    """
+    key = os.environ.get(variable)
+    if not key:
+        raise ChatbotError(f"--api-key takes the key from the environment, where {variable} is not set")
+    if not (key.isascii() and key.isprintable() and key == key.strip()):
+        raise ChatbotError(f"the key in {variable} must be of ASCII's visible characters: a header carries no others")
+    return key
 
 
 def _digest(key: bytes) -> bytes:

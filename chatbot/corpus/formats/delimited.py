@@ -167,7 +167,8 @@ def _are_texts(rows: list[list[str]]) -> bool:
     """Whether neither column has words at its head and numbers alone below, as labels and scores have."""
     (first, *others) = [row for row in rows if len(row) == 2] or [["", ""]]
     counted = [row[0].strip() for row in others]
-    if len(counted) > 2 and all(map(str.isdecimal, counted)) and [*map(int, counted)] == sorted({*map(int, counted)}):
+    are_numbers = all(cell.isdecimal() and len(cell) < 19 for cell in counted)
+    if len(counted) > 2 and are_numbers and [*map(int, counted)] == sorted({*map(int, counted)}):
         return False  # a counter and a text
     numbers = [all(not any(map(str.isalpha, row[side])) for row in others) for side in (0, 1)]
     return not (others and any(numbers) and all(any(map(str.isalpha, cell)) for cell in first))

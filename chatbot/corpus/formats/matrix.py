@@ -32,7 +32,7 @@ def _enters(path: Path) -> bool:
 def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
     names: dict[str, str] = {}
     for path, value in values(file, reading, _enters):
-        if len(path) == 1 and isinstance(path[0], str):
+        if not path or (len(path) == 1 and isinstance(path[0], str)):
             continue  # what is said of the room
         reading.records += 1
         content = value.get("content") if isinstance(value, dict) else None

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from ..reading import Reading
 from .dialogue import MAX_TURNS, OVERLAP, Dialogue
-from .privacy import MAX_NAMES, Privacy
+from .privacy import Privacy
 
 SPEAKER = operator.attrgetter("speaker")
 HOUR = 3600.0
+MAX_NAMES = 100_000  # speakers whose names are left out
 MAX_TURN = 1 << 16  # characters after which a turn of many messages takes no more
 ORDER_FROM = 64  # messages whose times tell whether the newest comes first
 STOPS = ((range(0x3040, 0x3100), "。"), (range(0x4E00, 0xA000), "。"), (range(0x0900, 0x0980), "।"))

@@ -51,7 +51,7 @@ def _rows(file: InputFile, reading: Reading) -> Iterator[tuple[int, dict[str, An
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ChatbotError(f"{file.name} is Parquet, which needs pyarrow: pip install 'chatbot[parquet]'") from error
+        raise ChatbotError(f"{file.name} is Parquet, which needs pyarrow: pip install -e '.[parquet]'") from error
     number, unfolded, most = 0, 0, max(SMALL_MEMBER, MAX_RATIO * file.size)
     try:
         with file.open() as stream:

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-MAX_NAMES = 5000  # of the speakers of a corpus
+MAX_PATTERNS = 5000  # that are kept, of the names of one text each
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+")
 PHONE = re.compile(r"@?(?<![\w.,:/-])(?:\+|\(|00|0(?=\d))?\d(?:[ ()/.-]{0,2}\d){6,14}(?![\w:/-])")
@@ -42,7 +42,7 @@ class Privacy:
             parts.update(found)
             if " " in name and NAME_PART.match(name) and any(part.casefold() not in NO_NAMES for part in found):
                 parts.add(" ".join(name.split()))  # whose initials alone would be left
-        self._names = _Names(tuple(sorted(parts)[:MAX_NAMES]))
+        self._names = _Names(tuple(sorted(parts)))
 
     def clean(self, text: str) -> str:
         """The text without them; "" if nothing but marks is left."""
@@ -101,7 +101,7 @@ class _Names:
             return None
         found = frozenset(self._by_letters.keys() & words)
         if found not in self._patterns:
-            if len(self._patterns) >= MAX_NAMES:
+            if len(self._patterns) >= MAX_PATTERNS:
                 self._patterns.clear()
             forms = {form for letters in found for form in self._by_letters[letters]}
             joined = "|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))

@@ -36,7 +36,7 @@ def _enters(path: Path) -> bool:
 def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
     names: dict[str, str] = {}
     for path, value in values(file, reading, _enters):
-        if path[0] != "conversations" or len(path) < 4:
+        if path[:1] != ("conversations",) or len(path) < 4:
             continue
         reading.records += 1
         if not isinstance(value, dict) or not isinstance(value.get("from"), str):

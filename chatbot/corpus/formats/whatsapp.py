@@ -154,12 +154,12 @@ def _said(lines: list[str], no_words: re.Pattern[str] | None, reading: Reading) 
         reading.left_out["marks of edits"] += 1
         text = EDITED.sub("", text)
     bare = text.strip(MARKS + " \n")
-    if not bare:
+    words = bare.split()
+    if not words:
         return ""
     if bare.rstrip(".。").lower() in DELETED:
         reading.left_out["deleted messages"] += 1
         return ""
-    words = bare.split()
     may_be_media = bare[0] == "<" or words[0].rstrip(":").lower() in MEDIA_WORDS
     if text.startswith("\u200e") or (may_be_media and MEDIA.fullmatch(bare)):
         reading.left_out["media"] += 1

@@ -51,7 +51,7 @@ def _loaded(file: InputFile, reading: Reading) -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise ChatbotError(f"{file.name} is YAML, which needs PyYAML: pip install 'chatbot[yaml]'") from error
+        raise ChatbotError(f"{file.name} is YAML, which needs PyYAML: pip install -e '.[yaml]'") from error
     with file.open() as stream:
         content = stream.read(MAX_SIZE + 1)
     if len(content) > MAX_SIZE:
