@@ -40,12 +40,17 @@ class Held(Decoding):
         self.begun, self.go, self.sizes = threading.Semaphore(0), threading.Event(), list[int]()
 
     def __call__(
-        self, prompts: Sequence[Sequence[int]], settings: DecodingConfig, max_length: int, rows_at_once: int = 0
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: DecodingConfig,
+        max_length: int,
+        rows_at_once: int = 0,
+        count: int = 0,
     ) -> list[list[Hypothesis]]:
         self.sizes.append(len(prompts))
         self.begun.release()
         assert self.go.wait(60)
-        return super().__call__(prompts, settings, max_length, rows_at_once)
+        return super().__call__(prompts, settings, max_length, rows_at_once, count)
 
 
 @pytest.fixture
