@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.__main__ import FEW_PAIRS, main
+from chatbot.__main__ import main
 from chatbot.config.settings import CorpusConfig
 from chatbot.corpus import preparation, survey
 from chatbot.corpus.formats.dialogue import Dialogue
 from chatbot.corpus.preparation import prepare
 from chatbot.corpus.prepared import PairDataset
+from chatbot.verbs.prepare import FEW_PAIRS
 
 
 def pairs(path: Path, lengths: list[int]) -> Path:

@@ -5,15 +5,10 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -30,19 +25,19 @@ from ..system.schema import Bounds, checked
 from ..system.seal import read_sealed, sealed
 from .draft import Draft
 from .figures import FIGURES, PREPARED_FORMAT, SPLITS, checksums, load_figures
-from .formats.dialogue import Dialogue
 from .formats.recognise import dialogues, recognise
 from .forms import add_runs
 from .inputs import BadLine, InputFile, input_files
 from .language import KEEPS_ALL, LOOKED_AT, MOST_LOST, is_english
 from .mixture import Mixture, Part, is_mixture, resolve_mixture
 from .numbering import number
-from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN, Pairs, batches, pairs_of
+from .pairs import FEWEST_GROUPS, LEVELS, NO_SIDE, TRAIN
 from .prepared import PairDataset
 from .reading import Reading
 from .report import summary, table
 from .survey import LONGEST, SHORTEST, count_pairs, fitting_length
 from .vocabulary import Vocabulary
+from .workers import pairs_from
 
 VERSION = 3  # raise it when the same input and settings give other data
 SMALL_INPUT = 64 << 20  # bytes; below, a single process is faster, and digests are not worth caching
@@ -265,7 +260,7 @@ def _read(
     films: set[str] = set()
     lost: Counter[str] = Counter()
     runs: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for pairs in _pairs(dialogues(one.format, one.files, reading), config, workers):
+    for pairs in pairs_from(dialogues(one.format, one.files, reading), config, workers):
         draft.add(pairs)
         totals.update(pairs.counts)
         lost.update(pairs.lost)
@@ -322,57 +317,6 @@ def _nothing(what: str, one: _Input, sources: list[dict[str, Any]], config: Corp
         f"{one.files[0].name}: {what} (of {read:,} pairs read, {too_long:,} are over {config.max_length} words, "
         f"{too_short:,} under {config.min_length}); see --max-length, --min-count, --split and --format"
     )
-
-
-def _pairs(found: Iterable[Dialogue], config: CorpusConfig, workers: int) -> Iterator[Pairs]:
-    """Yield `pairs_of` batches of `found`, in order, from so many processes; only a few batches wait at a time."""
-    if workers == 1:
-        yield from (pairs_of(batch, config) for batch in batches(found))
-        return
-    waiting: deque[Future[Pairs]] = deque()
-    # fork is not safe beside threads (torch's, tqdm's), nor on macOS
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
-        try:
-            for batch in batches(found):
-                # a worker begins with Ctrl-C blocked, which it would answer with a traceback until it is set up
-                with _ctrl_c_blocked():
-                    waiting.append(pool.submit(pairs_of, batch, config))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise ChatbotError("a worker process was killed, perhaps for want of memory: try --workers 1") from error
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-@contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Ctrl-C waits until this ends, and processes that begin here begin with it blocked. Windows has no such thing."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _end_with_parent() -> None:
-    """In a worker: exit when the parent is gone, even if it was killed, and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _key(

@@ -3,9 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
-
-from torch import Tensor
+from typing import Annotated, Any
 
 from ..config.settings import RESUMABLE, Config, differences
 from ..runs.checkpoint import Checkpoint
@@ -32,17 +30,12 @@ class Progress:
     pair_count: Positive = 0.0
 
 
-class Written(TypedDict):
-    """A checkpoint's `training`. weights: the network's own, where the checkpoint's are their average."""
-
-    optimizer: list[OptimizerState]
-    progress: dict[str, Any]
-    weights: dict[str, Tensor] | None
-
-
 @dataclasses.dataclass
 class State:
-    """The same, looked at. optimizer: the moments, for `Optimizer.take`."""
+    """A checkpoint's `training`.
+
+    optimizer: the moments, for `Optimizer.take`. weights: the network's own, where the checkpoint's are their average.
+    """
 
     optimizer: list[OptimizerState]
     progress: Progress

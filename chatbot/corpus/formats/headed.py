@@ -14,7 +14,7 @@ from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
-from .moments import DATE, DAY, TIME, clock, dates_in, moment, order_of
+from .moments import DATE, TIME, Clock, clock, dates_in, moment, order_of
 
 LONGEST = 65_536  # characters of a message; what goes on longer is something else
 NAME = r"(?P<name>[^:\[\]<>]{1,60}?)"
@@ -69,7 +69,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message]:
     message: Message | None = None
     ended = False  # nothing more of this message is anyone's words
-    days = last = 0.0
+    times = Clock()
     for number, line in reading.lines(file):
         if line == "\0":
             if message:
@@ -81,8 +81,7 @@ def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message
                 yield message
             at = moment(begun.when, order)
             if at is None and (time := clock(begun.when)) is not None:
-                days += DAY * (time < last)
-                last, at = time, days + time
+                at = times.moment(time)
             message, ended = Message(begun.name, "", at), False
         elif RULE.match(line) or (message is None and line.strip()):
             reading.left_out["lines of the program's own"] += 1

@@ -11,7 +11,7 @@ from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
-from .moments import DAY, YEAR_FIRST, clock, day
+from .moments import YEAR_FIRST, Clock, clock, day
 
 STAMP = (
     r"(?:[\[(]?(?:(?P<date>\d{4}-\d\d-\d\d)[ T]|[A-Z][a-z]{2} \d{1,2} )?(?P<time>\d{1,2}:\d{2}(?::\d{2})?)[\])]?\s+)"
@@ -41,18 +41,14 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 
 def _messages(file: InputFile, reading: Reading) -> Iterator[Message]:
     nicks: set[str] = set()
-    days = last = 0.0
+    times = Clock()
     for number, line in reading.lines(file):
         if line == "\0":
             yield Message("", None)
         elif found := _said(line):
             at = clock(found["time"] or "")
             if at is not None:
-                if found["date"]:
-                    days = day(found["date"], YEAR_FIRST) or days
-                elif at < last:
-                    days += DAY
-                last, at = at, days + at
+                at = times.moment(at, day(found["date"], YEAR_FIRST) or times.day if found["date"] else None)
             nick, text = found["nick"], CODES.sub("", found["text"]).strip()
             if len(nicks) < 10_000:
                 nicks.add(nick)

@@ -80,6 +80,22 @@ def clock(time: str) -> float | None:
     return hour * 3600.0 + minute * 60 + second if hour < 24 and minute < 60 and second < 61 else None
 
 
+class Clock:
+    """Times of a log one after the other: one that is before the last, without a date, is of the next day."""
+
+    def __init__(self) -> None:
+        self.day = self._last = 0.0
+
+    def moment(self, time: float, begins: float | None = None) -> float:
+        """Seconds of a time of day, on the day that `begins` then, or else on the last one or the next."""
+        if begins is not None:
+            self.day = begins
+        elif time < self._last:
+            self.day += DAY
+        self._last = time
+        return self.day + time
+
+
 def moment(value: object, order: str = DAY_FIRST) -> float | None:
     """Seconds of a time as records and tables have it; None for anything else.
 

@@ -11,7 +11,7 @@ from ..inputs import InputFile
 from ..reading import Reading
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
-from .moments import DATE, DAY, TIME, clock, day, order_of
+from .moments import DATE, TIME, Clock, clock, day, order_of
 
 TITLE = 4  # lines that may stand above the first message
 LONGEST = 65_536  # characters of a message; what goes on longer is something else
@@ -48,7 +48,7 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
 
 def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message]:
     message: Message | None = None
-    days = last = 0.0
+    times = Clock()
     begun = False
     for number, line in reading.lines(file):
         if line == "\0":
@@ -62,11 +62,7 @@ def _messages(file: InputFile, order: str, reading: Reading) -> Iterator[Message
             date, time, name, text = parts
             at = clock(time)
             if at is not None:
-                if date:
-                    days = day(date, order) or days
-                elif at < last:
-                    days += DAY
-                last, at = at, days + at
+                at = times.moment(at, day(date, order) or times.day if date else None)
             message, begun = Message(name, text.strip(), at), True
         elif STAMP.match(line):
             if message:
