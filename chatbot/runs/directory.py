@@ -260,6 +260,12 @@ def bundle_of(path: Path) -> Path | None:
     return path if path.name == BUNDLE and path.is_file() else None
 
 
+def model_name(path: Path) -> str:
+    """What clients call the model of a run's folder, of an export's, or of a file in one of them."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    return (folder.parent if folder.name == "export" else folder).name
+
+
 def find_model(name: str | None, folder: Path) -> Path:
     """What to talk to: the run that `find_run` finds, an export's folder, or a file: checkpoint, bundle, ONNX."""
     if name is not None and Path(name).suffix in (".pt", ".onnx"):

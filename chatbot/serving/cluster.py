@@ -14,7 +14,7 @@ from ray.serve.config import AutoscalingConfig
 from starlette.applications import Starlette
 
 from ..chat.bot import Chatbot
-from ..runs.directory import find_model
+from ..runs.directory import find_model, model_name
 from .application import create_application
 from .guard import key_in
 from .limits import Limits
@@ -61,7 +61,7 @@ def app(arguments: Arguments) -> serve.Application:
     """
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)
     path = find_model(arguments.run, Path(arguments.checkpoints)).resolve()
-    name = arguments.name or (path if path.is_dir() else path.parent).name
+    name = arguments.name or model_name(path)
     key = key_in(arguments.api_key) if arguments.api_key else None
 
     def build() -> Starlette:  # called in each replica

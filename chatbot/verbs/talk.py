@@ -43,6 +43,8 @@ def chat(arguments: argparse.Namespace) -> None:
 
 def serve(arguments: argparse.Namespace) -> None:
     """chatbot serve"""
+    from ..runs.directory import model_name
+
     try:
         from ..serving import server
         from ..serving.application import create_application
@@ -53,7 +55,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
     key = None if arguments.api_key is None else key_in(arguments.api_key)
     path, bot = _opened(arguments)
-    name = arguments.name or _model_name(path)
+    name = arguments.name or model_name(path)
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)
     with _transcript(arguments.log) as log, server.listen(arguments.host, arguments.port) as listening:
         local = server.is_local(listening)
@@ -70,12 +72,6 @@ def serve(arguments: argparse.Namespace) -> None:
         )
         told = f"Serving {printable(name)} at {server.url(listening)} (API: /docs). Ctrl-C ends it."
         server.serve(application, listening, limits, started=lambda: say(told))
-
-
-def _model_name(path: Path) -> str:
-    """What clients call the model of a run's folder, of an export's, or of a file in one of them."""
-    folder = path.resolve() if path.is_dir() else path.resolve().parent
-    return (folder.parent if folder.name == "export" else folder).name
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[Path, Any]:

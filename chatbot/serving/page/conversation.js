@@ -226,10 +226,15 @@ function toTheEnd() {
 // --- the conversation as a whole --------------------------------------------------------------------------------------
 
 function keep() {
+  stored(() => sessionStorage.setItem("turns", JSON.stringify(turns)));
+}
+
+/** What comes of a look into the browser's storage; null where it has no room, is not allowed, or holds no JSON. */
+function stored(look) {
   try {
-    sessionStorage.setItem("turns", JSON.stringify(turns));
+    return look();
   } catch {
-    // no room, or not allowed: then a reload begins anew
+    return null;
   }
 }
 
@@ -308,13 +313,14 @@ function shown() {
 
 function theme(name) {
   document.documentElement.dataset.theme = name;
-  localStorage.setItem("theme", name);
+  stored(() => localStorage.setItem("theme", name));
 }
 
-if (localStorage.getItem("theme")) theme(localStorage.getItem("theme"));
+const chosen = stored(() => localStorage.getItem("theme"));
+if (chosen) theme(chosen);
 by("starters").append(...STARTERS.map((sentence) => button(sentence, () => asking || answer(sentence))));
 by("decoding").dispatchEvent(new Event("input"));
-turns = JSON.parse(sessionStorage.getItem("turns") ?? "[]");
+turns = stored(() => JSON.parse(sessionStorage.getItem("turns"))) ?? [];
 await meet();
 show();
 text.focus();
