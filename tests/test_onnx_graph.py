@@ -68,5 +68,5 @@ def test_a_weight_that_is_used_twice_is_stored_once() -> None:
 
 
 def test_what_is_not_installed_is_named_with_its_cure() -> None:
-    with pytest.raises(ChatbotError, match=r"^ONNX needs the package no_such_thing, .*pip install -e \.\[onnx\]$"):
+    with pytest.raises(ChatbotError, match=r"^ONNX needs the package no_such_thing, .*pip install -e '\.\[onnx\]'$"):
         extra("no_such_thing")

@@ -1,11 +1,14 @@
 """Without what Windows does not have (tests/as_windows.py): prepare, train, chat, evaluate, export, open the export."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from chatbot.corpus import workers
 
 HERE = Path(__file__).resolve().parent
 PAIRS = "".join(f"how are you {word} ?\ti am {word} .\n" for word in ("one", "two", "three", "four", "five"))
@@ -23,7 +26,7 @@ def test_everything_on_one_machine_works_and_names_files_that_windows_takes(tmp_
     (tmp_path / "pairs.tsv").write_text(PAIRS)
     done = as_on_windows(
         tmp_path,
-        "prepare --corpus pairs.tsv --min-count 1 --split 1 0 0 --workers 2",
+        "prepare --corpus pairs.tsv --min-count 1 --split 1 0 0",
         f"train --corpus pairs.tsv --run small {SMALL}",
         "train --from small --corpus pairs.tsv --run next --split 1 0 0 --steps 2 --threads 1",
         "chat small --prompt hello",
@@ -36,6 +39,13 @@ def test_everything_on_one_machine_works_and_names_files_that_windows_takes(tmp_
     written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*")]
     assert {"last.pt", "chatbot.pt", "manifest.json", "evaluation-train.json"} <= {p.name for p in written}
     assert [path for path in written if set('<>:"|?*\\') & set(str(path)) or path.name.endswith((".part", " "))] == []
+
+
+def test_workers_begin_where_ctrl_c_cannot_be_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself: without these functions Python's own processes do not begin here, as they do on Windows."""
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    with workers.ctrl_c_blocked():
+        pass
 
 
 def test_several_processes_are_refused_in_a_line(tmp_path: Path) -> None:

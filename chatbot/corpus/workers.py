@@ -28,7 +28,7 @@ def pairs_from(found: Iterable[Dialogue], config: CorpusConfig, workers: int) ->
         try:
             for batch in batches(found):
                 # a worker begins with Ctrl-C blocked, which it would answer with a traceback until it is set up
-                with _ctrl_c_blocked():
+                with ctrl_c_blocked():
                     waiting.append(pool.submit(pairs_of, batch, config))
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
@@ -42,7 +42,7 @@ def pairs_from(found: Iterable[Dialogue], config: CorpusConfig, workers: int) ->
 
 
 @contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
+def ctrl_c_blocked() -> Iterator[None]:
     """Ctrl-C waits until this ends, and processes that begin here begin with it blocked. Windows has no such thing."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -22,7 +22,8 @@ class Golden:
     """One prompt and what every client answers to it, alone in its batch.
 
     text: what is typed. ids: what the network reads (none: the reply is ""). reply: what is answered, by the run's own
-    decoding. greedy: what greedy search answers; tokens: its ids, EOS counted; scores: their log-probabilities in nats.
+    decoding. greedy: what greedy search answers (None in files of version 0.1, whose reply was that); tokens: its ids,
+    EOS counted; scores: their log-probabilities in nats.
     """
 
     text: str
@@ -30,7 +31,7 @@ class Golden:
     tokens: list[int]
     scores: list[float]
     reply: str
-    greedy: str
+    greedy: str | None = None
 
 
 class FileEntry(TypedDict):
