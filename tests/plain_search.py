@@ -151,7 +151,9 @@ class PlainSearch:
             said = (*said, max(ranks, key=lambda word: ranks[word]))
         return said
 
-    def beam(self, limits: Limits, width: int, count: int, alpha: float) -> list[tuple[float, Said]]:
+    def beam(
+        self, limits: Limits, width: int, count: int, alpha: float, threshold: float = math.inf
+    ) -> list[tuple[float, Said]]:
         """Every step up to max_length is taken; Python's sort keeps the order of equals."""
         live: list[tuple[float, Said]] = [(0.0, ())]
         ended: list[tuple[float, Said]] = []
@@ -161,6 +163,7 @@ class PlainSearch:
             over = [said[-1] == EOS_ID or length == limits.max_length for _, said in best]
             ended += [(value(total, said, alpha), said) for total, said in itertools.compress(best, over)]
             live = [continuation for continuation, is_over in zip(best, over, strict=True) if not is_over]
+            live = [continuation for continuation in live if continuation[0] >= live[0][0] - threshold]
         return sorted(ended, key=lambda found: -found[0])[:count]
 
     def every_reply(self, limits: Limits, alpha: float = 0.0, said: Said = ()) -> dict[Said, float]:

@@ -1,12 +1,13 @@
 """Beam search against a plain beam without early stopping, and against the list of every reply there is."""
 
+import math
 import random
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Said, Table, TwoTables, network, reply, scripted
+from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Said, Table, TwoTables, network, reply, scripted, value
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.beam import BeamSearchDecoder, continuations
@@ -182,9 +183,10 @@ def test_stopping_early_loses_nothing(
     anti_lm=st.sampled_from([0.0, 0.3, 0.9, 1.5]),
     bound=st.sampled_from([0.2, 1.5]),
     anti_lm_tokens=st.integers(0, 9),
+    threshold=st.sampled_from([0.0, 0.3, 2.0]),
 )
 def test_what_is_dropped_changes_no_reply(
-    seed: int, width: int, count: int, alpha: float, anti_lm: float, bound: float, anti_lm_tokens: int
+    seed: int, width: int, count: int, alpha: float, anti_lm: float, bound: float, anti_lm_tokens: int, threshold: float
 ) -> None:
     # behind the empty prompt other words are likely, so ranks reach their bound (with a lambda of 1 all would be equal)
     chance = torch.Generator().manual_seed(seed)
@@ -193,10 +195,14 @@ def test_what_is_dropped_changes_no_reply(
     encoder, decoder = TwoTables(prompted, blank).parts()
     limits = Limits(8, 1, 2, anti_lm=anti_lm, anti_lm_tokens=anti_lm_tokens, anti_lm_bound=bound)
     prompts = [[4], [5, 6], [7]]
-    found = BeamSearchDecoder(encoder, decoder, NEVER)(*pad_prompts(prompts), limits, width, count, alpha)
+    found = BeamSearchDecoder(encoder, decoder, NEVER)(*pad_prompts(prompts), limits, width, count, alpha, threshold)
     for row, prompt in enumerate(prompts):
-        expected = PlainSearch(encoder, decoder, prompt).beam(limits, width, count, alpha)
-        assert listed(found, row) == [(pytest.approx(total, abs=1e-4), said) for total, said in expected]
+        plain = PlainSearch(encoder, decoder, prompt)
+        expected = plain.beam(limits, width, count, alpha, threshold or math.inf)
+        # at their bound ranks are equal but for rounding, so of equal totals either reply may come
+        assert [total for total, _ in listed(found, row)] == pytest.approx([total for total, _ in expected], abs=1e-4)
+        for total, said in listed(found, row):
+            assert value(plain.rank(said, limits), said, alpha) == pytest.approx(total, abs=1e-4)
 
 
 def test_rows_that_cannot_change_the_best_reply_are_not_worked_on() -> None:
@@ -213,6 +219,16 @@ def test_rows_that_cannot_change_the_best_reply_are_not_worked_on() -> None:
         limits = Limits(8, anti_lm=anti_lm, anti_lm_tokens=20, anti_lm_bound=bound)
         BeamSearchDecoder(encoder, decoder, NEVER)(*pad_prompts([[4]]), limits, 4, count, 1.0)
         assert decoder.rows == rows, (count, anti_lm, bound)
+
+
+def test_a_threshold_drops_what_is_far_behind_the_best() -> None:
+    # three words that are said, 1 nat apart; nothing ends before the last step
+    table = torch.full((8, 8), -40.0)
+    table[1, 4:7], table[4:, 4:7] = torch.tensor([0.0, -1.0, -2.0]), torch.tensor([0.0, -40.0, -40.0])
+    for count, threshold, rows in ((1, 0.0, 3), (1, 2.5, 3), (1, 1.5, 2), (1, 0.5, 1), (3, 0.5, 1)):
+        encoder, decoder = Table(table).parts()
+        BeamSearchDecoder(encoder, decoder, NEVER)(*pad_prompts([[4]]), Limits(2), 3, count, 1.0, threshold)
+        assert decoder.rows == 1 + rows, (count, threshold)
 
 
 def test_of_totals_above_zero_the_shorter_reply_wins_by_the_length_penalty() -> None:

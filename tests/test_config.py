@@ -165,7 +165,11 @@ def test_a_setting_of_another_method_is_refused(text: str, owner: str) -> None:
 
 def test_every_setting_of_a_decoding_says_whose_it_is() -> None:
     owners = {field.name: field.metadata["method"] for field in dataclasses.fields(DecodingConfig)}
-    assert {name for name, owner in owners.items() if owner == "beam"} == {"beam_width", "length_penalty"}
+    assert {name for name, owner in owners.items() if owner == "beam"} == {
+        "beam_width",
+        "beam_threshold",
+        "length_penalty",
+    }
     sampling = {"samples", "temperature", "top_k", "top_p", "seed"}
     assert {name for name, owner in owners.items() if owner == "sample"} == sampling
 

@@ -40,7 +40,15 @@ from chatbot.system.errors import ChatbotError
 
 ANTI_LM: Any = {"anti_lm": 0.3, "anti_lm_tokens": 4, "anti_lm_bound": 1.5}
 OWN = [
-    DecodingConfig(method="beam", beam_width=4, length_penalty=1.0, no_repeat_ngram=2, tidy_marks=True, **ANTI_LM),
+    DecodingConfig(
+        method="beam",
+        beam_width=4,
+        beam_threshold=1.0,
+        length_penalty=1.0,
+        no_repeat_ngram=2,
+        tidy_marks=True,
+        **ANTI_LM,
+    ),
     DecodingConfig(method="sample", samples=3, temperature=0.8, top_p=0.9, seed=5, min_length=1),
     DecodingConfig(min_length=2),
 ]

@@ -42,6 +42,7 @@ DECODINGS: list[dict[str, Any]] = [
     {"method": "greedy", **LIMITS},
     {"method": "beam", "beam_width": 4},
     {"method": "beam", "beam_width": 10, "length_penalty": 1.0, **LIMITS, "repetition_penalty": 1.0},
+    {"method": "beam", "beam_width": 10, "beam_threshold": 0.7, "length_penalty": 1.0, "anti_lm": 0.3},
     {"method": "beam", "beam_width": 10, "length_penalty": 1.0, **LIMITS, "anti_lm_bound": 0.0},
     {"method": "beam", "beam_width": 3, "length_penalty": 0.6, "no_repeat_ngram": 1, "anti_lm": 0.3},
     {"method": "sample", "seed": 7},

@@ -33,6 +33,7 @@ DECODINGS: dict[str, DecodingConfig] = {
 CHOSEN = DecodingConfig(
     method="beam",
     beam_width=10,
+    beam_threshold=1.5,
     length_penalty=1.0,
     min_length=1,
     no_repeat_ngram=2,

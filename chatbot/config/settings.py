@@ -181,6 +181,7 @@ class DecodingConfig:
 
     method: str = _choice("greedy", "how a reply is searched for", "greedy", "beam", "sample")
     beam_width: int = _number(5, "hypotheses kept at a step, and replies found", 1, 1000, "beam")
+    beam_threshold: float = _number(0.0, "drops what is so many nats behind the best; 0 drops nothing", 0, 1000, "beam")
     length_penalty: float = _number(0.0, "alpha of Wu et al. 2016, higher for longer replies", 0, 10, "beam")
     samples: int = _number(1, "replies drawn to a prompt; the best is given", 1, 1000, "sample")
     temperature: float = _number(1.0, "below 1 likely words get likelier", 0.001, 1000, "sample")

@@ -5,7 +5,11 @@ others live on. Hypotheses are ranked by the sum of their words' ranks divided b
 length penalty of Wu et al. 2016 (equation 14, without coverage), length in tokens with EOS. One that `max_length` cuts
 is no whole sentence: it comes after all that ended.
 
-Nothing is worked on that cannot change the N best. A total t of n words can become no more than
+With a threshold, a hypothesis that lives and whose total is more than so many nats below that of the best that lives is
+dropped (relative threshold pruning, Freitag and Al-Onaizan 2017). This is another search, as one of another width is:
+it may find other replies, for less work.
+
+Nothing else is worked on that cannot change the N best. A total t of n words can become no more than
 
     hope(t, n) = the maximum, over the lengths l > n that a reply may have, of (t + gain(n, l)) / penalty(l)
 
@@ -20,7 +24,8 @@ left. That changes no result. (1) No reply that continues it comes among the N b
 first, and hope never rises: hope(t', n + 1) <= hope(t, n) for every t' that continues t. (2) What takes its place in
 the beam does not either. Dropped ones make room for a continuation t'' only if one of theirs, t' >= t'', would have
 stood before it; hope rises with t, so hope(t'') <= hope(t'), and an end at t'' is worth no more than hope of what t'
-continues. So what has hope is the same, in the same order, as in a beam that drops nothing.
+continues. So what has hope is the same, in the same order, as in a beam that drops nothing. (3) Nor does the threshold
+see it: if the best that lives has no hope, then nothing that lives has, for hope rises with the total.
 
 Everything is decided without chance: of equals the one that ended earlier comes first, then the one from the better
 hypothesis, then the lower id. A beam of 1 is greedy search, whatever the limits and the penalty.
@@ -36,7 +41,14 @@ class BeamSearchDecoder(SearchDecoder):
     """The N best replies of a beam of W; see the head of this file."""
 
     def forward(
-        self, src: Tensor, src_lengths: Tensor, limits: Limits, width: int, count: int, length_penalty: float = 0.0
+        self,
+        src: Tensor,
+        src_lengths: Tensor,
+        limits: Limits,
+        width: int,
+        count: int,
+        length_penalty: float = 0.0,
+        threshold: float = 0.0,
     ) -> Hypotheses:
         """Answer B prompts.
 
@@ -44,6 +56,7 @@ class BeamSearchDecoder(SearchDecoder):
             src: (B, S) int64 padded with PAD, rows in any order; src_lengths: (B,) each from 1 to S.
             width: W, hypotheses that are kept at a step. count: N, replies to each prompt; the fewer, the less work.
             length_penalty: alpha; 0 is none, higher favours longer replies.
+            threshold: in nats; 0 is none.
 
         Returns:
             the best first. There are N of them if N <= W and the vocabulary allows as many; what is missing is
@@ -94,6 +107,9 @@ class BeamSearchDecoder(SearchDecoder):
                 (totals + more[limits.max_length]) / divisors[limits.max_length],
             )
             on = (hope > best[:, count - 1 :]) & ~ended  # (B, W)
+            if threshold > 0.0:
+                ahead = totals.masked_fill(ended, float("-inf")).amax(dim=1, keepdim=True)
+                on = on & (totals >= ahead - threshold)
             totals = totals.masked_fill(~on, float("-inf"))
             rows = rows[on]  # (R,)
             if rows.size(0) == 0:

@@ -24,6 +24,7 @@ class Plan(NamedTuple):
     method: str
     limits: Limits
     width: int
+    threshold: float
     length_penalty: float
     samples: int
     seed: int
@@ -36,6 +37,7 @@ def plan_of(settings: DecodingConfig, max_length: int) -> Plan:
         settings.method,
         Limits(max_length, *(getattr(settings, name) for name in Limits._fields[1:])),
         settings.beam_width,
+        settings.beam_threshold,
         settings.length_penalty,
         settings.samples,
         settings.seed,
@@ -68,7 +70,7 @@ class PlannedSearch(nn.Module):
         limits = plan.limits
         if plan.method == "beam":
             count = plan.width if count == 0 else min(count, plan.width)
-            return self.beam(src, src_lengths, limits, plan.width, count, plan.length_penalty)
+            return self.beam(src, src_lengths, limits, plan.width, count, plan.length_penalty, plan.threshold)
         if plan.method == "sample":
             return self.sampling(src, src_lengths, limits, plan.samples, plan.seed, plan.sampling)
         found = self.greedy.search(src, src_lengths, limits)

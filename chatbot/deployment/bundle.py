@@ -87,7 +87,7 @@ class BundleModule(nn.Module):
         """Greedy search: src (B, S) int64 padded with PAD, src_lengths (B,) on the CPU, rows in any order -> tokens
         (B, T) padded behind EOS, their log-probabilities (B, T), attention (B, T, S)."""
         self.unpack()
-        plan = Plan("greedy", Limits(max_length), 1, 0.0, 1, 0, Sampling())
+        plan = Plan("greedy", Limits(max_length), 1, 0.0, 0.0, 1, 0, Sampling())
         found = self.planned.in_pieces(src, src_lengths, plan)
         return SearchResult(found.tokens[:, 0], found.scores[:, 0], found.attention[:, 0])
 
@@ -102,7 +102,9 @@ class BundleModule(nn.Module):
         seed = own.seed + turn
         if seed < 0:  # an int64 that ran over: on from 0, as in Python
             seed = seed + 9223372036854775807 + 1
-        plan = Plan(own.method, own.limits, own.width, own.length_penalty, own.samples, seed, own.sampling)
+        plan = Plan(
+            own.method, own.limits, own.width, own.threshold, own.length_penalty, own.samples, seed, own.sampling
+        )
         return self.tokenizer.text(self._replies([self.prompt_ids(text, earlier)], plan)[0], self.written)
 
     def reply_batch(self, texts: list[str]) -> list[str]:
@@ -146,7 +148,7 @@ class BundleModule(nn.Module):
         """A reply drawn at random; the same seed and text give the same reply on every machine."""
         greedy = self.greedy_plan
         sampling = Sampling(temperature, top_k, top_p)
-        plan = Plan("sample", greedy.limits, greedy.width, greedy.length_penalty, 1, seed, sampling)
+        plan = Plan("sample", greedy.limits, 1, 0.0, 0.0, 1, seed, sampling)
         return self._answers([text], plan)[0]
 
     def unpack(self) -> None:
@@ -232,7 +234,7 @@ class BundleModule(nn.Module):
         elif method == "beam":
             width = max(count, plan.width)
         samples = max(count, plan.samples)
-        return Plan(method, plan.limits, width, plan.length_penalty, samples, plan.seed, plan.sampling)
+        return Plan(method, plan.limits, width, plan.threshold, plan.length_penalty, samples, plan.seed, plan.sampling)
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Prompts (B, S) where the search is, and their lengths (B,) on the CPU."""

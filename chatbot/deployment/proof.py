@@ -121,7 +121,7 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     # one of each kind
     limits = Limits(longest, min_length=1, no_repeat_ngram=2, tidy_marks=True, repetition_penalty=1.2, **anti_lm)
     given = (*pad_prompts(prompts_of(checkpoint)), limits)
-    beam = {"width": 4, "count": 4, "length_penalty": 0.6}
+    beam = {"width": 4, "count": 4, "length_penalty": 0.6, "threshold": 2.0}
     sampling = {"count": 2, "seed": 7, "sampling": Sampling(temperature=0.9, top_k=40, top_p=0.95)}
     same = proof.equal == proof.tokens
     for ours, theirs, settings in ((eager.beam, module.beam, beam), (eager.sampling, module.sampling, sampling)):

@@ -23,7 +23,7 @@
  * @returns {Promise<Found[]>}
  */
 export async function beam(search, prompt, settings, count) {
-  const { beam_width: width, length_penalty: alpha } = settings;
+  const { beam_width: width, beam_threshold: threshold, length_penalty: alpha } = settings;
   const longest = search.maxLength;
   /** @type {{value: number, last: Hypothesis}[]} */
   let best = [];
@@ -53,8 +53,10 @@ export async function beam(search, prompt, settings, count) {
 
     // what cannot come among the best any more is not followed; without a row the search ends
     const least = best.length < count ? -Infinity : best[count - 1].value;
+    const ahead = hypotheses.find(({ id }) => id !== search.eos); // the best that lives
+    const bar = threshold > 0 && ahead ? ahead.total - threshold : -Infinity;
     const on = hypotheses.flatMap((last, place) =>
-      last.id !== search.eos && hope(last.total, length, longest, settings) > least ? [place] : [],
+      last.id !== search.eos && last.total >= bar && hope(last.total, length, longest, settings) > least ? [place] : [],
     );
     const rows = on.map((place) => taken[place].row);
     said = on.map((place) => [...said[taken[place].row], taken[place].id]);

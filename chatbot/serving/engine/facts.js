@@ -20,6 +20,7 @@
  * @typedef {object} Decoding how a reply is found: the settings of Python's `DecodingConfig`, under the same names
  * @property {"greedy" | "beam" | "sample"} method
  * @property {number} beam_width
+ * @property {number} beam_threshold
  * @property {number} length_penalty
  * @property {number} samples
  * @property {number} temperature
