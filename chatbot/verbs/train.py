@@ -103,7 +103,7 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
         for name in before:
             if before[name] != after[name] and name not in RESUMABLE:
                 raise ChatbotError(
-                    f"--resume keeps the run's settings, and its {name} is {before[name]}: "
+                    f"--resume keeps the run's settings, and this run was begun with {name} {before[name]}: "
                     "to change that, begin another run (--run NAME)"
                 )
     if (saved.training.steps, saved.training.epochs) != (wanted.training.steps, wanted.training.epochs):
