@@ -15,7 +15,8 @@ that lies now), or where that is not at hand those of the sample corpus, in the 
 A round times one prompt in each of them in turn; batches of 64 likewise. First reply and peak memory are of a process
 that does nothing else, from its start (`bench/deployed.py`). Bytes read are those of the weights that a reply needs at
 batch 1, each as often as the recurrence comes back to it: for the prompt's words the recurrent matrices of the encoder,
-for each token of the reply all of the decoder. Over the bandwidth of one long read they give the floor. Agreement is
+for each token of the reply all of the decoder. The floor is the time of reading so many bytes, a decoder's at a time and
+again and again (so from a cache, if one holds them). Agreement is
 with the eager search on the prompts (the first `--prompts` of them); perplexity is under teacher forcing, of int8 by
 way of encoder.int8.onnx and decoder.int8.onnx.
 
@@ -103,6 +104,7 @@ def main() -> None:
         if not why_no_client:
             files["C++"] = files["torchscript"]
         times = {}
+        of_decoder = round(bytes_read(checkpoint, 0, 1, "fp32"))
         for threads in arguments.threads:
             torch.set_num_threads(threads)
             for form in ("onnx", "int8"):  # whose threads are those that torch has when it is opened
@@ -110,7 +112,7 @@ def main() -> None:
             client = None if why_no_client else Client(files["torchscript"], threads)
             if client:
                 searches["C++"] = in_text(client, checkpoint)
-            times[threads] = (*latencies(searches, timed), throughputs(searches, batches))
+            times[threads] = (*latencies(searches, timed, of_decoder), throughputs(searches, batches))
             if client:
                 client.close()
         torch.set_num_threads(arguments.threads[0])
@@ -263,9 +265,14 @@ def made(
     return searches, files, parts
 
 
-def latencies(searches: dict[str, Search], prompts: Prompts) -> tuple[dict[str, list[float]], float, float]:
-    """Seconds of each search for each prompt alone; bytes a second of a long read, operations a second of a product."""
-    big = torch.ones(1 << 26)  # 256 MiB: no cache holds it
+def latencies(
+    searches: dict[str, Search], prompts: Prompts, weights: int
+) -> tuple[dict[str, list[float]], float, float]:
+    """Seconds of each search for each prompt alone; bytes a second of a read, operations a second of a product.
+
+    weights: how many bytes are read, as a search reads them: again and again, from a cache if one holds so many.
+    """
+    read = torch.ones(weights // 4)
     square = torch.rand(1024, 1024)
     times: dict[str, list[float]] = {name: [] for name in searches}
     reads, products = [], []
@@ -277,14 +284,15 @@ def latencies(searches: dict[str, Search], prompts: Prompts) -> tuple[dict[str, 
             if round >= len(warm_up):
                 times[name].append(time.perf_counter() - began)
         if round % 10 == 0:
+            read.sum()
             began = time.perf_counter()
-            big.sum()
+            read.sum()
             reads.append(time.perf_counter() - began)
             began = time.perf_counter()
             square @ square
             products.append(time.perf_counter() - began)
     rate = 2 * 1024**3 / statistics.median(products)
-    return times, big.numel() * big.element_size() / statistics.median(reads), rate
+    return times, weights / statistics.median(reads), rate
 
 
 def throughputs(searches: dict[str, Search], batches: Sequence[Prompts]) -> dict[str, list[float]]:
