@@ -15,10 +15,9 @@ that lies now), or where that is not at hand those of the sample corpus, in the 
 A round times one prompt in each of them in turn; batches of 64 likewise. First reply and peak memory are of a process
 that does nothing else, from its start (`bench/deployed.py`). Bytes read are those of the weights that a reply needs at
 batch 1, each as often as the recurrence comes back to it: for the prompt's words the recurrent matrices of the encoder,
-for each token of the reply all of the decoder. The floor is the time of reading so many bytes, a decoder's at a time and
-again and again (so from a cache, if one holds them). Agreement is
-with the eager search on the prompts (the first `--prompts` of them); perplexity is under teacher forcing, of int8 by
-way of encoder.int8.onnx and decoder.int8.onnx.
+for each token of the reply all of the decoder. The floor is the time of reading as many bytes, a decoder's again and
+again (so from a cache, if one holds them). Agreement is with the eager search on the prompts (the first `--prompts` of
+them); perplexity is under teacher forcing, of int8 by way of encoder.int8.onnx and decoder.int8.onnx.
 
 Alone a reply waits for memory, in a batch for arithmetic: the last lines give both bounds in fp32, the second from the
 rate of one large product and two operations for each weight that is read. "Times the floor" is a form's mean time over
