@@ -14,7 +14,7 @@ from chatbot.config.settings import DecodingConfig
 from chatbot.corpus.vocabulary import EOS_ID
 from chatbot.decoding.beam import BeamSearchDecoder
 from chatbot.decoding.generate import Decoding, Hypothesis, log_likelihood
-from chatbot.decoding.plan import PlannedSearch, plan_of
+from chatbot.decoding.plan import PlannedSearch, plan_of, rows_of
 from chatbot.decoding.sampling import SamplingDecoder
 from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling, SearchDecoder
 from chatbot.network.batch import pad_prompts
@@ -238,7 +238,7 @@ def test_many_prompts_at_once_are_answered_in_pieces(
     hook = model.encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     with torch.inference_mode():
         whole = search(*batch, plan_of(way, 7), 2)
-        search.rows, calls = 4 * way.candidates, []
+        search.rows, calls = 4 * rows_of(way.method, way.beam_width, way.samples), []
         pieces = search.in_pieces(*batch, plan_of(way, 7), 2)
     hook.remove()
     assert len(calls) == 4

@@ -157,7 +157,7 @@ class Chatbot:
         """The replies to many prompts, in their order; each is the same as it would be alone.
 
         Args:
-            batch_size: how many are worked on side by side, the candidates of each counted; 0 is the program's choice.
+            batch_size: about how many rows are worked on side by side; 0 is the program's choice.
         """
         return [self.text(ids) for ids in self.generate(prompts, batch_size, decoding)]
 

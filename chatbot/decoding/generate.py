@@ -13,7 +13,7 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import collate, pad_prompts
 from ..network.model import Seq2Seq
-from .plan import ROWS, ROWS_ELSEWHERE, PlannedSearch, plan_of
+from .plan import ROWS, ROWS_ELSEWHERE, PlannedSearch, plan_of, rows_of
 from .search import Hypotheses
 
 SCORED_AT_ONCE = 128  # pairs
@@ -80,12 +80,13 @@ class Decoding:
 
         Args:
             max_length: longest reply in tokens, EOS counted; at least 1.
-            rows_at_once: prompts that are worked on side by side, times the candidates of each; 0 is the default.
+            rows_at_once: about how many rows are worked on side by side; 0 is the default.
             count: how many replies are wanted of each prompt: a beam of which less is wanted ends sooner. 0 is all.
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
-        size = max(1, (rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)) // settings.candidates)
+        at_once = rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)
+        size = max(1, at_once // rows_of(settings.method, settings.beam_width, settings.samples))
         wanted = 0 if self.backward is not None else count  # it chooses among all
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):

@@ -45,6 +45,13 @@ def plan_of(settings: DecodingConfig, max_length: int) -> Plan:
     )
 
 
+def rows_of(method: str, width: int, samples: int) -> int:
+    """About how many rows a prompt takes at a step; of a beam of that width about half of the hypotheses live."""
+    if method == "beam":
+        return (width + 1) // 2
+    return samples if method == "sample" else 1
+
+
 class PlannedSearch(nn.Module):
     """Greedy search, beam search and sampling over one network.
 
@@ -80,14 +87,14 @@ class PlannedSearch(nn.Module):
 
     def in_pieces(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
         """The same, of any number of prompts: those of like length together, no more at once than is fast."""
-        replies = plan.width if plan.method == "beam" else plan.samples if plan.method == "sample" else 1
-        size = max(1, (self.rows if src.device.type == "cpu" else self.rows_elsewhere) // replies)
+        rows = self.rows if src.device.type == "cpu" else self.rows_elsewhere
+        size = max(1, rows // rows_of(plan.method, plan.width, plan.samples))
         if src.size(0) <= size:
             return self(src, src_lengths, plan, count)
         order = src_lengths.cpu().argsort(stable=True)
         pieces: list[Hypotheses] = []
-        for rows in order.split(size):
-            pieces.append(self(src[rows.to(src.device)], src_lengths[rows.to(src_lengths.device)], plan, count))
+        for piece in order.split(size):
+            pieces.append(self(src[piece.to(src.device)], src_lengths[piece.to(src_lengths.device)], plan, count))
         steps = max([piece.tokens.size(2) for piece in pieces])
         tokens: list[Tensor] = []
         scores: list[Tensor] = []

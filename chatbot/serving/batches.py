@@ -19,7 +19,8 @@ import numpy as np
 from ..chat.bot import Chatbot
 from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID
-from ..decoding.generate import ROWS, ROWS_ELSEWHERE, Hypothesis
+from ..decoding.generate import Hypothesis
+from ..decoding.plan import ROWS, ROWS_ELSEWHERE, rows_of
 from ..decoding.together import streams_in_batches, words_together
 from .metrics import Metrics
 from .refusal import RefusalError, broken, busy
@@ -165,7 +166,7 @@ class Batches:
                 self._changed.wait()
             kind = next(iter(self._waiting)).kind
             rows = ROWS.get(self.bot.decode.device.type, ROWS_ELSEWHERE)
-            most = max(1, min(self.batch, rows // kind[0].candidates))
+            most = max(1, min(self.batch, rows // rows_of(kind[0].method, kind[0].beam_width, kind[0].samples)))
             jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), most))
             for job in jobs:
                 del self._waiting[job]
