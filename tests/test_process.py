@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,32 @@ def test_threads_spin_briefly_unless_the_environment_says_otherwise(
     monkeypatch.setattr(os, "environ", dict(given))
     wait_briefly()
     assert os.environ == (given or {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)})
+
+
+TEAMS = """
+import os, sys, torch
+from chatbot.system.process import apart
+
+torch.set_num_threads(2)
+threads = lambda: len(os.listdir("/proc/self/task"))
+work = lambda: torch.ones(2000, 2000) @ torch.ones(2000, 2000)
+alone = threads()
+work() if sys.argv[1] == "here" else apart(work)
+while sys.argv[1] == "apart" and threads() > alone:  # they end a moment later
+    pass
+print(threads() - alone)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+@pytest.mark.parametrize(("how", "left"), [("here", 1), ("apart", 0)])
+def test_what_is_computed_apart_leaves_no_team_of_threads_behind(how: str, left: int) -> None:
+    command = [sys.executable, "-c", TEAMS, how]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout) == left
+
+
+def test_what_is_computed_apart_is_given_or_raised() -> None:
+    assert room.apart(lambda: 7) == 7
+    with pytest.raises(KeyError, match="gone"):
+        room.apart(lambda: dict[str, int]()["gone"])

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from ..chat.bot import Chatbot
 from ..runs.directory import find_model, model_name
+from ..system.process import apart
 from .application import create_application
 from .guard import key_in
 from .limits import Limits
@@ -66,7 +67,8 @@ def app(arguments: Arguments) -> serve.Application:
 
     def build() -> Starlette:  # called in each replica
         torch.set_num_threads(arguments.threads)
-        return create_application(Chatbot.load(path), name, limits=limits, key=key)
+        bot = apart(lambda: Chatbot.load(path))  # another thread answers
+        return create_application(bot, name, limits=limits, key=key)
 
     scaling = AutoscalingConfig(
         min_replicas=arguments.replicas,

@@ -3,8 +3,10 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 try:
     import resource
@@ -14,6 +16,7 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 SPINS = 10_000  # turns of a waiting thread before it sleeps
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MOST, MOST_OF_OLD = 1 << 30, 1 << 25  # bytes; glibc before 2.35 takes no more than the second as MMAP_THRESHOLD
@@ -29,6 +32,17 @@ def wait_briefly() -> None:
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         # GNU's OpenMP, which torch has on Linux, goes by the count; others know the policy, and just sleep
         os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT=str(SPINS))
+
+
+def apart(work: Callable[[], T]) -> T:
+    """What `work` gives or raises. A thread of its own does it, which then ends.
+
+    Each thread that computes with torch has a team of OpenMP's threads. As soon as all teams together have more threads
+    than there are cores, GNU's OpenMP no longer has them spin, and a reply takes up to twice as long. So where one
+    thread loads a bot and another answers, the first must not be one that stays.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 def keep_freed() -> None:

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from ..config.arguments import decoding_from_flags
 from ..system.errors import ChatbotError, failing_as, printable
+from ..system.process import apart
 from .run import found_run
 from .told import say
 
@@ -54,7 +55,7 @@ def serve(arguments: argparse.Namespace) -> None:
         raise ChatbotError(f"to serve, install the extra [serve] (pip install -e '.[serve]'): {error}") from error
 
     key = None if arguments.api_key is None else key_in(arguments.api_key)
-    path, bot = _opened(arguments)
+    path, bot = apart(lambda: _opened(arguments))  # another thread answers
     name = arguments.name or model_name(path)
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)
     with _transcript(arguments.log) as log, server.listen(arguments.host, arguments.port) as listening:
