@@ -33,20 +33,9 @@ FACTS_FORMAT = 2
 # what `engine/search.js` and `engine/bot.js` know; mmi_weight is for a second network, which no export has
 SPECIAL = {"pad", "sos", "eos", "unk", "sep", "voice"}
 SETTINGS = {
-    *(
-        "method",
-        "beam_width",
-        "beam_threshold",
-        "length_penalty",
-        "samples",
-        "temperature",
-        "top_k",
-        "top_p",
-        "seed",
-        "min_length",
-    ),
-    *("no_repeat_ngram", "tidy_marks", "repetition_penalty", "anti_lm", "anti_lm_tokens", "anti_lm_bound"),
-    "mmi_weight",
+    *("method", "beam_width", "beam_threshold", "length_penalty", "samples", "temperature", "top_k", "top_p", "seed"),
+    *("min_length", "no_repeat_ngram", "tidy_marks", "repetition_penalty"),
+    *("anti_lm", "anti_lm_tokens", "anti_lm_bound", "mmi_weight"),
 }
 # the corpus's settings that the page does as they say, and those that end with preparation
 CORPUS_SETTINGS = {
