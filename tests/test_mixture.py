@@ -578,4 +578,4 @@ def test_auto_is_written_out_in_the_settings_of_the_run(
     config = Config.load(tmp_path / "runs" / "cornell-chitchat-sample" / "config.json")
     assert config.corpus.corpus == f"cornell+chitchat+{SAMPLE_OF_AUTO}"
     assert main(["train", "--resume", "--run", "chitchat-sample", "--corpus", "auto", *where]) == 2
-    assert f"its corpus is chitchat+{SAMPLE_OF_AUTO}" in capsys.readouterr().err
+    assert f"this run was begun with corpus chitchat+{SAMPLE_OF_AUTO}" in capsys.readouterr().err
