@@ -86,7 +86,8 @@ def opened(browser: str, url: str, prompts: list[str], rounds: int) -> list[dict
     """The figures of each round."""
     found = []
     with playwright.sync_playwright() as driver:
-        context = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_context()
+        chromium = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        context = chromium.new_context()
         for _ in range(rounds):
             tab = context.new_page()
             began = time.perf_counter()
@@ -108,6 +109,7 @@ def opened(browser: str, url: str, prompts: list[str], rounds: int) -> list[dict
                 }
             )
             tab.close()
+        chromium.close()
     return found
 
 

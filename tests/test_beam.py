@@ -201,6 +201,9 @@ def test_what_is_dropped_changes_no_reply(
         expected = plain.beam(limits, width, count, alpha, threshold or math.inf)
         # at their bound ranks are equal but for rounding, so of equal totals either reply may come
         assert [total for total, _ in listed(found, row)] == pytest.approx([total for total, _ in expected], abs=1e-4)
+        if anti_lm == 0:
+            assert [said for _, said in listed(found, row)] == [said for _, said in expected]
+        assert len({said for _, said in listed(found, row)}) == len(expected)
         for total, said in listed(found, row):
             assert value(plain.rank(said, limits), said, alpha) == pytest.approx(total, abs=1e-4)
 

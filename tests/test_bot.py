@@ -117,3 +117,15 @@ def test_a_run_that_cannot_rerank_is_refused(trained: RunDirectory, tmp_path: Pa
         Chatbot.load(trained.path, decoding=BEAM, backward=tmp_path / "other.pt")
     with pytest.raises(ChatbotError, match=r"nothing\.pt"):
         Chatbot.load(trained.path, decoding=BEAM, backward=tmp_path / "nothing.pt")
+
+
+def test_of_several_replies_none_is_cut_by_the_threshold(trained: RunDirectory) -> None:
+    """It drops what the others would be chosen from, so it is for one reply alone."""
+    bot = Chatbot.load(trained.path)
+    threshold = dataclasses.replace(BEAM, beam_threshold=0.01)
+    differs = 0
+    for prompt in ("hello", "how are you", "what is your name", "do you like music"):
+        assert bot.nbest(prompt, 4, decoding=threshold) == bot.nbest(prompt, 4, decoding=BEAM)
+        assert bot.nbest(prompt, 1, decoding=threshold)[0][0] == bot.reply(prompt, decoding=threshold)
+        differs += bot.reply(prompt, decoding=threshold) != bot.reply(prompt, decoding=BEAM)
+    assert differs

@@ -76,8 +76,9 @@ threads = lambda: len(os.listdir("/proc/self/task"))
 work = lambda: torch.ones(2000, 2000) @ torch.ones(2000, 2000)
 alone = threads()
 work() if sys.argv[1] == "here" else apart(work)
-while sys.argv[1] == "apart" and threads() > alone:  # they end a moment later
-    pass
+for _ in range(10**6):  # they end a moment later
+    if sys.argv[1] == "here" or threads() == alone:
+        break
 print(threads() - alone)
 """
 

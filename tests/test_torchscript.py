@@ -43,7 +43,7 @@ OWN = [
     DecodingConfig(
         method="beam",
         beam_width=4,
-        beam_threshold=1.0,
+        beam_threshold=0.2,
         length_penalty=1.0,
         no_repeat_ngram=2,
         tidy_marks=True,

@@ -201,7 +201,7 @@ def parser(verbs: Mapping[str, Callable[[argparse.Namespace], int | None]]) -> a
     made.add("--prompt", metavar="TEXT", help="answer this once and leave")
     made.path("--file", "PROMPTS", "answer each line of a file, many at once")
     made.path("--out", "REPLIES", "with --file: prompts and replies, between tabs")
-    made.number("--batch-size", 256, "with --file: lines at once", low=1, high=1 << 16)
+    made.number("--batch-size", 256, "with --file: about how many replies are followed at once", low=1, high=1 << 16)
     made.path("--log", "FILE", "write prompts and replies there too, behind what it holds")
     made.mending("as the bot's own")
     made.switch("--quiet", "say nothing of unknown words")

@@ -24,8 +24,9 @@ left. That changes no result. (1) No reply that continues it comes among the N b
 first, and hope never rises: hope(t', n + 1) <= hope(t, n) for every t' that continues t. (2) What takes its place in
 the beam does not either. Dropped ones make room for a continuation t'' only if one of theirs, t' >= t'', would have
 stood before it; hope rises with t, so hope(t'') <= hope(t'), and an end at t'' is worth no more than hope of what t'
-continues. So what has hope is the same, in the same order, as in a beam that drops nothing. (3) Nor does the threshold
-see it: if the best that lives has no hope, then nothing that lives has, for hope rises with the total.
+continues. So what has hope is the same, in the same order, as in a beam that drops nothing. (3) The
+threshold drops the same: if the best that lives has hope, it is by (2) the best in both beams; if it has none, nothing
+that lives has, for hope rises with the total.
 
 Everything is decided without chance: of equals the one that ended earlier comes first, then the one from the better
 hypothesis, then the lower id. A beam of 1 is greedy search, whatever the limits and the penalty.
@@ -108,8 +109,8 @@ class BeamSearchDecoder(SearchDecoder):
             )
             on = (hope > best[:, count - 1 :]) & ~ended  # (B, W)
             if threshold > 0.0:
-                ahead = totals.masked_fill(ended, float("-inf")).amax(dim=1, keepdim=True)
-                on = on & (totals >= ahead - threshold)
+                leading = totals.masked_fill(ended, float("-inf")).amax(dim=1, keepdim=True)
+                on = on & (totals >= leading - threshold)
             totals = totals.masked_fill(~on, float("-inf"))
             rows = rows[on]  # (R,)
             if rows.size(0) == 0:

@@ -82,11 +82,14 @@ class Decoding:
             max_length: longest reply in tokens, EOS counted; at least 1.
             rows_at_once: about how many rows are worked on side by side; 0 is the default.
             count: how many replies are wanted of each prompt: a beam of which less is wanted ends sooner. 0 is all.
+                Its threshold is for one alone.
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
         at_once = rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)
-        size = max(1, at_once // rows_of(settings.method, settings.beam_width, settings.samples))
+        size = max(
+            1, at_once // rows_of(settings.method, settings.beam_width, settings.beam_threshold, settings.samples)
+        )
         wanted = 0 if self.backward is not None else count  # it chooses among all
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):

@@ -45,10 +45,10 @@ def plan_of(settings: DecodingConfig, max_length: int) -> Plan:
     )
 
 
-def rows_of(method: str, width: int, samples: int) -> int:
-    """About how many rows a prompt takes at a step; of a beam of that width about half of the hypotheses live."""
+def rows_of(method: str, width: int, threshold: float, samples: int) -> int:
+    """About how many rows a prompt takes at a step; of a beam with a threshold about half of the hypotheses live."""
     if method == "beam":
-        return (width + 1) // 2
+        return (width + 1) // 2 if threshold > 0.0 else width
     return samples if method == "sample" else 1
 
 
@@ -72,12 +72,14 @@ class PlannedSearch(nn.Module):
         """The replies to B prompts, in the order in which the search ranks them (those of a sample as they are drawn).
 
         src (B, S) int64 padded with PAD, rows in any order; src_lengths (B,) each from 1 to S.
-        count: how many replies of a beam are wanted, at most its width; the fewer, the sooner it ends. 0 is all.
+        count: how many replies of a beam are wanted, at most its width; the fewer, the sooner it ends. 0 is all. The
+            threshold is for the best one alone: it would leave little for the others to be chosen from.
         """
         limits = plan.limits
         if plan.method == "beam":
             count = plan.width if count == 0 else min(count, plan.width)
-            return self.beam(src, src_lengths, limits, plan.width, count, plan.length_penalty, plan.threshold)
+            threshold = plan.threshold if count == 1 else 0.0
+            return self.beam(src, src_lengths, limits, plan.width, count, plan.length_penalty, threshold)
         if plan.method == "sample":
             return self.sampling(src, src_lengths, limits, plan.samples, plan.seed, plan.sampling)
         found = self.greedy.search(src, src_lengths, limits)
@@ -88,7 +90,7 @@ class PlannedSearch(nn.Module):
     def in_pieces(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
         """The same, of any number of prompts: those of like length together, no more at once than is fast."""
         rows = self.rows if src.device.type == "cpu" else self.rows_elsewhere
-        size = max(1, rows // rows_of(plan.method, plan.width, plan.samples))
+        size = max(1, rows // rows_of(plan.method, plan.width, plan.threshold, plan.samples))
         if src.size(0) <= size:
             return self(src, src_lengths, plan, count)
         order = src_lengths.cpu().argsort(stable=True)

@@ -131,7 +131,7 @@ class BundleModule(nn.Module):
         if len(ids) == 0:
             return replies
         src, src_lengths = self._padded([ids])
-        found = self.planned(src, src_lengths, self._widened(count))
+        found = self.planned(src, src_lengths, self._widened(count), 1 if count == 1 else 0)
         order: list[int] = found.totals[0].sort(descending=True, stable=True)[1].tolist()
         tokens: list[list[int]] = found.tokens[0].tolist()
         scores: list[float] = found.scores[0].cpu().double().sum(dim=1).tolist()

@@ -166,7 +166,9 @@ class Batches:
                 self._changed.wait()
             kind = next(iter(self._waiting)).kind
             rows = ROWS.get(self.bot.decode.device.type, ROWS_ELSEWHERE)
-            most = max(1, min(self.batch, rows // rows_of(kind[0].method, kind[0].beam_width, kind[0].samples)))
+            how = kind[0]
+            each = rows_of(how.method, how.beam_width, how.beam_threshold, how.samples)
+            most = max(1, min(self.batch, rows // each))
             jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), most))
             for job in jobs:
                 del self._waiting[job]
@@ -176,6 +178,8 @@ class Batches:
         decoding = question.decoding
         if streams_in_batches(self.bot.decode, decoding):  # there each has a seed of its own
             decoding = dataclasses.replace(decoding, seed=0)
+        if decoding.method == "beam" and question.wanted > 1:  # for which there is no threshold
+            decoding = dataclasses.replace(decoding, beam_threshold=0.0)
         return decoding, question.max_length
 
     def _whole(self, jobs: list[Job]) -> None:

@@ -3,8 +3,9 @@
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,8 +42,19 @@ def apart(work: Callable[[], T]) -> T:
     than there are cores, GNU's OpenMP no longer has them spin, and a reply takes up to twice as long. So where one
     thread loads a bot and another answers, the first must not be one that stays.
     """
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # raised again where it is waited for
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)  # Ctrl-C does not wait for it
+    thread.start()
+    result = done.result()
+    thread.join()
+    return result
 
 
 def keep_freed() -> None:

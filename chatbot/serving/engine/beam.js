@@ -53,8 +53,8 @@ export async function beam(search, prompt, settings, count) {
 
     // what cannot come among the best any more is not followed; without a row the search ends
     const least = best.length < count ? -Infinity : best[count - 1].value;
-    const ahead = hypotheses.find(({ id }) => id !== search.eos); // the best that lives
-    const bar = threshold > 0 && ahead ? ahead.total - threshold : -Infinity;
+    const leading = hypotheses.find(({ id }) => id !== search.eos); // the best that lives
+    const bar = threshold > 0 && count === 1 && leading ? leading.total - threshold : -Infinity;
     const on = hypotheses.flatMap((last, place) =>
       last.id !== search.eos && last.total >= bar && hope(last.total, length, longest, settings) > least ? [place] : [],
     );
