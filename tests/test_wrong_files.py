@@ -11,6 +11,7 @@ import math
 import shutil
 import types
 import typing
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -129,7 +130,9 @@ def tensors(like: Tensor) -> st.SearchStrategy:
 
     def made(other: Callable[[], Tensor]) -> Tensor:
         try:
-            return other()
+            with warnings.catch_warnings():  # torch warns once of complex numbers: each example must be like the others
+                warnings.simplefilter("ignore")
+                return other()
         except (RuntimeError, TypeError):  # of a tensor that is another one's mutation already
             return torch.zeros(3)
 

@@ -7,11 +7,11 @@ each list of replies.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Annotated, Any, TypeAlias, TypedDict
 
 from ..system.errors import ChatbotError
 from ..system.files import atomic_file
-from ..system.schema import Count, checked
+from ..system.schema import Bounds, Count, Positive, checked
 
 # a head, the titles of its columns, what each column tells of, and the figures: key, name, format
 Block: TypeAlias = tuple[str, Sequence[str], Sequence[Mapping[str, Any]], Sequence[tuple[str, str, str]]]
@@ -55,16 +55,24 @@ class Said(TypedDict):
 
 
 # an evaluation as it is kept: the figures that are shown here
-Figure: TypeAlias = float | None
+Figure: TypeAlias = Positive | None
+Share: TypeAlias = Annotated[float, Bounds(0, 1)] | None
+
+
+def _figure(form: str) -> Any:
+    return Share if form in ("share", "percent") else Figure
+
+
 _typed_dict: Any = TypedDict  # made of the keys above, which a type checker does not follow
 _dict: Any = dict
 Row: Any = _typed_dict(
-    "Row", {key: Figure for key, _, _ in FIGURES} | {"replies": Count, "judged": Count, "frequent": list[Said]}
+    "Row",
+    {key: _figure(form) for key, _, form in FIGURES} | {"replies": Count, "judged": Count, "frequent": list[Said]},
 )
-Scores: Any = _typed_dict("Scores", {key: Figure for key, _, _ in SCORES[1:4]})
+Scores: Any = _typed_dict("Scores", {key: _figure(form) for key, _, form in SCORES[1:4]})
 Evaluation = _typed_dict(
     "Evaluation",
-    {key: Figure for key, _, _ in SCORES}
+    {key: _figure(form) for key, _, form in SCORES}
     | {"step": Count, "pairs": Count, "tokens": Count, "loss": Figure, "run": str, "split": str, "data": str}
     | {"sources": _dict[str, Scores], "rows": _dict[str, Row]},
 )
