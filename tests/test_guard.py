@@ -344,3 +344,22 @@ def test_without_the_extra_it_says_what_to_install(trained: RunDirectory) -> Non
     assert done.returncode == 2
     assert done.stderr.startswith("chatbot: to serve, install the extra [serve]")
     assert done.stdout == ""
+
+
+def test_the_thread_that_loads_a_bot_for_the_server_has_ended(
+    trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its OpenMP threads and those of the thread that answers are more than the cores (system/process.py)."""
+    loading: list[threading.Thread] = []
+    load = Chatbot.load
+
+    def seen(*given: Any, **more: Any) -> Chatbot:
+        loading.append(threading.current_thread())
+        return load(*given, **more)
+
+    monkeypatch.setattr(Chatbot, "load", seen)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # the server does not come further than that
+        assert main(["serve", str(trained.path), "--port", str(taken.getsockname()[1])]) == 2
+    (thread,) = loading
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()

@@ -183,10 +183,8 @@ class Chatbot:
             least = 1 if decoding.method == "greedy" else decoding.beam_width
             decoding = dataclasses.replace(decoding, method="beam", beam_width=max(count, least))
         found: dict[str, float] = {}
-        wanted = 1 if count == 1 else 0  # of several texts some may be equal
-        for hypothesis in self.decode([self.prompt_ids(prompt, earlier)], decoding, self.max_length + 1, count=wanted)[
-            0
-        ]:
+        ids, wanted = self.prompt_ids(prompt, earlier), 1 if count == 1 else 0  # of several texts some may be equal
+        for hypothesis in self.decode([ids], decoding, self.max_length + 1, count=wanted)[0]:
             found.setdefault(self.text(hypothesis.ids), hypothesis.log_prob)
         return list(found.items())[:count]
 

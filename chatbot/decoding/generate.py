@@ -86,10 +86,7 @@ class Decoding:
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
-        at_once = rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)
-        size = max(
-            1, at_once // rows_of(settings.method, settings.beam_width, settings.beam_threshold, settings.samples)
-        )
+        size = self.side_by_side(settings, rows_at_once)
         wanted = 0 if self.backward is not None else count  # it chooses among all
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):
@@ -101,6 +98,11 @@ class Decoding:
             found = _reranked(self.backward, prompts, found, settings)
         # equals stay in their order
         return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.total) for hypotheses in found]
+
+    def side_by_side(self, settings: DecodingConfig, rows_at_once: int = 0) -> int:
+        """How many prompts are worked on at once; `rows_at_once` as of a call."""
+        each = rows_of(settings.method, settings.beam_width, settings.beam_threshold, settings.samples)
+        return max(1, (rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)) // each)
 
     def stream(self, prompt: Sequence[int], settings: DecodingConfig, max_length: int) -> Iterator[int]:
         """The best reply to one prompt, id by id without EOS: the ids that a call finds.

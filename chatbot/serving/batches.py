@@ -20,7 +20,6 @@ from ..chat.bot import Chatbot
 from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID
 from ..decoding.generate import Hypothesis
-from ..decoding.plan import ROWS, ROWS_ELSEWHERE, rows_of
 from ..decoding.together import streams_in_batches, words_together
 from .metrics import Metrics
 from .refusal import RefusalError, broken, busy
@@ -165,10 +164,7 @@ class Batches:
                     return []
                 self._changed.wait()
             kind = next(iter(self._waiting)).kind
-            rows = ROWS.get(self.bot.decode.device.type, ROWS_ELSEWHERE)
-            how = kind[0]
-            each = rows_of(how.method, how.beam_width, how.beam_threshold, how.samples)
-            most = max(1, min(self.batch, rows // each))
+            most = min(self.batch, self.bot.decode.side_by_side(kind[0]))
             jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), most))
             for job in jobs:
                 del self._waiting[job]
