@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_chats import ANDROID, IOS, IRC, MESSENGER, SRT, TELEGRAM
 from test_formats import complaints, read, turns
 from test_records import PAIRS, RECORDS, learnt
 
 from chatbot.config.settings import CorpusConfig
 from chatbot.corpus.formats import slack as slack_export
+from chatbot.corpus.formats.yaml_file import _built
 from chatbot.corpus.preparation import prepare
 from chatbot.system.errors import ChatbotError
 
@@ -141,6 +144,28 @@ def test_aliases_of_yaml_are_followed_but_not_without_end(tmp_path: Path) -> Non
         (tmp_path / "a.yml").write_text(f"conversations:\n{laughs}")
         with pytest.raises(ChatbotError, match=r"a bomb|recursive"):
             read(tmp_path / "a.yml")
+
+
+NESTED = st.recursive(st.text(), lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside), max_leaves=20)
+
+
+@given(value=NESTED, repeats=st.booleans())
+def test_yaml_is_what_pyyaml_reads(value: Any, repeats: bool) -> None:
+    yaml = pytest.importorskip("yaml")
+    text = yaml.safe_dump([value, value] if repeats else value)  # what stands there twice becomes an alias
+    assert _built(yaml.parse(text, yaml.BaseLoader), 10**6) == yaml.load(text, yaml.BaseLoader)
+
+
+@pytest.mark.parametrize("text", ["", "a: &x b\nc: *x\n", "*x\n", "a: 1\n---\nb: 2\n", "? [a]\n: b\n"])
+def test_yaml_that_pyyaml_refuses_is_refused(text: str) -> None:
+    yaml = pytest.importorskip("yaml")
+    try:
+        expected = yaml.load(text, yaml.BaseLoader)
+    except yaml.YAMLError:
+        with pytest.raises(yaml.YAMLError):
+            _built(yaml.parse(text, yaml.BaseLoader), 10**6)
+    else:
+        assert _built(yaml.parse(text, yaml.BaseLoader), 10**6) == expected
 
 
 def test_damaged_yaml_and_yaml_that_asks_for_objects(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A line without a label goes on with the turn before. Where the labels say who as
 are learnt as replies.
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def _label(line: str) -> re.Match[str] | None:
     return LABEL.match(line)
 
 
+@functools.lru_cache(maxsize=1 << 12)  # few people speak, each of them often
 def _role(label: str) -> str:
     """A label for comparing: `Q1`, `q 2` and `Q` are one; so are not `Human 1` and `Human 2`."""
     name = label.strip().casefold()
@@ -79,9 +81,9 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
     learnt = sorted(roles & answers)
     reading.layouts["labelled turns" + f"; learnt as replies: what {', '.join(learnt)} says" * bool(learnt)] += 1
     apart = _blank_lines_separate(Head.of(file).text)
-    turns: list[str | None] = []
+    turns: list[list[str] | None] = []  # the lines of each, since joining them anew at every line would be quadratic
     speakers: list[str] = []
-    start = 0
+    start = size = 0  # where the turns begin that were not yielded yet; characters of the last turn
     for number, line in reading.lines(file):
         found = None if line == "\0" else _label(line)
         if line.startswith("===") or (apart and not line.strip()):
@@ -94,21 +96,20 @@ def read(file: InputFile, reading: Reading) -> Iterator[Dialogue]:
             name, text = found[1].strip(), (found[2] or "").strip()
             reading.speakers[name] += 1
             if speakers and _role(speakers[-1]) == _role(name) and turns[-1] is not None:
-                turns[-1] = _longer(turns[-1], text)
+                size = _add(text, turns[-1], size, file.name, number, reading)
                 continue
             if len(turns) - start >= MAX_TURNS:
                 yield from _dialogue(turns, speakers, start, answers, reading)
                 turns, speakers = turns[-OVERLAP:], speakers[-OVERLAP:]
                 start = len(turns) - 1
-            turns.append(text)
+            turns.append([text])
             speakers.append(name)
+            size = len(text)
         elif not turns:
             if line.strip():
                 reading.damaged(file.name, number, "no label, and no turn before it")
-        elif turns[-1] is not None and len(turns[-1]) > MAX_LINE:
-            reading.damaged(file.name, number, f"a turn longer than {MAX_LINE:,} characters")
         elif turns[-1] is not None:
-            turns[-1] = _longer(turns[-1], line.strip())
+            size = _add(line.strip(), turns[-1], size, file.name, number, reading)
     yield from _dialogue(turns, speakers, start, answers, reading)
 
 
@@ -121,8 +122,13 @@ def _speakers(file: InputFile) -> set[str]:
     return {role for role, count in counts.items() if count > 1 or counts.total() <= 6 or role in ASKERS | ANSWERERS}
 
 
-def _longer(turn: str | None, text: str) -> str:
-    return f"{turn} {text}".strip()
+def _add(text: str, turn: list[str], size: int, file: str, number: int, reading: Reading) -> int:
+    """Add a line to a turn, unless it is too long; the size that it has then."""
+    if size > MAX_LINE:
+        reading.damaged(file, number, f"a turn longer than {MAX_LINE:,} characters")
+        return size
+    turn.append(text)
+    return size + len(text) + 1
 
 
 def _blank_lines_separate(text: str) -> bool:
@@ -132,7 +138,7 @@ def _blank_lines_separate(text: str) -> bool:
 
 
 def _dialogue(
-    turns: list[str | None], speakers: list[str], start: int, answers: set[str], reading: Reading
+    turns: list[list[str] | None], speakers: list[str], start: int, answers: set[str], reading: Reading
 ) -> Iterator[Dialogue]:
     if len(turns) < start + 2:
         return
@@ -142,4 +148,6 @@ def _dialogue(
     elif answers:
         learnt = [_role(speaker) in answers for speaker in speakers]
     if learnt is None or any(learnt):
-        yield Dialogue("", "", turns, start, learnt)
+        yield Dialogue(
+            "", "", [None if lines is None else " ".join(filter(None, lines)) for lines in turns], start, learnt
+        )

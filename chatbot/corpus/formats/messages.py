@@ -87,6 +87,7 @@ def _apart(
     order = "; newest first, turned round" if newest_first else ""
     reading.layouts[f"{layout}; {pause}{order}"] += 1
     turns: list[Message] = []
+    said: list[str] = []  # the messages of the last turn, joined once it ends: at every message would be quadratic
     start = 0
     size = 0  # characters of the last turn
     for message in itertools.chain(first, messages):
@@ -103,7 +104,7 @@ def _apart(
         last = turns[-1] if turns else message
         paused = None not in (message.time, last.time) and abs(message.time - last.time) > gap  # type: ignore[operator]
         if turns and (paused or message.talk != last.talk):
-            yield turns, start, newest_first
+            yield _whole(turns, said, newest_first), start, newest_first
             turns, start = [], 0
         elif (
             turns
@@ -113,17 +114,27 @@ def _apart(
             and size < MAX_TURN
         ):
             size += len(text or "")
-            both = (text, last.text) if newest_first else (last.text, text)
-            turns[-1] = message._replace(text=f"{ended(both[0] or '')} {both[1]}")
+            said.append(text or "")
+            turns[-1] = message
             continue
         elif len(turns) >= MAX_TURNS:
-            yield turns, start, newest_first
+            yield _whole(turns, said, newest_first), start, newest_first
             turns = turns[-1:] if newest_first else turns[-OVERLAP:]
             start = len(turns) - 1
+        turns = _whole(turns, said, newest_first)
         turns.append(message)
-        size = len(text or "")
+        said = [text or ""]
+        size = len(said[0])
     if turns:
-        yield turns, start, newest_first
+        yield _whole(turns, said, newest_first), start, newest_first
+
+
+def _whole(turns: list[Message], said: list[str], newest_first: bool) -> list[Message]:
+    """The turns, the last of them with all its messages."""
+    if turns and len(said) > 1:
+        *before, last = said[::-1] if newest_first else said
+        turns[-1] = turns[-1]._replace(text=" ".join([*map(ended, before), last]))
+    return turns
 
 
 def is_newest_first(times: list[float]) -> bool:

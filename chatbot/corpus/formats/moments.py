@@ -135,7 +135,7 @@ def dates_in(values: Iterable[object]) -> Iterator[str]:
 
 def iso(text: object) -> float | None:
     """Seconds of an ISO 8601 time, or of one with a space for its T; None for anything else."""
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not text[:4].isdecimal():  # most writings of people, without an exception
         return None
     try:
         written = datetime.datetime.fromisoformat(text[:19].replace(" ", "T"))  # whatever the zone: pauses are asked

@@ -3,9 +3,9 @@
 import functools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-MAX_PATTERNS = 5000  # that are kept, of the names of one text each
+LONGEST_NAME = 80  # characters
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+")
 PHONE = re.compile(r"@?(?<![\w.,:/-])(?:\+|\(|00|0(?=\d))?\d(?:[ ()/.-]{0,2}\d){6,14}(?![\w:/-])")
@@ -38,9 +38,10 @@ class Privacy:
         self._left_out = left_out
         parts = set[str]()
         for name in names:
-            found = [part for part in NAME_PART.findall(name) if len(part) > 1]
+            found = [part for part in NAME_PART.findall(name) if 1 < len(part) <= LONGEST_NAME]
             parts.update(found)
-            if " " in name and NAME_PART.match(name) and any(part.casefold() not in NO_NAMES for part in found):
+            is_name = any(part.casefold() not in NO_NAMES for part in found)
+            if is_name and " " in name and len(name) <= LONGEST_NAME and NAME_PART.match(name):
                 parts.add(" ".join(name.split()))  # whose initials alone would be left
         self._names = _Names(tuple(sorted(parts)))
 
@@ -53,10 +54,8 @@ class Privacy:
             text = self._without(LINK, "links", text)
         if MANY_DIGITS.search(text):
             text = PHONE.sub(self._phone, text)
-        if pattern := self._names.in_text(text):
-            text = pattern.sub(self._name, text)
-        if unspaced := self._names.unspaced:
-            text = self._without(unspaced, "names", text)
+        if names := self._names.in_text(text):
+            text = self._without_names(names, text)
         if text == before:
             return text
         text = " ".join(GAPS.sub("", " ".join(text.split())).rstrip(" ,;:").split())
@@ -74,39 +73,78 @@ class Privacy:
         self._left_out["phone numbers"] += 1
         return ""
 
-    def _name(self, found: re.Match[str]) -> str:
-        begins = found.start() == 0 or found.string[: found.start()].rstrip()[-1:] in ".!?"
-        if begins and found[1].casefold() in WORDS:
-            return found[0]  # "Will you come?"
-        self._left_out["names"] += 1
-        return ""
+    def _without_names(self, names: list[tuple[int, int]], text: str) -> str:
+        self._left_out["names"] += len(names)
+        pieces, done = [], 0
+        for begin, end in names:
+            pieces.append(text[done:begin])
+            done = end
+        return "".join(pieces) + text[done:]
 
 
 @functools.lru_cache(maxsize=4)  # the days of a channel have the same people
 class _Names:
-    """Parts of names, by the letters that they begin with: few texts have any of them."""
+    """Parts of names, to be looked up: a text takes as long with ten thousand names as with two."""
 
     def __init__(self, parts: tuple[str, ...]) -> None:
-        self._by_letters: defaultdict[str, list[str]] = defaultdict(list)
-        for form in {form for part in parts for form in _forms(part)}:
-            self._by_letters[LETTERS.match(form)[0]].append(form)  # type: ignore[index]
-        unspaced = sorted(filter(UNSPACED.fullmatch, parts), key=len, reverse=True)
-        self.unspaced = re.compile("|".join(unspaced)) if unspaced else None
-        self._patterns: dict[frozenset[str], re.Pattern[str]] = {}
+        self._forms = {form for part in parts for form in _forms(part)}
+        self._unspaced = set(filter(UNSPACED.fullmatch, parts))
+        # how long they are, the longest first, by the letters or the character that they begin with
+        self._lengths = _lengths((LETTERS.match(form)[0], len(form)) for form in self._forms)  # type: ignore[index]
+        self._unspaced_lengths = _lengths((form[0], len(form)) for form in self._unspaced)
 
-    def in_text(self, text: str) -> re.Pattern[str] | None:
-        """A pattern of the names in a text; None if it has none."""
-        words = LETTERS.findall(text)
-        if self._by_letters.keys().isdisjoint(words):
-            return None
-        found = frozenset(self._by_letters.keys() & words)
-        if found not in self._patterns:
-            if len(self._patterns) >= MAX_PATTERNS:
-                self._patterns.clear()
-            forms = {form for letters in found for form in self._by_letters[letters]}
-            joined = "|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
-            self._patterns[found] = re.compile(rf"@?(?<![^\W\d_])({joined})(?:['’]s)?(?![^\W\d_])")
-        return self._patterns[found]
+    def in_text(self, text: str) -> list[tuple[int, int]]:
+        """Where names begin and end, the longest that fits each time, with an `@` before and a genitive `'s` behind.
+
+        With letters around it, a name is part of another word; but not in a script without spaces.
+        """
+        may_have = not self._lengths.keys().isdisjoint(LETTERS.findall(text))
+        if not may_have and self._unspaced_lengths.keys().isdisjoint(text):
+            return []
+        found, done = [], 0
+        for letters in LETTERS.finditer(text):
+            if letters.start() < done:  # inside a name of several words
+                continue
+            if span := self._whole(text, letters):
+                found.append(span)
+                done = span[1]
+            elif self._unspaced:
+                found += self._inside(text, *letters.span())
+        return found
+
+    def _whole(self, text: str, letters: re.Match[str]) -> tuple[int, int] | None:
+        """The name that begins with these letters."""
+        begin = letters.start()
+        for length in self._lengths.get(letters[0], ()):
+            end = begin + length
+            if text[begin:end] in self._forms and not LETTERS.match(text, end):
+                if text[begin:end].casefold() in WORDS and _begins_sentence(text, begin):
+                    return None  # "Will you come?"
+                genitive = text[end : end + 2] in ("'s", "’s") and not LETTERS.match(text, end + 2)
+                return begin - (text[begin - 1 : begin] == "@"), end + 2 * genitive
+        return None
+
+    def _inside(self, text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """The names without spaces around them between two places."""
+        while begin < end:
+            lengths = self._unspaced_lengths.get(text[begin], ())
+            length = next((n for n in lengths if text[begin : begin + n] in self._unspaced), 0)
+            if length:
+                yield begin, begin + length
+            begin += length or 1
+
+
+def _lengths(forms: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    lengths: defaultdict[str, set[int]] = defaultdict(set)
+    for begins_with, length in forms:
+        lengths[begins_with].add(length)
+    return {begins_with: sorted(found, reverse=True) for begins_with, found in lengths.items()}
+
+
+def _begins_sentence(text: str, place: int) -> bool:
+    while place and (text[place - 1].isspace() or text[place - 1] == "@"):
+        place -= 1
+    return not place or text[place - 1] in ".!?"
 
 
 def _forms(part: str) -> set[str]:

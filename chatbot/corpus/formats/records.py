@@ -6,6 +6,7 @@ texts or objects with a text (OpenAI's `messages`, ShareGPT's `conversations`), 
 """
 
 import html
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -181,6 +182,8 @@ def _of_turns(listed: Sequence[Any], reading: Reading) -> list[Dialogue] | None:
         history = last.get("history")
         turns = [*(history if isinstance(history, list) and history else [0]), *last["candidates"][-1:]]
         return [Dialogue("", "", turns)] if all(isinstance(turn, str) for turn in turns) and len(turns) > 1 else None
+    if not reading.config.me and len(listed) > 1 and all(isinstance(turn, str) for turn in listed):
+        return [Dialogue("", "", [*listed])]
     found = [turn_of(turn) for turn in listed]
     speakers = {turn.speaker.lower() for turn in found if turn}
     if None in found or not found:
@@ -211,12 +214,8 @@ def parts_played(speakers: set[str]) -> tuple[set[str], set[str]]:
 
 def _dialogue(turns: list[Turn], reading: Reading | None = None) -> list[Dialogue]:
     """The turns, those of one speaker that follow each other as one."""
-    merged: list[Turn] = []
-    for turn in turns:
-        if merged and turn.speaker and turn.speaker == merged[-1].speaker:
-            merged[-1] = merged[-1]._replace(text=f"{ended(merged[-1].text)} {turn.text}")
-        else:
-            merged.append(turn)
+    said = itertools.groupby(enumerate(turns), lambda turn: turn[1].speaker or turn[0])  # who is nobody says one turn
+    merged = [_merged([turn for _, turn in together]) for _, together in said]
     speakers = [turn.speaker.lower() for turn in merged]
     _, answerers = parts_played(set(speakers))
     answers = None
@@ -225,6 +224,11 @@ def _dialogue(turns: list[Turn], reading: Reading | None = None) -> list[Dialogu
     elif answerers:
         answers = [speaker in answerers for speaker in speakers]
     return [Dialogue("", "", [turn.text for turn in merged], 0, answers)] if len(merged) > 1 else []
+
+
+def _merged(turns: list[Turn]) -> Turn:
+    *before, last = turns
+    return last._replace(text=" ".join(filter(None, [*(ended(turn.text) for turn in before), last.text])))
 
 
 def turn_of(value: Any) -> Turn | None:
