@@ -432,6 +432,12 @@ def test_the_summary_says_what_became_of_the_pairs(tmp_path: Path) -> None:
     assert "\n\nreply\n" in table(figures)
 
 
+@pytest.mark.parametrize(("turns", "said"), [(["hi|ho"], "1 conversation,"), (["hi|ho", "a|b"], "2 conversations,")])
+def test_one_conversation_is_said_in_the_singular(tmp_path: Path, turns: list[str], said: str) -> None:
+    done = prepare(config(talk(tmp_path, *turns, count=0), split=ALL), tmp_path)
+    assert f"(jsonl), {said} split by prompt" in summary(done.figures)
+
+
 def test_an_empty_side_of_the_split_is_said(tmp_path: Path) -> None:
     done = prepare(config(talk(tmp_path, "hello|hi", count=0), split=(0.98, 0.01, 0.01)), tmp_path)
     assert "nothing is held out for valid" in summary(done.figures)

@@ -66,9 +66,10 @@ def _chosen(figures: dict[str, Any]) -> str:
 def _sources(figures: dict[str, Any]) -> Iterator[str]:
     """A line about each corpus."""
     for number, source in enumerate(figures["sources"]):
+        found = source["conversations"]
         line = (
             f"{'' if number else 'corpus':<13} {source['name']} ({source['format_read']}), "
-            f"{source['conversations']:,} conversations, split by {source['split_by']}"
+            f"{found:,} conversation{'' if found == 1 else 's'}, split by {source['split_by']}"
         )
         if len(figures["sources"]) > 1:
             train, valid, test = (split["by_part"][number] for split in figures["splits"].values())
