@@ -61,6 +61,12 @@ def numbered(piece: str, before: str = "", behind: str = "") -> Callable[[int], 
     ).encode()
 
 
+def chinese(size: int) -> bytes:
+    """A chat of WhatsApp in Chinese: each message is of somebody else and names him, with no spaces around."""
+    names = (chr(0x4E00 + i // 1000) + chr(0x5E00 + i % 1000) for i in range(max(2, size // 48)))
+    return "".join(f"1/2/23, 10:00 - {name}: 你好{name}吗\n" for name in names).encode()
+
+
 def memo(size: int) -> bytes:
     """A pickle that remembers one value under many numbers."""
     return b"\x80\x02N" + b"".join(b"r" + i.to_bytes(4, "little") for i in range(size // 5)) + b"."
@@ -115,6 +121,7 @@ SHAPES = {
         "corpus", "a.txt", repeated("a\n", "1/2/23, 10:00 - Ann: a\n1/2/23, 10:01 - Bob: b\n")
     ),
     "whatsapp: many names": Shape("corpus", "a.txt", numbered("1/2/23, 10:00 - N{}: a N{} b\n")),
+    "whatsapp: many Chinese names": Shape("corpus", "a.txt", chinese),
     "whatsapp: digits and marks": Shape(
         "corpus", "a.txt", repeated("1 @ www.( <", "1/2/23, 10:00 - A: a\n1/2/23, 10:00 - B: ")
     ),
@@ -127,6 +134,7 @@ SHAPES = {
     "subtitles: times alone": Shape("corpus", "a.srt", repeated("0:00:01,0 --> 0:00:02,0\n")),
     "subtitles: mark-up": Shape("corpus", "a.srt", repeated("<{\\[(#♪", "0:00:01,0 --> 0:00:02,0\n" * 3)),
     "labels: colons": Shape("corpus", "a.txt", repeated("Q: :\n", "Q: a\nA: b\n")),
+    "labels: one speaker": Shape("corpus", "a.txt", repeated("Q: a\n", "Q: a\nA: b\n" * 99)),
     "labels: blanks": Shape("corpus", "a.txt", repeated("#" + " " * 60 + "\n", "Q: a\nA: b\n" * 99)),
     "parlai: numbers": Shape("corpus", "a.txt", repeated("2 a\tb\n", "1 a\tb\n")),
     "parlai: fields": Shape("corpus", "a.txt", repeated("\ttext:", "text:a\tlabels:b\n" * 3)),
@@ -153,8 +161,14 @@ SHAPES = {
     "json: patterns": Shape(
         "corpus", "a.json", repeated('"a",', '[{"patterns": ["a", ', '"b"], "responses": ["a", "b"]}]')
     ),
+    "csv: one column after the other": Shape("corpus", "a.csv", repeated("a,", "prompt,reply\n", "\n")),
+    "csv: a header of names": Shape("corpus", "a.csv", repeated("text;", "text;", "\na;b\n")),
+    "jsonl: one speaker": Shape(
+        "corpus", "a.jsonl", repeated('{"role": "a", "content": "b"},', '{"messages": [', "{}]}\n")
+    ),
     "csv: messages": Shape("corpus", "a.csv", repeated('"a",b,"31/31/2024"\n', "author,text,date\n")),
     "yaml: aliases": Shape("corpus", "a.yml", repeated("- *a\n", "conversations:\n- &a [a, b]\n")),
+    "yaml: lists in lists": Shape("corpus", "a.yml", repeated("- ", "conversations:\n", "a\n")),
     "yaml: lists": Shape("corpus", "a.yml", repeated("- - a\n  - b\n", "conversations:\n")),
     "cornell: ids": Shape("corpus", "movie_lines.txt", repeated("L1 +++$+++ u +++$+++ m +++$+++ A +++$+++ a\n")),
     "vocabulary: short words": Shape("vocabulary", "vocabulary.txt", repeated("\n")),

@@ -16,6 +16,7 @@ from chatbot.config.settings import Config, CorpusConfig
 from chatbot.corpus import figures, inputs, json_stream, preparation, reading, vocabulary
 from chatbot.corpus.formats import (
     chitchat,
+    columns,
     days,
     delimited,
     dialogue,
@@ -58,6 +59,9 @@ LIMITS = {  # what the page says
     (preparation, "MAX_CACHE"): 8 << 20,
     (inputs, "MAX_TABLE"): 4 << 20,
     (inputs, "MAX_FILES"): 10_000,
+    (inputs, "MAX_DEPTH"): 4,
+    (columns, "MOST_COLUMNS"): 1000,
+    (columns, "LONGEST_NAME"): 80,
     (inputs, "MAX_RATIO"): 200,
     (inputs, "SMALL_MEMBER"): 16 << 20,
     (reading, "MAX_LINE"): 1 << 20,
@@ -211,6 +215,30 @@ def test_a_folder_has_as_many_files_as_it_may(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "more.log").write_text("hello\nyes\n")
     with pytest.raises(ChatbotError, match="over 10 files"):
         input_files(tmp_path)
+
+
+def test_a_folder_is_as_deep_as_it_may_be(tmp_path: Path) -> None:
+    folder = tmp_path
+    for name in "abcd":
+        (folder / f"{name}.log").write_text("hello\nyes\n")
+        folder = folder / name
+        folder.mkdir()
+    (folder / "too-deep.log").write_text("hello\nyes\n")
+    assert [file.base for file in input_files(tmp_path)[0]] == ["a.log", "b.log", "c.log", "d.log"]
+
+
+def test_a_header_has_as_many_columns_as_it_may(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for count, is_header in ((1000, True), (1001, False)):
+        others = ",".join(f"x{i}" for i in range(count - 2))
+        path.write_text(f"{others},prompt,reply\n" + "," * (count - 2) + "hello,yes\n")
+        if is_header:
+            assert [talk.turns for talk in dialogues("delimited", input_files(path)[0], Reading())] == [
+                ["hello", "yes"]
+            ]
+        else:
+            with pytest.raises(ChatbotError, match="no header"):
+                list(dialogues("delimited", input_files(path)[0], Reading()))
 
 
 def test_a_link_in_a_folder_leads_to_what_is_in_it(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ OTHER = {
     "idx",
 }
 WORDS = re.compile(r"[a-z]+|\d+")
+MOST_COLUMNS, LONGEST_NAME = 1000, 80  # more, or longer names in characters, make no header
 
 
 class Columns(NamedTuple):
@@ -118,6 +119,8 @@ def by_header(names: Sequence[str], loosely: bool = True) -> Columns | None:
     Args:
         loosely: a name may have other words around it, as `bot response` has.
     """
+    if len(names) > MOST_COLUMNS:
+        return None
     plain = [name.strip().strip('"').lower() for name in names]
     prompt, reply = _place("prompt", plain, loosely), _place("reply", plain, loosely)
     if prompt is not None and reply is not None and prompt != reply:
@@ -144,7 +147,7 @@ def _place(role: str, names: Sequence[str], loosely: bool, taken: Sequence[int |
         return None
     for name in ROLES[role]:
         for place, other in enumerate(names):
-            words = WORDS.findall(other)
+            words = WORDS.findall(other[: LONGEST_NAME + 1])
             if place not in taken and len(name) > 2 and name in words and not OTHER & set(words) and len(words) < 4:
                 return place
     return None
