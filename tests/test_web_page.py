@@ -144,6 +144,7 @@ def test_the_bot_in_the_box_answers_as_python_does_also_without_a_network(
             tab.evaluate("navigator.serviceWorker.ready.then(() => null)")
         tab.reload()  # now nobody serves it any more
         expect_state(tab, "^ready$")
+        assert tab.evaluate("crossOriginIsolated")  # so several threads compute what is compared below
         before = ["my dog died yesterday", bot.reply("my dog died yesterday")]
         assert say(tab, "tell me a joke") == bot.reply("tell me a joke", before)
         tab.get_by_role("button", name="Attention").last.click()
@@ -169,7 +170,8 @@ HARMED = r"is damaged, or of another export: "
         ("model.onnx", lambda content: content[:-1000], HARMED + r"it has \d+ bytes, and \d+ are expected"),
         ("model.onnx", lambda content: content[:-1] + b"!", HARMED + "its SHA-256 is not the manifest's"),
         (f"runtime/{BINARY}", lambda content: content[::-1], HARMED + "its SHA-256 is not the manifest's"),
-        ("bot.json", lambda content: content[:1000], "is damaged"),
+        ("bot.json", lambda content: content[:1000], HARMED + r"it has 1000 bytes, and \d+ are expected"),
+        ("bot.json", lambda content: content.replace(b"hello", b"jello"), HARMED + "its SHA-256 is not the manifest's"),
         ("manifest.json", lambda content: b"", "is damaged"),
         ("model.onnx", None, r"did not come from 127\.0\.0\.1:\d+: it answers 404"),
     ],

@@ -14,7 +14,7 @@ import { Network } from "./network.js";
 import { checkBrowser, explained, openRuntime } from "./runtime.js";
 
 const ROOT = new URL("..", import.meta.url);
-const MODEL = "model.onnx";
+const [MODEL, FACTS] = ["model.onnx", "bot.json"];
 
 /** @type {Bot | null} */
 let bot = null;
@@ -27,9 +27,8 @@ let current = 0; // the id of the call that is answered now
  */
 async function load(tell) {
   checkBrowser();
-  const manifest = /** @type {Manifest} */ (await json("manifest.json"));
-  const facts = readFacts(await json("bot.json"));
-  const { runtime, files } = manifest;
+  const { runtime, files } = /** @type {Manifest} */ (await json("manifest.json"));
+  const facts = readFacts(parsed(FACTS, await download(new URL(FACTS, ROOT), files[FACTS])));
   const total = files[MODEL].bytes + runtime.binary.bytes;
   const loaded = { model: 0, runtime: 0 };
   const more = () => tell({ loaded: loaded.model + loaded.runtime, total });
@@ -46,7 +45,7 @@ async function load(tell) {
   bot = new Bot(facts, await Network.open(ort, model, facts));
   bot.search.pause = pause;
   await bot.reply("hello"); // the first run is slow: code is compiled while it runs
-  await forget(ROOT, [files[MODEL].sha256, runtime.binary.sha256, runtime.script.sha256]);
+  await forget(ROOT, [files[MODEL].sha256, files[FACTS].sha256, runtime.binary.sha256, runtime.script.sha256]);
   return {
     name: facts.name,
     context: facts.context,
@@ -76,8 +75,16 @@ async function json(name) {
     throw new LoadError(`${name} did not come (${messageOf(error)}).`, true);
   }
   if (!response.ok) throw new LoadError(`${name} is missing: the server answers ${response.status}.`);
+  return parsed(name, new Uint8Array(await response.arrayBuffer()));
+}
+
+/**
+ * @param {string} name
+ * @param {Uint8Array} content
+ */
+function parsed(name, content) {
   try {
-    return await response.json();
+    return JSON.parse(new TextDecoder().decode(content));
   } catch (error) {
     throw new LoadError(`${name} is damaged (${messageOf(error)}).`);
   }
