@@ -19,7 +19,7 @@ from typing import Any
 
 from .config.arguments import parser
 from .system.errors import ChatbotError, LostProcessError
-from .system.process import wait_briefly
+from .system.process import take_large_pages, wait_briefly
 from .training import signals
 from .verbs.evaluate import evaluate
 from .verbs.export import export, pack
@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     wait_briefly()
+    take_large_pages()
     try:
         try:
             code = _verb(arguments)

@@ -4,6 +4,7 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <unistd.h>
+#include <cstdlib>
 
 #include <filesystem>
 #include <fstream>
@@ -131,6 +132,7 @@ std::string answer(torch::jit::Module& model, const std::string& line, int64_t c
 }
 
 int main(int count, char** words) try {
+  setenv("THP_MEM_ALLOC_ENABLE", "1", 0);  // pages of 2 MB for large tensors, before torch asks for the first
   std::string path;
   int nbest = 0, threads = 1;  // one: a pool that spins beside a busy neighbour is slower than a thread alone
   for (int i = 1; i < count; ++i) {

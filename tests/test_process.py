@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import chatbot.system.process as room
-from chatbot.system.process import SPINS, wait_briefly
+from chatbot.system.process import SPINS, take_large_pages, wait_briefly
 
 COUNTED = """
 import ctypes, resource, sys
@@ -65,6 +65,15 @@ def test_threads_spin_briefly_unless_the_environment_says_otherwise(
     monkeypatch.setattr(os, "environ", dict(given))
     wait_briefly()
     assert os.environ == (given or {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)})
+
+
+@pytest.mark.parametrize("given", [{}, {"THP_MEM_ALLOC_ENABLE": "0"}])
+def test_torch_takes_large_pages_unless_the_environment_says_otherwise(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(given))
+    take_large_pages()
+    assert os.environ == (given or {"THP_MEM_ALLOC_ENABLE": "1"})
 
 
 TEAMS = """

@@ -166,10 +166,12 @@ class SearchDecoder(nn.Module):
         words = torch.cat((token, token)) if asks else token
         logits, hidden, weights = self.decoder(words, hidden, memory, source)
         logits = logits[:, 0].float()
-        both = torch.log_softmax(logits, dim=-1)
+        # (R, V) is large: where nobody needs what was there before, it is written over, not beside
+        penalised = limits.repetition_penalty != 1.0
+        both = torch.log_softmax(logits, dim=-1) if penalised else torch.log_softmax(logits, dim=-1, out=logits)
         log_probs = both[:rows]
         ranked = log_probs
-        if limits.repetition_penalty != 1.0:
+        if penalised:
             before = logits[:rows].gather(1, said)
             after = torch.where(before > 0, before / limits.repetition_penalty, before * limits.repetition_penalty)
             ranked = torch.log_softmax(logits[:rows].scatter(1, said, after), dim=-1)
@@ -177,7 +179,7 @@ class SearchDecoder(nn.Module):
             anyway = both[rows:]
             if limits.anti_lm_bound > 0.0:
                 anyway = anyway.clamp_min_(log_probs - limits.anti_lm_bound)
-            ranked = ranked.sub(anyway, alpha=limits.anti_lm)
+            ranked = torch.sub(ranked, anyway, alpha=limits.anti_lm, out=anyway)
         self.forbid(ranked, said, limits)
         return log_probs, ranked, weights[:rows, 0], State(hidden, memory, source, prompt, asks)
 

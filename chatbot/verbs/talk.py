@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from ..config.arguments import decoding_from_flags
 from ..system.errors import ChatbotError, failing_as, printable
-from ..system.process import apart
+from ..system.process import apart, keep_freed
 from .run import found_run
 from .told import say
 
@@ -55,6 +55,7 @@ def serve(arguments: argparse.Namespace) -> None:
         raise ChatbotError(f"to serve, install the extra [serve] (pip install -e '.[serve]'): {error}") from error
 
     key = None if arguments.api_key is None else key_in(arguments.api_key)
+    keep_freed()
     path, bot = apart(lambda: _opened(arguments))  # another thread answers
     name = arguments.name or model_name(path)
     limits = Limits(batch=arguments.batch_size, waiting=arguments.queue, timeout=arguments.timeout)
