@@ -5,6 +5,7 @@ import json
 import os
 import pickletools
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from chatbot.corpus.formats import (
     delimited,
     dialogue,
     headed,
+    labels,
     messages,
     parquet,
+    privacy,
     records,
     slack,
     stamped,
@@ -62,6 +65,7 @@ LIMITS = {  # what the page says
     (inputs, "MAX_DEPTH"): 4,
     (columns, "MOST_COLUMNS"): 1000,
     (columns, "LONGEST_NAME"): 80,
+    (privacy, "LONGEST_NAME"): 80,
     (inputs, "MAX_RATIO"): 200,
     (inputs, "SMALL_MEMBER"): 16 << 20,
     (reading, "MAX_LINE"): 1 << 20,
@@ -239,6 +243,35 @@ def test_a_header_has_as_many_columns_as_it_may(tmp_path: Path) -> None:
         else:
             with pytest.raises(ChatbotError, match="no header"):
                 list(dialogues("delimited", input_files(path)[0], Reading()))
+
+
+def test_a_column_of_a_wide_table_is_asked_for_by_its_number(tmp_path: Path) -> None:
+    path, wanted = tmp_path / "a.csv", CorpusConfig(columns="prompt=1,reply=1001")
+    path.write_text("prompt," + "x," * 999 + "reply\nhello," + "," * 999 + "yes\n")
+    found = dialogues("delimited", input_files(path)[0], Reading(config=wanted))
+    assert [talk.turns for talk in found] == [["hello", "yes"]]
+
+
+@pytest.mark.parametrize(("length", "is_header"), [(80, True), (81, False)])
+def test_the_name_of_a_column_is_as_long_as_it_may_be(length: int, is_header: bool) -> None:
+    name = "the prompt".ljust(length, "_")
+    assert (columns.by_header([name, "reply"]) is not None) == is_header
+
+
+@pytest.mark.parametrize(("length", "is_name"), [(80, True), (81, False)])
+def test_a_name_that_is_left_out_is_as_long_as_it_may_be(length: int, is_name: bool) -> None:
+    name = "A".ljust(length, "n")
+    assert privacy.Privacy([name], Counter()).clean(f"hello {name}") == ("hello" if is_name else f"hello {name}")
+
+
+def test_a_turn_of_labelled_lines_is_as_long_as_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "MAX_LINE", 20)
+    for more, bad in (("Q: of mine\n", 0), ("Q: of mine\nQ: and yours\nQ: too\n", 1), ("of mine\nand yours\ntoo\n", 1)):
+        (tmp_path / "a.txt").write_text(f"Q: a question\n{more}A: an answer\nQ: so?\nA: yes\n")
+        account = Reading()
+        found = list(dialogues("labels", input_files(tmp_path / "a.txt")[0], account))
+        assert account.bad == bad
+        assert found[0].turns[0].startswith("a question of mine")
 
 
 def test_a_link_in_a_folder_leads_to_what_is_in_it(tmp_path: Path) -> None:

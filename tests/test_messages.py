@@ -159,6 +159,12 @@ def test_names_are_left_out_and_words_that_hold_them_are_not(name: str, text: st
     assert Privacy([name], Counter()).clean(text) == left
 
 
+def test_a_name_of_two_words_counts_once_and_one_that_is_a_word_is_kept_where_a_sentence_begins() -> None:
+    left_out = Counter[str]()
+    assert Privacy(["Ann Lee", "Will"], left_out).clean("I saw Ann Lee. @Will you? @ Will") == "I saw. @Will you?"
+    assert left_out["names"] == 2
+
+
 @pytest.mark.parametrize("name", ["N{}", "Ann {}", "王{}"])
 def test_a_text_takes_no_longer_where_there_are_many_speakers(name: str) -> None:
     class Counted(str):

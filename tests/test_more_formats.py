@@ -140,6 +140,7 @@ def test_aliases_of_yaml_are_followed_but_not_without_end(tmp_path: Path) -> Non
     for laughs in (
         "- &a0 [lol, lol]\n" + "".join(f"- &a{i + 1} [*a{i}, *a{i}]\n" for i in range(60)),
         "- &a [*a, x]\n",
+        f"- [&a {'long ' * 2000}, Hi, {'*a, ' * 2000}Hi]\n",
     ):
         (tmp_path / "a.yml").write_text(f"conversations:\n{laughs}")
         with pytest.raises(ChatbotError, match=r"a bomb|recursive"):
@@ -153,7 +154,34 @@ NESTED = st.recursive(st.text(), lambda inside: st.lists(inside) | st.dictionari
 def test_yaml_is_what_pyyaml_reads(value: Any, repeats: bool) -> None:
     yaml = pytest.importorskip("yaml")
     text = yaml.safe_dump([value, value] if repeats else value)  # what stands there twice becomes an alias
-    assert _built(yaml.parse(text, yaml.BaseLoader), 10**6) == yaml.load(text, yaml.BaseLoader)
+    for loader in {yaml.BaseLoader, getattr(yaml, "CBaseLoader", yaml.BaseLoader)}:
+        assert _built(yaml.parse(text, loader), 10**6) == yaml.load(text, yaml.BaseLoader)
+
+
+def test_the_last_of_two_anchors_counts() -> None:
+    yaml = pytest.importorskip("yaml")
+    assert _built(yaml.parse("- &x [a]\n- &x [b]\n- *x\n", yaml.BaseLoader), 100) == [["a"], ["b"], ["b"]]
+
+
+@pytest.mark.parametrize("depth", [3, 300, 3000])
+def test_deep_yaml_and_deep_records_are_no_dialogue(tmp_path: Path, depth: int) -> None:
+    pytest.importorskip("yaml")
+    deep = '{"text": ' * depth + '"a"' + "}" * depth
+    (tmp_path / "a.yml").write_text(
+        f"conversations:\n- [Hello, Hi]\n- [{deep}, {deep}]\n" if depth == 3 else f"- {deep}\n"
+    )
+    (tmp_path / "a.jsonl").write_text(
+        '{"prompt": "Hello", "reply": "Hi"}\n' + f'{{"prompt": {deep}, "reply": {deep}}}\n'
+    )
+    if depth == 3:
+        assert turns(tmp_path / "a.yml")[0] == ["Hello", "Hi"]
+        assert turns(tmp_path / "a.jsonl") == [["Hello", "Hi"], ["a", "a"]]
+    else:
+        with pytest.raises(ChatbotError, match="YAML"):
+            read(tmp_path / "a.yml")
+        _, found, account = read(tmp_path / "a.jsonl")
+        assert [talk.turns for talk in found] == [["Hello", "Hi"]]
+        assert account.bad
 
 
 @pytest.mark.parametrize("text", ["", "a: &x b\nc: *x\n", "*x\n", "a: 1\n---\nb: 2\n", "? [a]\n: b\n"])

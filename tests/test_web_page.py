@@ -224,6 +224,24 @@ def test_a_reply_can_be_stopped_and_a_new_version_is_seen(
         playwright.expect(tab.locator("#name")).to_have_text("renamed")
 
 
+def test_other_pages_of_the_same_site_are_left_as_they_are(driver: Any, small: Path, tmp_path: Path) -> None:
+    page = tmp_path / WEB
+    shutil.copytree(small, page)
+    (page / "blog.html").write_text("<!doctype html><title>a blog</title>")
+    with served(page) as address, opened(driver) as tab:
+        for isolated in (False, True):
+            tab.goto(address)
+            expect_state(tab, "^ready$")
+            tab.evaluate("navigator.serviceWorker.ready.then(() => null)")
+            assert tab.evaluate("crossOriginIsolated") == isolated
+        assert (
+            tab.evaluate("fetch('blog.html').then((found) => found.headers.get('Cross-Origin-Embedder-Policy'))")
+            is None
+        )
+        tab.goto(f"{address}blog.html")
+        assert not tab.evaluate("crossOriginIsolated")
+
+
 def test_the_runtime_may_come_from_elsewhere_but_only_the_right_one(
     driver: Any, trained: RunDirectory, tmp_path: Path
 ) -> None:

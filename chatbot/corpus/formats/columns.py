@@ -66,7 +66,7 @@ OTHER = {
     "idx",
 }
 WORDS = re.compile(r"[a-z]+|\d+")
-MOST_COLUMNS, LONGEST_NAME = 1000, 80  # more, or longer names in characters, make no header
+MOST_COLUMNS, LONGEST_NAME = 1000, 80  # more columns have no header that is looked at, nor longer names a meaning
 
 
 class Columns(NamedTuple):
@@ -145,9 +145,9 @@ def _place(role: str, names: Sequence[str], loosely: bool, taken: Sequence[int |
             return names.index(name)
     if not loosely or role in ("conversation", "parent"):
         return None
+    words_of = [WORDS.findall(name) if len(name) <= LONGEST_NAME else [] for name in names]
     for name in ROLES[role]:
-        for place, other in enumerate(names):
-            words = WORDS.findall(other[: LONGEST_NAME + 1])
+        for place, words in enumerate(words_of):
             if place not in taken and len(name) > 2 and name in words and not OTHER & set(words) and len(words) < 4:
                 return place
     return None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ...system.errors import ChatbotError
 from ..inputs import InputFile
 from ..reading import Reading
-from .columns import Columns, asked, by_header, by_request, replies_by_id
+from .columns import MOST_COLUMNS, Columns, asked, by_header, by_request, replies_by_id
 from .dialogue import Dialogue, Head
 from .messages import Message, conversations
 from .moments import dates_in, moment, order_of
@@ -87,7 +87,7 @@ def _without_excels(lines: list[str]) -> list[str]:
 
 
 def _speakers(file: InputFile, table: Table) -> Iterator[str]:
-    """Who writes, told more quickly than by `_messages`."""
+    """Who writes, also what has no text; told more quickly than by `_messages`."""
     speaker = table.columns.speaker
     for _, row in _whole_rows(file, table, Reading()) if speaker is not None else ():
         yield _name(row[speaker])  # type: ignore[index]
@@ -151,7 +151,8 @@ def _table(
         named = by_header(rows[0], loosely=sure or has_width) if len(rows[0]) > 1 else None
         if wanted and width > 1 and (fits or sure):
             # by numbers, and with no usual name in the first row, that one is a row like the others
-            header = rows[0] if named or not all(map(str.isdigit, wanted.values())) else []
+            is_header = named or len(rows[0]) > MOST_COLUMNS or not all(map(str.isdigit, wanted.values()))
+            header = rows[0] if is_header else []
             names = header or [str(number) for number in range(1, width + 1)]
             try:
                 return Table(delimiter, header, by_request(wanted, names, where), len(names))

@@ -99,7 +99,7 @@ class _Names:
         With letters around it, a name is part of another word; but not in a script without spaces.
         """
         may_have = not self._lengths.keys().isdisjoint(LETTERS.findall(text))
-        if not may_have and self._unspaced_lengths.keys().isdisjoint(text):
+        if not may_have and (not self._unspaced or self._unspaced_lengths.keys().isdisjoint(text)):
             return []
         found, done = [], 0
         for letters in LETTERS.finditer(text):
@@ -142,7 +142,8 @@ def _lengths(forms: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
 
 
 def _begins_sentence(text: str, place: int) -> bool:
-    while place and (text[place - 1].isspace() or text[place - 1] == "@"):
+    place -= text[place - 1 : place] == "@"
+    while place and text[place - 1].isspace():
         place -= 1
     return not place or text[place - 1] in ".!?"
 

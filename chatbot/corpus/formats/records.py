@@ -134,18 +134,18 @@ def _transposed(value: Any) -> Any:
     return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
 
 
-def _is_said(value: Any) -> bool:
-    """Whether it is a text, several texts, or an object with a text or several."""
+def _is_said(value: Any, depth: int = 4) -> bool:
+    """Whether it is a text, several texts, or an object with a text or several, at most `depth` objects deep."""
     if isinstance(value, dict):
-        return any(_is_said(value.get(key)) for key in TEXT_KEYS)
+        return depth > 0 and any(_is_said(value.get(key), depth - 1) for key in TEXT_KEYS)
     return isinstance(value, str) or (
         isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
     )
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(value: Any, depth: int = 4) -> list[str]:
     if isinstance(value, dict):
-        return next((_texts(value[key]) for key in TEXT_KEYS if _is_said(value.get(key))), [])
+        return next((_texts(value[key], depth - 1) for key in TEXT_KEYS if _is_said(value.get(key), depth - 1)), [])
     return [value] if isinstance(value, str) else value
 
 

@@ -89,11 +89,13 @@ class _BombError(Exception):
 def _built(events: Iterable[Any], most: int) -> Any:
     """The value that the events of one document make: ten times as fast as PyYAML's nodes, and as deep as any file.
 
+    As YAML 1.2 has it, and PyYAML not, an anchor may be used twice: then the last one counts.
+
     Args:
-        most: texts, lists and mappings with the aliases written out; each takes a byte or more.
+        most: lists, mappings and characters of texts with the aliases written out; each takes a byte or more.
 
     Raises:
-        _BombError: there are more of them.
+        _BombError: there are more of them, or an alias stands inside what it stands for.
         MarkedYAMLError: an alias without an anchor, a list as a key, a second document.
     """
     from yaml.error import MarkedYAMLError
@@ -109,10 +111,11 @@ def _built(events: Iterable[Any], most: int) -> Any:
             parts = []
             sizes.append(1)
             names.append(event.anchor)
-            anchors[event.anchor] = None
+            if event.anchor:
+                anchors[event.anchor] = None
             continue
         if kind == "ScalarEvent":
-            made, size, name = event.value, 1, event.anchor
+            made, size, name = event.value, max(1, len(event.value)), event.anchor
         elif kind == "AliasEvent":
             if event.anchor not in anchors:
                 raise MarkedYAMLError(problem=f"found undefined alias {event.anchor!r}", problem_mark=event.start_mark)

@@ -14,6 +14,7 @@ const SIMD = [
 ];
 
 const MOST_THREADS = 4; // more do not make a reply quicker: its products are small
+const PATIENCE = 60_000; // milliseconds, for threads to begin
 
 /** @throws {LoadError} this browser cannot run the network */
 export function checkBrowser() {
@@ -39,6 +40,7 @@ export async function openRuntime(facts, root, tell) {
   const script = new URL(facts.script.url, root);
   const runtime = await imported(script, facts.script);
   runtime.env.wasm.numThreads = threads(script);
+  runtime.env.wasm.initTimeout = PATIENCE;
   runtime.env.wasm.proxy = false; // this is a worker already
   runtime.env.wasm.wasmBinary = binary.buffer;
   runtime.env.logLevel = "error";
@@ -53,7 +55,7 @@ export async function openRuntime(facts, root, tell) {
  */
 function threads(script) {
   const alone = !self.crossOriginIsolated || script.origin !== self.location.origin;
-  return alone ? 1 : Math.min(MOST_THREADS, navigator.hardwareConcurrency);
+  return alone ? 1 : Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1);
 }
 
 /**

@@ -50,7 +50,8 @@ async function activate() {
 }
 
 /**
- * What is kept, else what the server has, as `isolated`. The folder itself is its index.html.
+ * What is kept, `isolated`; else what the server has, as it is, for it may be of another page in this place. The folder
+ * itself is its index.html.
  *
  * @param {Request} request
  */
@@ -58,7 +59,7 @@ async function answer(request) {
   const cache = await caches.open(PREFIX + VERSION);
   const index = request.url.split(/[?#]/)[0] === here.registration.scope;
   const kept = await cache.match(index ? "index.html" : request, { ignoreSearch: true });
-  return isolated(kept ?? (await fetch(request)));
+  return kept ? isolated(kept) : fetch(request);
 }
 
 /**
@@ -67,7 +68,6 @@ async function answer(request) {
  * @param {Response} response
  */
 function isolated(response) {
-  if (response.type !== "basic" && response.type !== "default") return response; // one that nobody may look into
   const { body, status, statusText } = response;
   const headers = new Headers(response.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
