@@ -19,7 +19,7 @@ from ..system.errors import ChatbotError, failing_as
 from ..system.files import sha256
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-# its only flavour without WebGPU: bytes and SHA-256 of each file
+# its only flavour without WebGPU, for one thread: bytes and SHA-256 of each file
 SCRIPT, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 FILES = {
     SCRIPT: (73_054, "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90"),

@@ -13,9 +13,6 @@ const SIMD = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ];
 
-const MOST_THREADS = 4; // more do not make a reply quicker: its products are small
-const PATIENCE = 60_000; // milliseconds, for threads to begin
-
 /** @throws {LoadError} this browser cannot run the network */
 export function checkBrowser() {
   if (typeof WebAssembly !== "object") {
@@ -37,25 +34,12 @@ export function checkBrowser() {
  */
 export async function openRuntime(facts, root, tell) {
   const binary = await download(new URL(facts.binary.url, root), facts.binary, tell);
-  const script = new URL(facts.script.url, root);
-  const runtime = await imported(script, facts.script);
-  runtime.env.wasm.numThreads = threads(script);
-  runtime.env.wasm.initTimeout = PATIENCE;
+  const runtime = await imported(new URL(facts.script.url, root), facts.script);
+  runtime.env.wasm.numThreads = 1; // more would need headers that a static host does not send
   runtime.env.wasm.proxy = false; // this is a worker already
   runtime.env.wasm.wasmBinary = binary.buffer;
   runtime.env.logLevel = "error";
   return runtime;
-}
-
-/**
- * How many threads may compute: one at the first visit, and several once the service worker sends the page's files with
- * headers that isolate it. A thread runs the runtime's script, and so that must lie beside the page.
- *
- * @param {URL} script
- */
-function threads(script) {
-  const alone = !self.crossOriginIsolated || script.origin !== self.location.origin;
-  return alone ? 1 : Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1);
 }
 
 /**

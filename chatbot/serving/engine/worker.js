@@ -130,7 +130,7 @@ async function answer({ id, call, text, earlier, decoding }) {
 }
 
 /** @type {Promise<void>} */
-let before = Promise.resolve(); // one after another
+let before = Promise.resolve(); // one after another: there is one thread
 
 self.addEventListener("message", ({ data }) => {
   if (data.call === "cancel") {

@@ -1,6 +1,6 @@
 /**
- * Has the page work without a network after the first visit, and with several threads. This worker keeps the page's
- * small files, all of one version; the network and its runtime, which are large, are kept by `engine/download.js`.
+ * Has the page work without a network after the first visit. This worker keeps the page's small files, all of one
+ * version; the network and its runtime, which are large, are kept by `engine/download.js`.
  */
 
 const VERSION = "development"; // the export writes the folder's version here, so that a new one is seen as new
@@ -50,8 +50,7 @@ async function activate() {
 }
 
 /**
- * What is kept, `isolated`; else what the server has, as it is, for it may be of another page in this place. The folder
- * itself is its index.html.
+ * What is kept, else what the server has. The folder itself is its index.html.
  *
  * @param {Request} request
  */
@@ -59,18 +58,5 @@ async function answer(request) {
   const cache = await caches.open(PREFIX + VERSION);
   const index = request.url.split(/[?#]/)[0] === here.registration.scope;
   const kept = await cache.match(index ? "index.html" : request, { ignoreSearch: true });
-  return kept ? isolated(kept) : fetch(request);
-}
-
-/**
- * With the headers without which a browser lets no threads share memory. A static host does not send them.
- *
- * @param {Response} response
- */
-function isolated(response) {
-  const { body, status, statusText } = response;
-  const headers = new Headers(response.headers);
-  headers.set("Cross-Origin-Opener-Policy", "same-origin");
-  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
-  return new Response(body, { status, statusText, headers });
+  return kept ?? fetch(request);
 }
