@@ -185,4 +185,4 @@ def test_make_knows_its_targets() -> None:
 def test_the_spine_that_the_readme_names_is_short() -> None:
     named = re.findall(r"\]\((chatbot/[a-z_/]+\.py)\)", (ROOT / "README.md").read_text())
     assert len(named) == 11
-    assert sum(len((ROOT / name).read_text().splitlines()) for name in named) < 2200  # "about 2,100 lines"
+    assert sum(len((ROOT / name).read_text().splitlines()) for name in named) < 2200  # "about 2,200 lines"
