@@ -199,6 +199,13 @@ def test_a_schema_takes_what_it_allows_and_refuses_the_rest_in_one_line(data: An
         survives("schemas", lambda other=other: checked(kind, other, "it"))
 
 
+def test_a_whole_number_that_no_float_holds_is_refused_even_where_infinity_is_allowed() -> None:
+    good = vars(Progress())
+    assert checked(Progress, good | {"best_perplexity": math.inf}, "it").best_perplexity == math.inf
+    with pytest.raises(ChatbotError, match=r"^it\.best_perplexity must be between"):
+        checked(Progress, good | {"best_perplexity": 10**400}, "it")
+
+
 # the state of a training
 
 
