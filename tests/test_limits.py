@@ -1,4 +1,4 @@
-"""The limits of every reader, as docs/reliability.md has them: a file at each is read, one beyond it is refused."""
+"""The limits of every reader, as docs/limits.md has them: a file at each is read, one beyond it is refused."""
 
 import io
 import json
