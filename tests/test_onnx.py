@@ -189,7 +189,10 @@ def test_a_whole_file_that_holds_nonsense_is_refused(folder: Path, tmp_path: Pat
     refused(b"no protobuf", "")
     for key, value, reason in (
         ("format", "99", "format 99, .*export again"),
-        ("kind", "decoder", "decoder, and greedy is wanted"),
+        ("kind", "decoder", "'decoder', and greedy is wanted"),
+        ("max_length", '"9"', "max_length must be int"),
+        ("never_replied", "[[1]]", r"never_replied\[0\] must be int"),
+        ("written", "[]", "written must be dict"),
         ("tokenizer", "martian", "martian"),
         ("vocabulary", "[]", "not a vocabulary"),
         ("config", '{"model": {"hidden_size": 0}}', "hidden_size"),
@@ -199,7 +202,7 @@ def test_a_whole_file_that_holds_nonsense_is_refused(folder: Path, tmp_path: Pat
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, props)
         refused(model.SerializeToString(), reason)
-    with pytest.raises(ChatbotError, match="greedy, and encoder is wanted"):
+    with pytest.raises(ChatbotError, match="'greedy', and encoder is wanted"):
         load_onnx(folder / "chatbot.onnx", "encoder")
 
 

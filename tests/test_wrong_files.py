@@ -29,7 +29,7 @@ from chatbot.config.settings import Config
 from chatbot.corpus import preparation, report
 from chatbot.corpus.figures import Figures, load_figures
 from chatbot.corpus.prepared import PairDataset, load_vocabulary, settled
-from chatbot.deployment import manifest
+from chatbot.deployment import manifest, onnx, torchscript
 from chatbot.deployment.manifest import Manifest
 from chatbot.evaluation import scoreboard
 from chatbot.network.batch import collate
@@ -182,6 +182,8 @@ KINDS = [
     Progress,
     Figures,
     Manifest,
+    onnx.Facts,
+    torchscript.Facts,
     scoreboard.Evaluation,
     Measurement,
     Parent,

@@ -14,8 +14,9 @@ ids), `written` (the forms of those that text does not have in lower case), `spe
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,9 @@ from ..corpus.vocabulary import Vocabulary
 from ..decoding.search import GreedySearchDecoder, SearchResult
 from ..runs.checkpoint import Checkpoint
 from ..runs.quantization import quantize
-from ..system.errors import ChatbotError, first_line
+from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_file, named, regular
+from ..system.schema import Count, checked
 from .manifest import describe, refuse_other_weights, write_manifest
 from .onnx_graph import extra
 from .onnx_network import Network
@@ -40,30 +42,64 @@ KINDS = ("greedy", "encoder", "decoder")
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
 
+class _Newer(TypedDict, total=False):
+    """What files of version 0.1 do not say."""
+
+    written: dict[str, str]
+    checkpoint: str
+
+
+class Facts(_Newer):
+    """What is read back of a file's metadata."""
+
+    format: int
+    kind: str
+    tokenizer: str
+    max_length: Count
+    never_replied: list[Count]
+    vocabulary: list[str]
+    config: dict[str, Any]
+
+
+def facts_of(metadata: Mapping[str, str]) -> Facts:
+    """Metadata as plain data: texts as they stand, the rest as the JSON that it is.
+
+    Raises:
+        ValueError: something is no JSON. ChatbotError: it is not what an export writes.
+    """
+    kinds = get_type_hints(Facts)
+    read = {name: metadata[name] for name in kinds.keys() & metadata.keys()}
+    data = {name: text if kinds[name] is str else json.loads(text) for name, text in read.items()}
+    facts: Facts = checked(Facts, data, "its metadata")
+    return facts
+
+
 class OnnxFile(nn.Module):
     """A file that was opened, with what its metadata says; it is called like the part of the network that it holds.
 
     Raises:
-        KeyError, TypeError, ValueError: the metadata are not those of `kind`, or not what an export writes.
+        ValueError, ChatbotError: the metadata are not those of `kind`, or not what an export writes.
     """
 
     def __init__(self, session: Any, kind: str) -> None:
         super().__init__()
         self.session = session
         self.names = [end.name for end in session.get_inputs()]
-        metadata = session.get_modelmeta().custom_metadata_map
-        if metadata["format"] != str(ONNX_FORMAT):
-            raise ValueError(f"it has format {metadata['format']}, this program reads {ONNX_FORMAT}; export again")
-        if metadata["kind"] != kind:
-            raise ValueError(f"its kind is {metadata['kind']}, and {kind} is wanted")
-        self.config = Config.from_dict(json.loads(metadata["config"]))
-        self.vocabulary = Vocabulary(json.loads(metadata["vocabulary"]), json.loads(metadata.get("written", "{}")))
-        self.tokenizer = TOKENIZERS[metadata["tokenizer"]]
+        facts = facts_of(session.get_modelmeta().custom_metadata_map)
+        if facts["format"] != ONNX_FORMAT:
+            raise ValueError(f"it has format {facts['format']}, this program reads {ONNX_FORMAT}; export again")
+        if facts["kind"] != kind:
+            raise ValueError(f"its kind is {shown(facts['kind'])}, and {kind} is wanted")
+        self.config = Config.from_dict(facts["config"])
+        self.vocabulary = Vocabulary(facts["vocabulary"], facts.get("written", {}))
+        if facts["tokenizer"] not in TOKENIZERS:
+            raise ValueError(f"its tokenizer {shown(facts['tokenizer'])} is unknown")
+        self.tokenizer = TOKENIZERS[facts["tokenizer"]]
         self.max_length = self.config.corpus.max_length
-        self.never_replied: list[int] = json.loads(metadata["never_replied"])
-        self.checkpoint = metadata.get("checkpoint", "")  # its digest
+        self.never_replied = facts["never_replied"]
+        self.checkpoint = facts.get("checkpoint", "")  # its digest
         allowed: list[list[int]] = [[], self.vocabulary.never_replied]
-        if metadata["max_length"] != str(self.max_length) or self.never_replied not in allowed:
+        if facts["max_length"] != self.max_length or self.never_replied not in allowed:
             raise ValueError("its metadata do not go together; export again")
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:

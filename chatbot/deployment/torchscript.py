@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -28,6 +28,7 @@ from ..runs.directory import BUNDLE
 from ..runs.quantization import quantized
 from ..system.errors import ChatbotError, first_line, shown
 from ..system.files import atomic_folder
+from ..system.schema import checked
 from .bundle import EXPORTED, BundleModule, QuantizedWeights
 from .manifest import check, describe, refuse_to_replace, write_manifest
 from .proof import Proof, golden_replies, prove_bundle
@@ -38,6 +39,14 @@ CUDNN_GRU = 3  # `torch.backends.cudnn.rnn.get_cudnn_mode`, which is only there 
 READABLE = (2, 3)  # in format 2 `reply` is greedy search whatever the run asks for
 for method in (*EXPORTED, QuantizedWeights.matrix):
     torch.jit.export(method)
+
+
+class Facts(TypedDict):
+    """What is read back of a bundle's metadata; the rest, which `describe` names, is for people and other programs."""
+
+    bundle_format: int
+    tokenizer: str
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ def load_bundle(path: Path) -> Bundle:
             check_bundle_archive(path)
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
-        metadata = json.loads(module.metadata())
+        metadata = checked(Facts, json.loads(module.metadata()), "its metadata")
         if (version := metadata["bundle_format"]) not in READABLE:
             raise ValueError(f"it has bundle format {shown(version)}, this program reads {BUNDLE_FORMAT}: export again")
         # a bundle of version 0.1 has no `written`
@@ -188,6 +197,8 @@ def load_bundle(path: Path) -> Bundle:
         never_replied = module.search.never_replied.tolist()
         if module.max_length != config.corpus.max_length or not set(never_replied) <= set(range(len(vocabulary))):
             raise ValueError("its parts do not go together")
+        if metadata["tokenizer"] not in TOKENIZERS:
+            raise ValueError(f"its tokenizer {shown(metadata['tokenizer'])} is unknown")
         return Bundle(module, vocabulary, TOKENIZERS[metadata["tokenizer"]], module.max_length, config, metadata)
     except Exception as error:  # a damaged archive makes the reader fail in every way there is
         raise ChatbotError(f"cannot read the bundle {path}: {first_line(error)}") from error
