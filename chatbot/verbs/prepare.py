@@ -33,7 +33,8 @@ def settings_of(arguments: argparse.Namespace) -> Config:
 
         if 0 < (pairs := pairs_in(config.corpus, arguments.data_dir, FEW_PAIRS)) < FEW_PAIRS:
             config = from_flags(arguments, small=True)
-            say(f"{pairs:,} pairs are few: preset sample, which learns them by heart (--preset default overrules that)")
+            few = "1 pair is" if pairs == 1 else f"{pairs:,} pairs are"
+            say(f"{few} few: preset sample, which learns them by heart (--preset default overrules that)")
     if arguments.config and (gone := retired_settings(named(arguments.config), "corpus", "training", "decoding")):
         say(f"{arguments.config} asks for {', '.join(gone)}, which version 0.1 had: left out")
     return config
