@@ -33,8 +33,10 @@ export function checkBrowser() {
  * @returns {Promise<typeof import("onnxruntime-web")>}
  */
 export async function openRuntime(facts, root, tell) {
-  const binary = await download(new URL(facts.binary.url, root), facts.binary, tell);
-  const runtime = await imported(new URL(facts.script.url, root), facts.script);
+  const [binary, runtime] = await Promise.all([
+    download(new URL(facts.binary.url, root), facts.binary, tell),
+    imported(new URL(facts.script.url, root), facts.script),
+  ]);
   runtime.env.wasm.numThreads = 1; // more would need headers that a static host does not send
   runtime.env.wasm.proxy = false; // this is a worker already
   runtime.env.wasm.wasmBinary = binary.buffer;

@@ -21,6 +21,7 @@ let bot = null;
 /** @type {Set<number>} */
 const cancelled = new Set(); // ids of calls that nobody waits for any more
 let current = 0; // the id of the call that is answered now
+const WARM_UP = 0; // the id of a reply that nobody asked for
 
 /**
  * @param {(progress: {loaded: number, total: number}) => void} tell
@@ -28,23 +29,22 @@ let current = 0; // the id of the call that is answered now
 async function load(tell) {
   checkBrowser();
   const { runtime, files } = /** @type {Manifest} */ (await json("manifest.json"));
-  const facts = readFacts(parsed(FACTS, await download(new URL(FACTS, ROOT), files[FACTS])));
   const total = files[MODEL].bytes + runtime.binary.bytes;
   const loaded = { model: 0, runtime: 0 };
   const more = () => tell({ loaded: loaded.model + loaded.runtime, total });
-  const [model, ort] = await Promise.all([
-    download(new URL(MODEL, ROOT), files[MODEL], (bytes) => {
-      loaded.model = bytes;
-      more();
-    }),
+  const [ort, model, facts] = await Promise.all([
     openRuntime(runtime, ROOT, (bytes) => {
       loaded.runtime = bytes;
       more();
     }),
+    download(new URL(MODEL, ROOT), files[MODEL], (bytes) => {
+      loaded.model = bytes;
+      more();
+    }),
+    download(new URL(FACTS, ROOT), files[FACTS]).then((content) => readFacts(parsed(FACTS, content))),
   ]);
   bot = new Bot(facts, await Network.open(ort, model, facts));
   bot.search.pause = pause;
-  await bot.reply("hello"); // the first run is slow: code is compiled while it runs
   await forget(ROOT, [files[MODEL].sha256, files[FACTS].sha256, runtime.binary.sha256, runtime.script.sha256]);
   return {
     name: facts.name,
@@ -137,6 +137,7 @@ self.addEventListener("message", ({ data }) => {
     cancelled.add(data.id);
     return;
   }
+  if (data.call !== "load") cancelled.add(WARM_UP);
   before = before.then(async () => {
     current = data.id;
     try {
@@ -145,5 +146,17 @@ self.addEventListener("message", ({ data }) => {
       self.postMessage({ id: data.id, error: explained(error), temporary: error instanceof LoadError && error.temporary });
     }
     cancelled.delete(data.id);
+    if (data.call === "load" && bot) await warmUp(bot);
   });
 });
+
+/**
+ * Find a reply before somebody asks, and give it up when somebody does: the first ones are slow, because code is compiled
+ * while it runs.
+ *
+ * @param {Bot} bot
+ */
+async function warmUp(bot) {
+  current = WARM_UP;
+  await bot.reply("hello").catch(() => {});
+}
