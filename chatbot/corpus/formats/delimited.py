@@ -16,7 +16,7 @@ from .dialogue import Dialogue, Head
 from .messages import Message, conversations
 from .moments import dates_in, moment, order_of
 
-MAX_ROW = 50  # lines that one row may run over
+MAX_ROW = 50  # lines that one row may run over, beside its first
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 NAME = re.compile(r"[A-ZÀ-Þ][\w'’.-]{0,20}(?: [A-ZÀ-Þ][\w'’.-]{0,20}){0,2}(?<![.!?])")
 EXCEL = re.compile(r'"?sep=.?"?')  # a first line that tells Excel the separator
@@ -198,7 +198,7 @@ def _are_names(cells: list[str]) -> bool:
 
 
 def _rows(file: InputFile, table: Table, reading: Reading) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows with the numbers of their first lines. A quoted field may run over up to MAX_ROW lines.
+    """Yield rows with the numbers of their first lines. A quoted field may run over MAX_ROW more lines.
 
     In tab-separated files a quote is often just a quote: if two neighbouring lines both have the right number of
     tabs, they are two rows, even if a quote is open between them.
