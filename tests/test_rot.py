@@ -39,7 +39,7 @@ def rotten(path: Path, read: Callable[[], Any], places: int = PLACES) -> list[An
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << number % 8]) + whole[at + 1 :])
             try:
                 found.append(read())
-            except (ChatbotError, ValueError, OSError, zlib.error):
+            except (ChatbotError, ValueError, OSError, zlib.error, zipfile.BadZipFile):
                 found.append(NOTICED)
     finally:
         path.write_bytes(whole)
