@@ -188,7 +188,7 @@ def test_a_whole_file_that_holds_nonsense_is_refused(folder: Path, tmp_path: Pat
 
     refused(b"no protobuf", "")
     for key, value, reason in (
-        ("format", "99", "format 99, .*export again"),
+        ("format", "99", "format '99', .*export again"),
         ("kind", "decoder", "'decoder', and greedy is wanted"),
         ("max_length", '"9"', "max_length must be int"),
         ("never_replied", "[[1]]", r"never_replied\[0\] must be int"),

@@ -6,6 +6,7 @@ import http.server
 import json
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -53,10 +54,23 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class Away(Quiet):
+    """A host that drops connections for what is large, as long as its `away` is set."""
+
+    away = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.away.is_set() and ("/runtime/" in self.path or self.path.endswith(".onnx")):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            super().do_GET()
+
+
 @contextlib.contextmanager
-def served(page: Path) -> Iterator[str]:
+def served(page: Path, kind: type[Quiet] = Quiet) -> Iterator[str]:
     """The address of a page that lies in a folder of a static host."""
-    handler = functools.partial(Quiet, directory=str(page.parent))
+    handler = functools.partial(kind, directory=str(page.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -193,6 +207,16 @@ def test_a_browser_without_webassembly_is_told(driver: Any, small: Path) -> None
     with served(small) as address, opened(driver, "--js-flags=--jitless") as tab:
         tab.goto(address)
         expect_state(tab, "^This browser has no WebAssembly, or it is switched off")
+
+
+def test_a_page_whose_host_was_away_while_it_loaded_becomes_ready(driver: Any, small: Path) -> None:
+    Away.away.set()
+    with served(small, Away) as address, opened(driver) as tab:
+        tab.goto(address)
+        expect_state(tab, "did not come")
+        Away.away.clear()
+        expect_state(tab, "^ready$")
+        assert say(tab, "hello")
 
 
 def test_a_reply_can_be_stopped_and_a_new_version_is_seen(

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from ..system.errors import ChatbotError, shown
 from .unicode_tokenizer import UnicodeTokenizer
 
 # the words that are punctuation and stand behind others
@@ -137,6 +138,18 @@ TOKENIZERS: dict[str, Tokenizer] = {
         UnicodeTokenizer("unicode-cased", cased=True),
     )
 }
+
+
+def tokenizer_named(name: str) -> Tokenizer:
+    """The tokenizer that a file names.
+
+    Raises:
+        ChatbotError: there is none of that name.
+    """
+    if name not in TOKENIZERS:
+        raise ChatbotError(f"there is no tokenizer {shown(name)}; there are {', '.join(TOKENIZERS)}")
+    return TOKENIZERS[name]
+
 
 _TUTORIAL_ASCII = {code: chr(code).lower() if chr(code).isalpha() or chr(code) in ".!?" else " " for code in range(128)}
 _TUTORIAL_NOT_KEPT = re.compile(r"[^a-z.!?]+")

@@ -46,7 +46,7 @@ def plan_of(settings: DecodingConfig, max_length: int) -> Plan:
 
 
 def rows_of(method: str, width: int, threshold: float, samples: int) -> int:
-    """About how many rows a prompt takes at a step; of a beam with a threshold about half of the hypotheses live."""
+    """About how many rows a prompt takes at a step; of a beam with a threshold at most half live."""
     if method == "beam":
         return (width + 1) // 2 if threshold > 0.0 else width
     return samples if method == "sample" else 1

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.settings import Config
-from ..corpus.tokenizer import TOKENIZERS
+from ..corpus.tokenizer import tokenizer_named
 from ..corpus.vocabulary import Vocabulary
 from ..decoding.search import GreedySearchDecoder, SearchResult
 from ..runs.checkpoint import Checkpoint
@@ -46,7 +46,6 @@ class _Newer(TypedDict, total=False):
     """What files of version 0.1 do not say."""
 
     written: dict[str, str]
-    checkpoint: str
 
 
 class Facts(_Newer):
@@ -54,6 +53,7 @@ class Facts(_Newer):
 
     format: int
     kind: str
+    checkpoint: str
     tokenizer: str
     max_length: Count
     never_replied: list[Count]
@@ -61,12 +61,10 @@ class Facts(_Newer):
     config: dict[str, Any]
 
 
-def facts_of(metadata: Mapping[str, str]) -> Facts:
-    """Metadata as plain data: texts as they stand, the rest as the JSON that it is.
-
-    Raises:
-        ValueError: something is no JSON. ChatbotError: it is not what an export writes.
-    """
+def _read(metadata: Mapping[str, str]) -> Facts:
+    """Metadata as plain data: texts as they stand, the rest as the JSON that it is."""
+    if (version := metadata.get("format")) != str(ONNX_FORMAT):
+        raise ValueError(f"it has format {shown(version)}, this program reads {ONNX_FORMAT}; export again")
     kinds = get_type_hints(Facts)
     read = {name: metadata[name] for name in kinds.keys() & metadata.keys()}
     data = {name: text if kinds[name] is str else json.loads(text) for name, text in read.items()}
@@ -78,26 +76,22 @@ class OnnxFile(nn.Module):
     """A file that was opened, with what its metadata says; it is called like the part of the network that it holds.
 
     Raises:
-        ValueError, ChatbotError: the metadata are not those of `kind`, or not what an export writes.
+        ValueError, RecursionError, ChatbotError: the metadata are not those of `kind`, or not what an export writes.
     """
 
     def __init__(self, session: Any, kind: str) -> None:
         super().__init__()
         self.session = session
         self.names = [end.name for end in session.get_inputs()]
-        facts = facts_of(session.get_modelmeta().custom_metadata_map)
-        if facts["format"] != ONNX_FORMAT:
-            raise ValueError(f"it has format {facts['format']}, this program reads {ONNX_FORMAT}; export again")
+        facts = _read(session.get_modelmeta().custom_metadata_map)
         if facts["kind"] != kind:
             raise ValueError(f"its kind is {shown(facts['kind'])}, and {kind} is wanted")
         self.config = Config.from_dict(facts["config"])
         self.vocabulary = Vocabulary(facts["vocabulary"], facts.get("written", {}))
-        if facts["tokenizer"] not in TOKENIZERS:
-            raise ValueError(f"its tokenizer {shown(facts['tokenizer'])} is unknown")
-        self.tokenizer = TOKENIZERS[facts["tokenizer"]]
+        self.tokenizer = tokenizer_named(facts["tokenizer"])
         self.max_length = self.config.corpus.max_length
         self.never_replied = facts["never_replied"]
-        self.checkpoint = facts.get("checkpoint", "")  # its digest
+        self.checkpoint = facts["checkpoint"]  # its digest
         allowed: list[list[int]] = [[], self.vocabulary.never_replied]
         if facts["max_length"] != self.max_length or self.never_replied not in allowed:
             raise ValueError("its metadata do not go together; export again")

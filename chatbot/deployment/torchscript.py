@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 import torch
 
 from ..config.settings import Config
-from ..corpus.tokenizer import TOKENIZERS, Tokenizer
+from ..corpus.tokenizer import Tokenizer, tokenizer_named
 from ..corpus.vocabulary import Vocabulary
 from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
@@ -188,18 +188,17 @@ def load_bundle(path: Path) -> Bundle:
             check_bundle_archive(path)
         with _quiet():
             module = torch.jit.load(path, map_location="cpu").eval()
-        metadata = checked(Facts, json.loads(module.metadata()), "its metadata")
+        metadata = json.loads(module.metadata())
         if (version := metadata["bundle_format"]) not in READABLE:
             raise ValueError(f"it has bundle format {shown(version)}, this program reads {BUNDLE_FORMAT}: export again")
+        metadata = checked(Facts, metadata, "its metadata")
         # a bundle of version 0.1 has no `written`
         vocabulary = Vocabulary(module.vocabulary, getattr(module, "written", None))
         config = Config.from_dict(metadata["config"])
         never_replied = module.search.never_replied.tolist()
         if module.max_length != config.corpus.max_length or not set(never_replied) <= set(range(len(vocabulary))):
             raise ValueError("its parts do not go together")
-        if metadata["tokenizer"] not in TOKENIZERS:
-            raise ValueError(f"its tokenizer {shown(metadata['tokenizer'])} is unknown")
-        return Bundle(module, vocabulary, TOKENIZERS[metadata["tokenizer"]], module.max_length, config, metadata)
+        return Bundle(module, vocabulary, tokenizer_named(metadata["tokenizer"]), module.max_length, config, metadata)
     except Exception as error:  # a damaged archive makes the reader fail in every way there is
         raise ChatbotError(f"cannot read the bundle {path}: {first_line(error)}") from error
 

@@ -68,9 +68,8 @@ def _checked(kind: Any, value: Any, name: str, bounds: Bounds | None = None) -> 
 def _number(kind: Any, value: Any, name: str, bounds: Bounds | None) -> Any:
     if type(value) is int or (kind is float and type(value) is float):
         low, high = bounds or (FINITE if kind is float else WHOLE)
-        if type(value) is int and kind is float:  # beyond that a whole number cannot become a float
-            low, high = max(low, FINITE.low), min(high, FINITE.high)
-        if low <= value <= high:  # NaN is not
+        # beyond FINITE a whole number cannot become a float; NaN lies nowhere
+        if low <= value <= high and (kind is int or type(value) is float or abs(value) <= FINITE.high):
             return kind(value)
         if bounds:
             raise ChatbotError(f"{name} must be between {low} and {high}, not {shown(value)}")

@@ -50,9 +50,13 @@ export async function openRuntime(facts, root, tell) {
  * @returns {Promise<typeof import("onnxruntime-web")>}
  */
 async function imported(url, expected) {
-  if (url.origin === self.location.origin) return import(url.href);
-  // `import` compares no digest, so what comes from elsewhere is fetched, compared and only then run
+  // `import` compares no digest, and does not say what is wrong: so the script is fetched and compared before
   const code = await download(url, expected);
+  if (url.origin === self.location.origin) {
+    return import(url.href).catch((error) => {
+      throw new LoadError(`${url.pathname} did not come (${messageOf(error)}).`, true);
+    });
+  }
   const local = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   try {
     return await import(local);

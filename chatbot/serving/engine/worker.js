@@ -18,6 +18,8 @@ const [MODEL, FACTS] = ["model.onnx", "bot.json"];
 
 /** @type {Bot | null} */
 let bot = null;
+/** @type {unknown} */
+let broken = null; // why the bot cannot answer, found before somebody asked
 /** @type {Set<number>} */
 const cancelled = new Set(); // ids of calls that nobody waits for any more
 let current = 0; // the id of the call that is answered now
@@ -33,6 +35,7 @@ async function load(tell) {
   const loaded = { model: 0, runtime: 0 };
   const more = () => tell({ loaded: loaded.model + loaded.runtime, total });
   const [ort, model, facts] = await Promise.all([
+    // what takes longest first
     openRuntime(runtime, ROOT, (bytes) => {
       loaded.runtime = bytes;
       more();
@@ -107,6 +110,7 @@ async function check(tell) {
 }
 
 function opened() {
+  if (broken) throw broken;
   if (!bot) throw new Error("the bot is not loaded yet");
   return bot;
 }
@@ -158,5 +162,10 @@ self.addEventListener("message", ({ data }) => {
  */
 async function warmUp(bot) {
   current = WARM_UP;
-  await bot.reply("hello").catch(() => {});
+  try {
+    if (!cancelled.has(WARM_UP)) await bot.reply("hello");
+  } catch (error) {
+    if (!cancelled.has(WARM_UP)) broken = error;
+  }
+  cancelled.delete(WARM_UP);
 }

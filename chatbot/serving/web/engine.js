@@ -80,7 +80,8 @@ export function createEngine(progress = () => {}) {
   function load() {
     loading ??= ask({ call: "load" }, ({ progress: so }) => so && progress(so.loaded / so.total)).result.catch((error) => {
       hopeless = error.kind === "refused";
-      loading = null;
+      worker?.terminate(); // with what it still downloads, and with scripts whose import failed
+      worker = loading = null;
       throw error;
     });
     return loading;
@@ -108,6 +109,7 @@ export function createEngine(progress = () => {}) {
       let failed = null;
       const give = () => {
         worker?.postMessage({ id, call: "cancel" });
+        calls.delete(id);
         failed = new DOMException("stopped", "AbortError");
         wake();
       };
