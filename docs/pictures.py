@@ -2,7 +2,7 @@
 
     python docs/pictures.py attention                        # docs/pictures/attention.png
     python docs/pictures.py tensorboard --runs checkpoints   # docs/pictures/tensorboard.png, of the runs in a folder
-    python docs/pictures.py serve                            # docs/pictures/serve.png
+    CHATBOT_PICTURE=$PWD/docs/pictures/serve.png pytest -n 0 tests/test_page.py -k picture   # the server's page
 
 The last two need Chromium and the extra [dev]. Other pictures have commands on the pages that show them.
 """
@@ -26,36 +26,26 @@ from chatbot.chat.pictures import attention_picture, save_picture
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
-TALK = ("my dog died yesterday", "he was a good dog")  # what the bot is asked
+PROMPT = "my dog died yesterday"
 TOLD = re.compile(r"http://\S+:(\d+)")  # where a server says that it listens
 
 
 def main() -> int:
     made = argparse.ArgumentParser(description="make pictures for the pages")
-    made.add_argument("what", choices=("attention", "tensorboard", "serve"))
-    made.add_argument("--bot", default="checkpoints/pretrained", help="for attention and serve")
+    made.add_argument("what", choices=("attention", "tensorboard"))
+    made.add_argument("--bot", default="checkpoints/pretrained", help="for attention")
     made.add_argument("--runs", default="checkpoints", help="for tensorboard: a folder of runs")
     arguments = made.parse_args()
     path = FOLDER / f"{arguments.what}.png"
     if arguments.what == "attention":
-        read, said, weights = Chatbot.load(arguments.bot).attend(TALK[0])
+        read, said, weights = Chatbot.load(arguments.bot).attend(PROMPT)
         save_picture(path, attention_picture(weights, read, said))  # as `/attention FILE.png` in a conversation
-    elif arguments.what == "tensorboard":
+    else:
         with listening("tensorboard.main", "--logdir", arguments.runs, "--port", "0") as address, browser() as page:
             page.goto(f"{address}/?tagFilter=loss|perplexity#timeseries")
             page.locator("card-view canvas, card-view svg").first.wait_for()
             page.wait_for_timeout(5000)  # for the curves to be drawn: nothing tells when they are
             save(page.screenshot(clip={"x": 0, "y": 0, "width": 948, "height": 760}), path)  # without its settings
-    else:
-        with listening("chatbot", "serve", arguments.bot, "--port", "0") as address, browser(760, 620) as page:
-            page.goto(address)
-            for text in TALK:
-                page.get_by_role("textbox").fill(text)
-                page.keyboard.press("Enter")
-                page.get_by_role("button", name="Send").wait_for()  # it is Stop while a reply comes
-            page.get_by_role("button", name="Attention").last.click()
-            page.get_by_role("region", name="Attention of the reply").wait_for()
-            save(page.screenshot(), path)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes", file=sys.stderr)
     return int(path.stat().st_size > MOST_BYTES)
 
@@ -76,14 +66,14 @@ def listening(module: str, *arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def browser(width: int = 1200, height: int = 760) -> Iterator[Any]:
-    """A page of Chromium, of a size in pixels."""
+def browser() -> Iterator[Any]:
+    """A page of Chromium."""
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = opened.new_page(viewport={"width": width, "height": height})
+        page = opened.new_page(viewport={"width": 1200, "height": 760})
         page.set_default_timeout(120_000)
         yield page
         opened.close()

@@ -20,7 +20,7 @@ from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import DecodingConfig
 from chatbot.decoding.generate import Decoding
 from chatbot.deployment.web import WEB, export_web, load_web
-from chatbot.deployment.web_runtime import BINARY, CDN, Runtime
+from chatbot.deployment.web_runtime import BINARY, CDN, SCRIPT, Runtime
 from chatbot.runs.directory import PRETRAINED, RunDirectory
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -183,6 +183,7 @@ HARMED = r"is damaged, or of another export: "
         ("model.onnx", lambda content: content[:-1000], HARMED + r"it has \d+ bytes, and \d+ are expected"),
         ("model.onnx", lambda content: content[:-1] + b"!", HARMED + "its SHA-256 is not the manifest's"),
         (f"runtime/{BINARY}", lambda content: content[::-1], HARMED + "its SHA-256 is not the manifest's"),
+        (f"runtime/{SCRIPT}", lambda content: content[:-1] + b" ", HARMED + "its SHA-256 is not the manifest's"),
         ("bot.json", lambda content: content[:1000], HARMED + r"it has 1000 bytes, and \d+ are expected"),
         ("bot.json", lambda content: content.replace(b"hello", b"jello"), HARMED + "its SHA-256 is not the manifest's"),
         ("manifest.json", lambda content: b"", "is damaged"),
@@ -239,11 +240,19 @@ def test_a_reply_can_be_stopped_and_a_new_version_is_seen(
         assert tab.evaluate(stopped) == "AbortError"
         tab.evaluate("navigator.serviceWorker.ready.then(() => null)")
         export_web(trained.load_chosen(), tmp_path, "renamed", Runtime(DIST, "copied"))
-        for _ in range(20):  # the browser looks for a new version while it shows the old one
-            tab.reload()
-            expect_state(tab, "^ready$")
-            if tab.locator("#name").inner_text() == "renamed":
-                break
+        # the browser looks for a new version when it likes, but not between quick reloads: so it is asked to look now
+        looked = """async () => {
+          const found = await (await navigator.serviceWorker.getRegistration()).update();
+          const worker = found.installing ?? found.waiting ?? found.active;
+          while (!["activated", "redundant"].includes(worker.state))
+            await new Promise((resolve, reject) => {
+              worker.addEventListener("statechange", resolve, { once: true });
+              setTimeout(reject, 120000, new Error(`the new version stays ${worker.state}`));
+            });
+        }"""
+        tab.evaluate(looked)
+        tab.reload()
+        expect_state(tab, "^ready$")
         playwright.expect(tab.locator("#name")).to_have_text("renamed")
 
 
