@@ -308,6 +308,8 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None, *, sm
         raise ChatbotError("--from takes a corpus to train on (--corpus), and no --preset: its settings are its own")
     if not config.training.base and (config.training.rehearse or config.corpus.old_corpus):
         raise ChatbotError("--rehearse and --old-corpus go with --from")
+    if config.training.base and config.training.embeddings:
+        raise ChatbotError("--embeddings does not go with --from: the bot's words have vectors already")
     return config
 
 

@@ -132,6 +132,7 @@ class TrainingConfig:
 
     base: str = _setting("", "train on from this bot: a run, pretrained, or a checkpoint's file", flag="from")
     rehearse: float = _number(0.0, "share of an epoch that is of old_corpus; 0.3 with --from", 0, 0.95)
+    embeddings: str = _setting("", "text file of word vectors, such as GloVe's, that the embedding begins with")
     steps: int = _number(2000, "updates in all", 1, 1_000_000_000)
     epochs: float = _number(0.0, "passes over the pairs, instead of steps; 0 is off", 0, 1e6)
     batch_size: int = _setting(64, "pairs in a batch; auto: more on a GPU", low=0, high=1 << 20, zero="auto")

@@ -39,6 +39,7 @@ from ..system.lock import held
 from ..system.process import keep_freed, peak_memory
 from .data import TrainingData, new_model
 from .distributed import Group
+from .embeddings import begin_with
 from .graph import FixedStep, recording, takes_fixed_shapes
 from .journal import Journal, samples, spaced
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
@@ -142,7 +143,10 @@ class Trainer:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.data = TrainingData(config, prepared, group)
         self.settings = self.data.settings
-        self.model = new_model(config, self.data).to(self.device)
+        self.model = new_model(config, self.data)
+        if config.training.embeddings and not (start or resume):
+            self._begin_with_vectors(Path(config.training.embeddings))
+        self.model.to(self.device)
         self.parent = None
         if start:
             self.model.load_state_dict(start.model)
@@ -171,6 +175,14 @@ class Trainer:
             if start and not resume:
                 self._save_last()  # from here on the run needs the bot no more that it begins from
             self.close = stack.pop_all().close  # what is open; the run can be resumed then, by whoever wants to
+
+    def _begin_with_vectors(self, path: Path) -> None:
+        """Let the embedding begin with the word vectors of a file."""
+        words = self.data.vocabulary
+        found = begin_with(self.model.encoder.embedding, words, path)
+        if self.group.is_writer:
+            known = len(words) - words.num_special
+            tqdm.write(f"embeddings    {found:,} of {known:,} words begin with the vectors of {path}", file=sys.stderr)
 
     def _restore(self) -> None:
         """Take back the newest state that is whole, of those that `_save_last` wrote."""

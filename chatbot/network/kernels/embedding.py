@@ -18,9 +18,10 @@ class Embedding(nn.Embedding):
         # Weights that are small for an output layer are read at ordinary size again (Vaswani et al. 2017, section 3.4).
         # On Cornell that halves the steps to a given perplexity.
         self.scale = size**0.5 if scaled else None
+        # an output layer that shares rows of unit variance, as nn.Embedding draws them, gives logits of variance E
+        self.std = size**-0.5 if tied else 1.0  # of the numbers of a newly drawn row
         if not self.weight.is_meta:  # which has nothing to draw, and torch would import its compiler for it
-            # an output layer that shares rows of unit variance, as nn.Embedding draws them, gives logits of variance E
-            nn.init.normal_(self.weight, std=size**-0.5 if tied else 1.0)
+            nn.init.normal_(self.weight, std=self.std)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self._read(super().forward(tokens))  # (...) -> (..., E)

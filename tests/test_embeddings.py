@@ -1,0 +1,181 @@
+"""Word vectors of a file: which rows of the embedding they move, and how; which files are read, and which refused."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chatbot.__main__ import main
+from chatbot.chat.bot import Chatbot
+from chatbot.corpus.vocabulary import EOS, PAD, SOS, UNK, Vocabulary
+from chatbot.network.kernels.embedding import Embedding
+from chatbot.system.errors import ChatbotError
+from chatbot.training.embeddings import SHARE, begin_with
+
+WORDS = [f"word{number}" for number in range(40)]
+VOCABULARY = Vocabulary([PAD, SOS, EOS, UNK, *WORDS, "boston", "new"], {"boston": "Boston"})
+PLAIN = [(word, vector) for word, vector in zip(WORDS, np.random.default_rng(1).normal(size=(40, 6)), strict=True)]
+BOSTON = ("Boston", np.arange(6.0))
+
+
+def line(word: str, vector: np.ndarray) -> str:
+    return f"{word} {' '.join(map(str, vector))}\n"
+
+
+def text(*more: tuple[str, np.ndarray]) -> str:
+    return "".join(line(*pair) for pair in [*PLAIN, ("elsewhere", np.ones(6)), *more])
+
+
+def begun(path: Path, size: int = 16, *, tied: bool = True) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """An embedding's rows as they are drawn, and after the file; and how many words that has."""
+    torch.manual_seed(3)
+    embedding = Embedding(len(VOCABULARY), size, tied=tied, scaled=False)
+    drawn = embedding.weight.detach().clone()
+    count = begin_with(embedding, VOCABULARY, path)
+    return drawn, embedding.weight.detach(), count
+
+
+@pytest.mark.parametrize(("tied", "length"), [(True, 1.0), (False, 4.0)])
+def test_rows_have_the_angles_of_the_vectors_without_what_all_have_in_common(
+    tied: bool, length: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text(text())
+    drawn, rows, count = begun(path, tied=tied)
+    assert count == 40
+    first = VOCABULARY.num_special
+    moved = (rows - (1 - SHARE**2) ** 0.5 * drawn)[first : first + 40].double().numpy() / SHARE
+    # the same by another way: eigenvectors of the covariance
+    vectors = np.array([vector for _, vector in PLAIN])
+    vectors = vectors - vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(vectors.T @ vectors)
+    vectors = vectors @ directions[:, :-2]  # the last two are the largest
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.allclose(moved @ moved.T, length**2 * vectors @ vectors.T, atol=1e-4 * length**2)
+
+
+def test_more_numbers_than_a_row_has_about_keep_their_angles(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    wide = np.random.default_rng(2).normal(size=(40, 600))
+    path.write_text("".join(line(word, vector) for word, vector in zip(WORDS, wide, strict=True)))
+    drawn, rows, _ = begun(path, size=256)
+    moved = (rows - (1 - SHARE**2) ** 0.5 * drawn)[VOCABULARY.num_special :][:40] / SHARE
+    assert moved.norm(dim=1).mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_other_rows_stay_as_they_were_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text(text((UNK, np.ones(6)), (PAD, np.ones(6))))
+    drawn, rows, _ = begun(path)
+    same = (drawn == rows).all(dim=1)
+    assert same.nonzero().flatten().tolist() == [
+        *range(VOCABULARY.num_special),
+        *(VOCABULARY.ids[w] for w in ("boston", "new")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda plain: plain.encode(),
+        lambda plain: gzip.compress(plain.encode()),
+        lambda plain: f"{plain.count(chr(10))} 6\n{plain}".encode(),  # word2vec's text files begin so
+        lambda plain: plain.replace("\n", " \n").encode(),  # fastText's lines end so
+        lambda plain: plain.replace("\n", "\r\n").replace(" ", "\t").encode(),
+        lambda plain: plain.encode() + b"word1 and word2 1 2 3 4 5 6\n" + b"\xff\xfe 1 2 3 4 5 6\n",
+        lambda plain: plain.encode() + line("boston", np.ones(6)).encode() + line("word3", np.ones(6)).encode(),
+    ],
+    ids=["plain", "gzip", "word2vec", "fasttext", "tabs", "odd words", "words that come again"],
+)
+def test_the_same_vectors_in_the_ways_that_programs_write_them(written: Callable[[str], bytes], tmp_path: Path) -> None:
+    plain, other = tmp_path / "plain.txt", tmp_path / "other"
+    plain.write_text(text(BOSTON))
+    other.write_bytes(written(text(BOSTON)))
+    (_, expected, _), (_, rows, count) = begun(plain), begun(other)
+    assert count == 41  # Boston is how the bot writes boston
+    assert torch.equal(rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"word1 1 2 3\nword2 1 x 3\n", ":2: 'word2' is not followed by numbers only"),
+        (b"word1 1 2 3\nword2 1 2\n", ":2: 'word2' has 2 numbers, where 3 are expected"),
+        (b"word1\n", ":1: 'word1' has 0 numbers, where 1 are expected"),
+        (b"word1 1 2 3\nword2 1 nan 3\n", ":2: the vector of 'word2' has a number that is not finite"),
+        (b"word1 1 2 3\nword2 1 1e99 3\n", ":2: the vector of 'word2' has a number that is not finite"),
+        (b"other 1 2 3\n", " has no word of the vocabulary"),
+        (b"", " has no word of the vocabulary"),
+        (bytes(1 << 21), ":1: too long for a text file"),
+        (b"word1 " + b"1 " * 20_000, ":1: 'word1' has 20,000 numbers"),
+        (gzip.compress(text().encode())[:-400], " is a damaged gzip file, behind line "),
+        (gzip.compress(text().encode())[:200] + bytes(100), " is a damaged gzip file, behind line "),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(content)
+    with pytest.raises(ChatbotError) as caught:
+        begun(path)
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_one_vector_alone_has_no_direction(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("word1 1 2 3\n")
+    _, rows, count = begun(path)
+    assert count == 1
+    assert rows.isfinite().all()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A folder with a corpus and word vectors of it, and the flags of a short training there."""
+    monkeypatch.chdir(tmp_path)
+    letters = [f"{first}{second}" for first in "bcdfg" for second in "aeiou"]
+    Path("mine.tsv").write_text("".join(f"say {word} !\tso : {word} .\n" for word in letters))
+    Path("vectors.txt").write_text("".join(line(word, PLAIN[n][1]) for n, word in enumerate(letters[:20])))
+    small = [
+        "--hidden-size",
+        "8",
+        "--encoder-layers",
+        "1",
+        "--decoder-layers",
+        "1",
+        "--min-count",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    return ["train", "--run", "run", *small, "--preset", "default"]
+
+
+def test_a_training_begins_with_them_and_goes_on_without_the_file(
+    here: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = [*here, "--corpus", "mine.tsv", "--embeddings", "vectors.txt", "--steps", "4"]
+    assert main(begin) == 0
+    said = capsys.readouterr().err
+    words = Chatbot.load("checkpoints/run").vocabulary
+    found = sum(row.split()[0] in words.ids for row in Path("vectors.txt").read_text().splitlines())
+    assert found > 10
+    known = len(words) - words.num_special
+    assert f"embeddings    {found} of {known} words begin with the vectors of vectors.txt" in said.replace("\r", "\n")
+    Path("vectors.txt").unlink()
+    assert main(["train", "--run", "run", "--resume", "--steps", "6", "--device", "cpu"]) == 0
+    assert "embeddings " not in capsys.readouterr().err
+
+
+def test_mistakes_are_told_before_the_corpus_is_read(here: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*here, "--corpus", "mine.tsv", "--embeddings", "none.txt"]) == 2
+    assert "cannot read the word vectors of --embeddings: No such file" in capsys.readouterr().err
+    assert (
+        main(["train", "--run", "r", "--corpus", "mine.tsv", "--from", "pretrained", "--embeddings", "vectors.txt"])
+        == 2
+    )
+    assert "--embeddings does not go with --from" in capsys.readouterr().err
+    assert not Path("data/prepared").exists()
+    assert not Path("checkpoints").exists()
