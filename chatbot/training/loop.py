@@ -145,7 +145,10 @@ class Trainer:
         self.settings = self.data.settings
         self.model = new_model(config, self.data)
         if config.training.embeddings and not (start or resume):
-            self._begin_with_vectors(Path(config.training.embeddings))
+            path = Path(config.training.embeddings)
+            count = begin_with(self.model.encoder.embedding, self.data.vocabulary, path)
+            if group.is_writer:
+                tqdm.write(f"embeddings    {count:,} words begin with the vectors of {path}", file=sys.stderr)
         self.model.to(self.device)
         self.parent = None
         if start:
@@ -175,14 +178,6 @@ class Trainer:
             if start and not resume:
                 self._save_last()  # from here on the run needs the bot no more that it begins from
             self.close = stack.pop_all().close  # what is open; the run can be resumed then, by whoever wants to
-
-    def _begin_with_vectors(self, path: Path) -> None:
-        """Let the embedding begin with the word vectors of a file."""
-        words = self.data.vocabulary
-        found = begin_with(self.model.encoder.embedding, words, path)
-        if self.group.is_writer:
-            known = len(words) - words.num_special
-            tqdm.write(f"embeddings    {found:,} of {known:,} words begin with the vectors of {path}", file=sys.stderr)
 
     def _restore(self) -> None:
         """Take back the newest state that is whole, of those that `_save_last` wrote."""
