@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.__main__ import VERBS, main
 from chatbot.chat.bot import Chatbot
-from chatbot.config.arguments import from_flags, parser
+from chatbot.config.arguments import flags_given, from_flags, parser
 from chatbot.config.presets import DECODINGS
 from chatbot.config.settings import Config
 from chatbot.corpus.mixture import AUTO
@@ -45,9 +45,13 @@ def test_it_opens_where_nothing_is_trained(
 
 
 def test_its_card_tells_how_it_was_trained() -> None:
-    """As `make train` trains where all corpora can be had."""
-    (command,) = re.findall(r"`chatbot (train .*?)`", (BOX.path / "MODEL_CARD.md").read_text())
-    told, config = from_flags(parser(VERBS).parse_args(shlex.split(command))), Config.load(BOX.config)
+    """As `make train` trains where all corpora can be had, but from word vectors; then resumed for more steps."""
+    commands = re.findall(r"`chatbot (train .*?)`", (BOX.path / "MODEL_CARD.md").read_text())
+    begun, *resumed = (parser(VERBS).parse_args(shlex.split(command)) for command in commands)
+    told, config = from_flags(begun), Config.load(BOX.config)
+    for arguments in resumed:
+        assert arguments.resume
+        told = Config.from_dict(flags_given(arguments), over=told)
     assert told.model == config.model
     assert told.decoding == config.decoding
     auto = dataclasses.replace(told.corpus, corpus=AUTO.removeprefix("auto is "), tokenizer="english")
