@@ -1,5 +1,7 @@
 """Word vectors of a file: which rows of the embedding they move, and how; which files are read, and which refused."""
 
+import contextlib
+import dataclasses
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,15 @@ import torch
 
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import Config
+from chatbot.corpus.prepared import load_vocabulary
 from chatbot.corpus.vocabulary import EOS, PAD, SOS, UNK, Vocabulary
 from chatbot.network.kernels.embedding import Embedding
+from chatbot.runs.directory import RunDirectory
 from chatbot.system.errors import ChatbotError
+from chatbot.training.distributed import Group
 from chatbot.training.embeddings import SHARE, begin_with
+from chatbot.training.loop import Trainer
 
 WORDS = [f"word{number}" for number in range(40)]
 VOCABULARY = Vocabulary([PAD, SOS, EOS, UNK, *WORDS, "boston", "new"], {"boston": "Boston"})
@@ -60,10 +67,14 @@ def test_rows_have_the_angles_of_the_vectors_without_what_all_have_in_common(
 def test_more_numbers_than_a_row_has_about_keep_their_angles(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
     wide = np.random.default_rng(2).normal(size=(40, 600))
+    wide[1] = wide[0] + 0.1 * wide[1]
     path.write_text("".join(line(word, vector) for word, vector in zip(WORDS, wide, strict=True)))
     drawn, rows, _ = begun(path, size=256)
     moved = (rows - (1 - SHARE**2) ** 0.5 * drawn)[VOCABULARY.num_special :][:40] / SHARE
-    assert moved.norm(dim=1).mean().item() == pytest.approx(1, abs=0.05)
+    assert torch.allclose(moved.norm(dim=1), torch.ones(40), atol=0.15)
+    cosines = torch.nn.functional.normalize(moved) @ torch.nn.functional.normalize(moved).t()
+    assert cosines[0, 1] > 0.85
+    assert cosines[0, 2:].abs().max() < 0.35  # directions of 600 numbers are all but orthogonal
 
 
 def test_other_rows_stay_as_they_were_drawn(tmp_path: Path) -> None:
@@ -85,10 +96,11 @@ def test_other_rows_stay_as_they_were_drawn(tmp_path: Path) -> None:
         lambda plain: f"{plain.count(chr(10))} 6\n{plain}".encode(),  # word2vec's text files begin so
         lambda plain: plain.replace("\n", " \n").encode(),  # fastText's lines end so
         lambda plain: plain.replace("\n", "\r\n").replace(" ", "\t").encode(),
-        lambda plain: plain.encode() + b"word1 and word2 1 2 3 4 5 6\n" + b"\xff\xfe 1 2 3 4 5 6\n",
+        lambda plain: b"\xef\xbb\xbf" + plain.encode(),
+        lambda plain: plain.replace("word1 ", "word1 and word2 1 2 3 4 5 6\nword1 ", 1).encode() + b"\xff\xfe 1 2 3\n",
         lambda plain: plain.encode() + line("boston", np.ones(6)).encode() + line("word3", np.ones(6)).encode(),
     ],
-    ids=["plain", "gzip", "word2vec", "fasttext", "tabs", "odd words", "words that come again"],
+    ids=["plain", "gzip", "word2vec", "fasttext", "tabs", "a byte-order mark", "odd words", "words that come again"],
 )
 def test_the_same_vectors_in_the_ways_that_programs_write_them(written: Callable[[str], bytes], tmp_path: Path) -> None:
     plain, other = tmp_path / "plain.txt", tmp_path / "other"
@@ -102,17 +114,18 @@ def test_the_same_vectors_in_the_ways_that_programs_write_them(written: Callable
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"word1 1 2 3\nword2 1 x 3\n", ":2: 'word2' is not followed by numbers only"),
-        (b"word1 1 2 3\nword2 1 2\n", ":2: 'word2' has 2 numbers, where 3 are expected"),
-        (b"word1\n", ":1: 'word1' has 0 numbers, where 1 are expected"),
-        (b"word1 1 2 3\nword2 1 nan 3\n", ":2: the vector of 'word2' has a number that is not finite"),
-        (b"word1 1 2 3\nword2 1 1e99 3\n", ":2: the vector of 'word2' has a number that is not finite"),
-        (b"other 1 2 3\n", " has no word of the vocabulary"),
-        (b"", " has no word of the vocabulary"),
+        (b"word1 1 2 3 4 5\nword2 1 x 3 4 5\n", ":2: 'word2' is not followed by numbers only"),
+        (b"word1 1 2 3 4 5\nword2 1 2\n", ":2: 'word2' has 2 numbers, where 5 are expected"),
+        (b"word1\n", ":1: 'word1' is followed by 0 numbers; a word vector has from 5 to 16,384"),
+        (b"word1 1061396\n", ":1: 'word1' is followed by 1 numbers; a word vector has from 5 to 16,384"),
+        (b"word1 1 2 3 4 5\nword2 1 nan 3 4 5\n", ":2: the vector of 'word2' has a number that is not finite"),
+        (b"word1 1 2 3 4 5\nword2 1 1e99 3 4 5\n", ":2: the vector of 'word2' has a number that is not finite"),
+        (b"other 1 2 3 4 5\nword1 1 2 3 4 5\n", " has 1 words of the vocabulary"),
+        (b"", " has 0 words of the vocabulary"),
         (bytes(1 << 21), ":1: too long for a text file"),
-        (b"word1 " + b"1 " * 20_000, ":1: 'word1' has 20,000 numbers"),
-        (gzip.compress(text().encode())[:-400], " is a damaged gzip file, behind line "),
-        (gzip.compress(text().encode())[:200] + bytes(100), " is a damaged gzip file, behind line "),
+        (b"word1 " + b"1 " * 20_000, ":1: 'word1' is followed by 20,000 numbers; a word vector has from 5 to 16,384"),
+        (gzip.compress(text().encode())[:-400], " is a damaged or unsupported archive"),
+        (gzip.compress(b"")[:10] + b"\x07" + bytes(100), " is a damaged or unsupported archive"),
     ],
 )
 def test_a_file_that_holds_something_else_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
@@ -123,12 +136,21 @@ def test_a_file_that_holds_something_else_is_refused(content: bytes, message: st
     assert str(caught.value).startswith(f"{path}{message}")
 
 
-def test_one_vector_alone_has_no_direction(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_vectors_of_any_size_have_directions(scale: float, tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.txt", tmp_path / "vectors.txt"
+    plain.write_text(text())
+    path.write_text("".join(line(word, vector * scale) for word, vector in PLAIN))
+    (_, expected, _), (_, rows, _) = begun(plain), begun(path)
+    assert torch.allclose(rows, expected, atol=1e-4)
+
+
+def test_vectors_that_are_all_alike_move_nothing(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
-    path.write_text("word1 1 2 3\n")
-    _, rows, count = begun(path)
-    assert count == 1
-    assert rows.isfinite().all()
+    path.write_text("".join(line(word, np.ones(6)) for word in WORDS))
+    drawn, rows, count = begun(path)
+    assert count == 40
+    assert torch.equal(drawn, rows)
 
 
 @pytest.fixture
@@ -168,9 +190,46 @@ def test_a_training_begins_with_them_and_goes_on_without_the_file(
     assert "embeddings " not in capsys.readouterr().err
 
 
+def test_every_row_of_the_training_is_what_the_file_makes_of_it(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = load_vocabulary(prepared).tokens
+    path = tmp_path / "vectors.txt"
+    path.write_text("".join(line(word, vector) for word, (_, vector) in zip(words[10:], PLAIN, strict=False)))
+    weights = {}
+    for embeddings in ("", str(path)):
+        training = dataclasses.replace(tiny.training, embeddings=embeddings)
+        run = RunDirectory(tmp_path / f"run{len(embeddings)}")
+        config = dataclasses.replace(tiny, training=training)
+        with contextlib.closing(Trainer(config, prepared, run, Group())) as trainer:
+            begun = weights[embeddings] = trainer.model.state_dict()
+            assert all(torch.equal(value, begun[name]) for name, value in trainer.judged.state_dict().items())
+    plain, begun = weights.values()
+    assert {name for name in plain if not torch.equal(plain[name], begun[name])} <= {
+        "encoder.embedding.weight",
+        "decoder.embedding.weight",
+        "decoder.out.weight",  # they are one
+    }
+    moved = (plain["encoder.embedding.weight"] != begun["encoder.embedding.weight"]).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == list(range(10, 50))
+
+
+def test_processes_that_train_together_begin_with_the_same_rows(
+    here: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--corpus", "mine.tsv", "--embeddings", "vectors.txt", "--steps", "2", "--split", "1", "0", "0"]
+    assert main([*here, *flags]) == 0
+    alone = RunDirectory(Path("checkpoints/run")).load_chosen().model["encoder.embedding.weight"]
+    again = [word if word != "run" else "two" for word in here]
+    assert main([*again, *flags, "--processes", "2"]) == 0
+    assert capfd.readouterr().err.count("words begin with the vectors") == 2  # once for each training
+    together = RunDirectory(Path("checkpoints/two")).load_chosen().model["encoder.embedding.weight"]
+    assert torch.allclose(alone, together, atol=0.02)  # the draws of dropout differ
+
+
 def test_mistakes_are_told_before_the_corpus_is_read(here: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*here, "--corpus", "mine.tsv", "--embeddings", "none.txt"]) == 2
-    assert "cannot read the word vectors of --embeddings: No such file" in capsys.readouterr().err
+    assert "there is no file none.txt, from which --embeddings would take word vectors" in capsys.readouterr().err
     assert (
         main(["train", "--run", "r", "--corpus", "mine.tsv", "--from", "pretrained", "--embeddings", "vectors.txt"])
         == 2

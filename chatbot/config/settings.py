@@ -213,7 +213,8 @@ class DecodingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All of a run's settings; `config.json` holds them, and alone repeats the run."""
+    """All of a run's settings; `config.json` holds them, and alone repeats the run (one that began with word
+    vectors wants their file, too)."""
 
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

@@ -1,6 +1,7 @@
 """What a training begins with: the pairs, the n-grams counted in them, prompts to show, and the new network."""
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from multiprocessing import cpu_count
 from pathlib import Path
@@ -8,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from ..config.settings import Config
 from ..corpus.prepared import PairDataset, load_vocabulary
 from ..corpus.vocabulary import EOS_ID
+from ..network.kernels.embedding import Embedding
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, command
 from .distributed import Group
+from .embeddings import begin_with
 from .epoch import Epoch, rehearsed
 from .fixed_batch import FixedReader, Widths
 from .ngrams import NgramModel, NgramTable
@@ -59,6 +63,14 @@ class TrainingData:
         self.prompts = kept_prompts(self.held_out if len(self.held_out) else self.pairs)
         readable = [prompt for prompt in self.prompts if vocabulary.unk_id not in prompt] or self.prompts
         self.shown = readable[:: max(1, len(readable) // SHOWN_PROMPTS)][:SHOWN_PROMPTS]
+
+    def begin_with_vectors(self, embedding: Embedding, group: Group) -> None:
+        """Let an embedding on the CPU begin with the word vectors that the settings name, the same in each process."""
+        path = Path(self.settings.embeddings)
+        if group.is_writer:
+            count = begin_with(embedding, self.vocabulary, path)
+            tqdm.write(f"embeddings    {count:,} words begin with the vectors of {path}", file=sys.stderr)
+        group.share(embedding.weight)
 
     def steps(self, first: int, end: int, device: torch.device, *, fixed: bool = False) -> Iterable[StepData]:
         """What the steps from `first` on read; for a GPU it is read ahead by other processes, into pinned memory.

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from ..system.errors import ChatbotError, LostProcessError
 from ..system.start import STOPPED
@@ -68,6 +68,12 @@ class Group:
         with _lost_process():
             dist.all_reduce(tensor)
         return tensor.tolist()
+
+    def share(self, values: Tensor) -> None:
+        """Give every process what the first one has in `values`, which is on the CPU, in place."""
+        if self.size > 1:
+            with _lost_process():
+                dist.broadcast(values.detach(), 0)
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Add up each parameter's gradient over the processes; a missing one counts as zero."""

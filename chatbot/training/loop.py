@@ -39,7 +39,6 @@ from ..system.lock import held
 from ..system.process import keep_freed, peak_memory
 from .data import TrainingData, new_model
 from .distributed import Group
-from .embeddings import begin_with
 from .graph import FixedStep, recording, takes_fixed_shapes
 from .journal import Journal, samples, spaced
 from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
@@ -145,10 +144,7 @@ class Trainer:
         self.settings = self.data.settings
         self.model = new_model(config, self.data)
         if config.training.embeddings and not (start or resume):
-            path = Path(config.training.embeddings)
-            count = begin_with(self.model.encoder.embedding, self.data.vocabulary, path)
-            if group.is_writer:
-                tqdm.write(f"embeddings    {count:,} words begin with the vectors of {path}", file=sys.stderr)
+            self.data.begin_with_vectors(self.model.encoder.embedding, group)
         self.model.to(self.device)
         self.parent = None
         if start:

@@ -13,7 +13,8 @@ from ..system.schema import Bounds, Count, Positive, checked
 from .data import TrainingData
 from .optimization import Optimizer, OptimizerState
 
-PLACES = {"corpus", "old_corpus", "vocabulary"}  # where a run's data lie may be mended; what they are is compared
+# where a run's data lie may be mended; what they are is compared
+PLACES = {"corpus", "old_corpus", "vocabulary", "embeddings"}
 
 
 @dataclasses.dataclass

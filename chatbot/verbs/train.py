@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config.arguments import flags_given, from_flags
 from ..config.settings import RESUMABLE, Config, retired_settings
-from ..system.errors import ChatbotError, command, failing_as
+from ..system.errors import ChatbotError, command
 from ..system.start import STOPPED
 from .prepare import settings_of, tell_corpus
 from .run import found_run, refuse_trained
@@ -53,9 +53,9 @@ def _train(arguments: argparse.Namespace, group: Any) -> int:
         config = settings_of(arguments)
         if run and not again:
             refuse_trained(run)
-    if config.training.embeddings and not arguments.resume:
-        with failing_as("cannot read the word vectors of --embeddings"):  # now, and not when the corpus is prepared
-            Path(config.training.embeddings).open("rb").close()
+    vectors = config.training.embeddings
+    if vectors and not (arguments.resume or again or Path(vectors).exists()):  # told before the corpus is read
+        raise ChatbotError(f"there is no file {vectors}, from which --embeddings would take word vectors")
     if config.training.base and not arguments.resume:
         places = arguments.checkpoints_dir, arguments.data_dir, functools.partial(from_flags, arguments)
         start = finetuning.begin(config.training.base, *places, workers=arguments.workers)
