@@ -1,5 +1,6 @@
 """The server as its clients meet it: over real sockets, with OpenAI's own client and another."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -11,13 +12,16 @@ import openai
 import openapi_spec_validator
 import pytest
 from huggingface_hub import InferenceClient
+from prometheus_client import generate_latest
 from serving import running
 
 from chatbot.chat.bot import Chatbot
 from chatbot.config.presets import DECODINGS
 from chatbot.config.settings import DecodingConfig
 from chatbot.runs.directory import RunDirectory
+from chatbot.serving import batches
 from chatbot.serving.limits import Limits
+from chatbot.serving.metrics import Metrics
 
 LIMITS = Limits(body=100_000, messages=8, characters=5000, patience=600.0, timeout=600.0)
 PROMPTS = ["hello", "how are you?", "tell me a joke", "what is your name?", "qxzvw", "good night"]
@@ -274,6 +278,30 @@ def test_many_at_once_are_answered_as_one_alone(url: str, bot: Chatbot) -> None:
     assert not wrong
     figures = httpx.get(f"{url}/metrics").text
     assert figure(figures, "batch_questions_sum") > figure(figures, "batch_questions_count"), "none were together"
+
+
+def test_those_who_ask_again_at_once_are_answered_together(bot: Chatbot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "PAUSE", 600.0)  # so that no chance of the machine's ends the wait
+    monkeypatch.setattr(batches, "SHARE", 1e9)
+    metrics = Metrics()
+    question = batches.Question(bot.prompt_ids("hello"), bot.decoding, 5)
+
+    async def talk() -> None:
+        answering = batches.Batches(bot, metrics, waiting=9, batch=64)
+        first = [answering.ask(question) for _ in range(4)]
+        answering.open()
+
+        async def client(job: batches.Job) -> None:
+            await answering.answer(job)
+            for _ in range(4):
+                await answering.answer(answering.ask(question))
+
+        await asyncio.gather(*map(client, first))
+        await answering.close()  # which does not wait for those who went home
+
+    asyncio.run(talk())
+    figures = generate_latest(metrics.registry).decode()
+    assert (figure(figures, "batch_questions_sum"), figure(figures, "batch_questions_count")) == (20, 5)
 
 
 def test_who_sends_half_a_request_is_sent_away_and_holds_up_nobody(bot: Chatbot) -> None:

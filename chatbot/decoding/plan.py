@@ -46,9 +46,9 @@ def plan_of(settings: DecodingConfig, max_length: int) -> Plan:
 
 
 def rows_of(method: str, width: int, threshold: float, samples: int) -> int:
-    """About how many rows a prompt takes at a step; of a beam with a threshold at most half live."""
+    """About how many rows a prompt takes at a step; of a beam with a threshold about a third live."""
     if method == "beam":
-        return (width + 1) // 2 if threshold > 0.0 else width
+        return (width + 2) // 3 if threshold > 0.0 else width
     return samples if method == "sample" else 1
 
 

@@ -91,16 +91,21 @@ class Hypotheses(NamedTuple):
 class State(NamedTuple):
     """Where R rows stand: what the decoder goes on from.
 
-    hidden (L, R, H), memory (R, S, H), source (R, S). prompt (R,) int64: which of the encoder's rows the memory is of.
-    asks: whether the empty prompt is asked too. Then there are 2R rows, of which the last R are the first R again,
-    behind the empty prompt: all of them go through the network in one batch.
+    hidden (L, R, H). prompt (R,) int64: which of the P rows that the encoder read each is behind.
+    memories (P, S, H), sources (P, S): of those; where the empty prompt is asked too, it is the last.
+    empty (L, E, H), shares (R,) int64: behind the empty prompt rows that said the same are one; E states, and which of
+        them each of the R rows has. E is 0 where the empty prompt is not asked.
+    memory (R + E, S, H), source (R + E, S): what the decoder read last, or none if rows have come or gone since.
     """
 
     hidden: Tensor
-    memory: Tensor
-    source: Tensor
     prompt: Tensor
-    asks: bool
+    memories: Tensor
+    sources: Tensor
+    empty: Tensor
+    shares: Tensor
+    memory: Tensor | None = None
+    source: Tensor | None = None
 
 
 class SearchDecoder(nn.Module):
@@ -126,29 +131,27 @@ class SearchDecoder(nn.Module):
 
     def read(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> State:
         """Encode src (B, S), rows in any order, with src_lengths (B,); S is then the longest of the lengths."""
-        batch, asks = src.size(0), limits.anti_lm != 0.0 and limits.anti_lm_tokens > 0
-        lengths, prompt = src_lengths.cpu(), torch.arange(batch, device=src.device)
-        if asks:  # one empty prompt, for each of the B
+        batch, lengths = src.size(0), src_lengths.cpu()
+        if limits.anti_lm != 0.0 and limits.anti_lm_tokens > 0:  # one empty prompt, for all of the B
             nothing = torch.full_like(src[:1], self.pad_id)
             nothing[:, 0] = self.eos_id
             src, lengths = torch.cat((src, nothing)), torch.cat((lengths, torch.ones_like(lengths[:1])))
-            prompt = torch.cat((prompt, torch.full_like(prompt, batch)))
         # the packed encoder wants the longest prompt first and no column of padding only
         lengths, order = lengths.sort(descending=True, stable=True)
-        rows = order.argsort().to(src.device)[prompt]
+        rows = order.argsort().to(src.device)
         memory, source, hidden = self.encoder(src.index_select(0, order.to(src.device))[:, : int(lengths[0])], lengths)
-        memory, source = memory.index_select(0, rows), source.index_select(0, rows)
-        return State(hidden.index_select(1, rows), memory, source, prompt, asks)
+        hidden, prompt = hidden.index_select(1, rows), torch.arange(batch, device=src.device)
+        memories, sources = memory.index_select(0, rows), source.index_select(0, rows)
+        return State(hidden[:, :batch], prompt, memories, sources, hidden[:, batch:], torch.zeros_like(prompt))
 
     def pick(self, state: State, rows: Tensor) -> State:
         """The state of those `rows` (int64, any number of the R, in any order, also several times)."""
-        if state.asks:
-            rows = torch.cat((rows, rows + state.prompt.size(0) // 2))
-        prompt = state.prompt.index_select(0, rows)
-        memory, source = state.memory, state.source
-        if not torch.equal(prompt, state.prompt):  # a beam mostly goes on with as many rows behind the same prompts
-            memory, source = memory.index_select(0, rows), source.index_select(0, rows)
-        return State(state.hidden.index_select(1, rows), memory, source, prompt, state.asks)
+        hidden, prompt, memories, sources, empty, shares, memory, source = state
+        before, prompt = prompt, prompt.index_select(0, rows)
+        if not torch.equal(prompt, before):  # a beam mostly goes on with as many rows behind the same prompts
+            memory, source = None, None
+        hidden, shares = hidden.index_select(1, rows), shares.index_select(0, rows)
+        return State(hidden, prompt, memories, sources, empty, shares, memory, source)
 
     def step(self, token: Tensor, said: Tensor, state: State, limits: Limits) -> tuple[Tensor, Tensor, Tensor, State]:
         """What may follow `token` (R, 1), the last of `said` (R, t), or SOS where nothing is said yet (t = 0).
@@ -158,13 +161,18 @@ class SearchDecoder(nn.Module):
             ranked (R, V) what to choose by, minus infinity where a word must not come;
             weights (R, S) over the prompt; the state after `token`.
         """
-        rows = token.size(0)
-        hidden, memory, source, prompt, asks = state
-        if asks and said.size(1) >= limits.anti_lm_tokens:  # the empty prompt has no say any more
-            hidden, asks = hidden[:, :rows].contiguous(), False
-            memory, source, prompt = memory[:rows], source[:rows], prompt[:rows]
-        words = torch.cat((token, token)) if asks else token
-        logits, hidden, weights = self.decoder(words, hidden, memory, source)
+        rows, words, behind = token.size(0), token, state.prompt
+        hidden, prompt, memories, sources, empty, shares, memory, source = state
+        asks = empty.size(1) > 0 and said.size(1) < limits.anti_lm_tokens  # later the empty prompt has no say any more
+        if asks:
+            parents, others, shares = shares, token, torch.arange(rows, device=token.device)
+            if memories.size(0) > 2 and not token.is_cuda:  # replies to one prompt differ; a GPU would be waited for
+                parents, others, shares = distinct(parents, token, shares)
+            words, hidden = torch.cat((token, others)), torch.cat((hidden, empty.index_select(1, parents)), dim=1)
+            behind = torch.cat((prompt, torch.full_like(parents, memories.size(0) - 1)))
+        if memory is None or source is None or memory.size(0) != behind.size(0):
+            memory, source = memories.index_select(0, behind), sources.index_select(0, behind)
+        logits, hidden, weights = self.decoder(words, hidden.contiguous(), memory, source)
         logits = logits[:, 0].float()
         # (R, V) is large: where nobody needs what was there before, it is written over, not beside
         penalised = limits.repetition_penalty != 1.0
@@ -176,12 +184,18 @@ class SearchDecoder(nn.Module):
             after = torch.where(before > 0, before / limits.repetition_penalty, before * limits.repetition_penalty)
             ranked = torch.log_softmax(logits[:rows].scatter(1, said, after), dim=-1)
         if asks:
-            anyway = both[rows:]
+            anyway = both[rows:] if both.size(0) == 2 * rows else both[rows:].index_select(0, shares)
+            more = torch.sub(log_probs, anyway, out=anyway)  # by how much the prompt makes each word likelier
             if limits.anti_lm_bound > 0.0:
-                anyway = anyway.clamp_min_(log_probs - limits.anti_lm_bound)
-            ranked = torch.sub(ranked, anyway, alpha=limits.anti_lm, out=anyway)
+                more = more.clamp_max_(limits.anti_lm_bound)
+            change = ranked - log_probs if penalised else None
+            # log p - lambda * (log p - more) in one go
+            ranked = torch.lerp(log_probs, more, limits.anti_lm, out=more)
+            if change is not None:
+                ranked = ranked.add_(change)
         self.forbid(ranked, said, limits)
-        return log_probs, ranked, weights[:rows, 0], State(hidden, memory, source, prompt, asks)
+        after = State(hidden[:, :rows], prompt, memories, sources, hidden[:, rows:], shares, memory, source)
+        return log_probs, ranked, weights[:rows, 0], after
 
     def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
         """The word (R, 1) that each row goes on with: of the highest rank, of equal ones the lowest id.
@@ -211,7 +225,7 @@ class SearchDecoder(nn.Module):
             [rows[:0]],
             [token[:0]],
             [torch.zeros(0, 2, device=device)],
-            [state.memory[:0, :, 0]],
+            [state.memories[:0, :, 0]],
         )
         while steps < longest and rows.size(0) > 0:
             log_probs, ranked, weights, state = self.step(token, said, state, limits)
@@ -230,7 +244,8 @@ class SearchDecoder(nn.Module):
                     streams = streams[on]
         tokens = torch.full((rows_in_all, steps), self.pad_id, dtype=torch.int64, device=device)
         figures = torch.zeros(rows_in_all, steps, 2, device=device)  # scores and ranks
-        attention = torch.zeros(rows_in_all, steps, state.memory.size(1), dtype=state.memory.dtype, device=device)
+        memory = state.memories
+        attention = torch.zeros(rows_in_all, steps, memory.size(1), dtype=memory.dtype, device=device)
         rows = torch.cat(which)
         times = torch.tensor([some.size(0) for some in which[1:]], dtype=torch.int64)
         when = torch.arange(steps).repeat_interleave(times).to(device)
@@ -292,6 +307,19 @@ class GreedySearchDecoder(SearchDecoder):
         """Answer them within `limits`."""
         found = self.follow(src, src_lengths, limits, torch.zeros_like(src[:, 0]), Sampling())
         return SearchResult(found.tokens[:, 0], found.scores[:, 0], found.attention[:, 0])
+
+
+def distinct(parents: Tensor, token: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of R `rows`, 0 to R - 1, with the states `parents` (R,) and the words `token` (R, 1) one each that are alike.
+
+    Returns:
+        the states (E,) and the words (E, 1) of those that differ, and which of them each of the R is (R,). All R where
+        hardly any are alike: to share is to copy.
+    """
+    different, which = torch.unique((parents << 32) + token.squeeze(1), return_inverse=True)
+    if 10 * different.size(0) < 9 * rows.size(0):
+        return different >> 32, (different & 0xFFFFFFFF).unsqueeze(1), which
+    return parents, token, rows
 
 
 def widened(attention: Tensor, src: Tensor, src_lengths: Tensor) -> Tensor:

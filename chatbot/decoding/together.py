@@ -56,7 +56,7 @@ def words_together(
             streams = torch.cat([decode.sampling.streams(one, length, 1, seed) for one, length, seed in each])
         token = torch.full((len(rows), 1), SOS_ID, dtype=torch.int64, device=decode.device)
         said = token[:, :0]
-    more = state.memory.size(1) - max(lengths)  # an imported network of the tutorial reads EOS behind each prompt
+    more = state.memories.size(1) - max(lengths)  # an imported network of the tutorial reads EOS behind each prompt
     for step in range(max_length):
         with torch.inference_mode():
             _, ranked, weights, state = search.step(token, said, state, plan.limits)

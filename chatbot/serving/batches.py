@@ -1,8 +1,11 @@
 """Dynamic batching: one thread answers, and whatever waits when it is free is answered together.
 
-Nobody waits for company: a prompt that finds the thread idle is begun at once, alone. While it is worked on others
-gather, and those that want the same kind of search make the next batch. Replies last a few words, so a batch is soon
-over, and to join one under way would gain little: its rows would stand at other steps than the rest.
+A prompt that finds the thread idle is begun at once, alone. While it is worked on others gather, and those that want
+the same kind of search make the next batch. Replies last a few words, so a batch is soon over, and to join one under
+way would gain little: its rows would stand at other steps than the rest.
+
+Those who were just answered may ask again at once, and are waited for a moment. Else a batch of nearly all who talk
+would always be followed by one of the few who asked meanwhile, and a small batch takes longer for each reply.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import dataclasses
 import itertools
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,6 +27,9 @@ from ..decoding.generate import Hypothesis
 from ..decoding.together import streams_in_batches, words_together
 from .metrics import Metrics
 from .refusal import RefusalError, broken, busy
+
+PAUSE = 0.005  # seconds without a new prompt after which no more are expected
+SHARE = 0.1  # of the time that a batch took: the longest wait for who was answered in it
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +69,7 @@ class Batches:
         self._waiting: dict[Job, None] = {}  # the oldest first
         self._changed = threading.Condition()
         self._closed = False
+        self._expected, self._gathered_by = 0, 0.0  # so many may wait soon, and until then they are waited for
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         metrics.waiting.set_function(lambda: len(self._waiting))
@@ -146,6 +154,7 @@ class Batches:
 
     def _work(self) -> None:
         while jobs := self._next():
+            began = time.monotonic()
             self.metrics.batch.observe(len(jobs))
             try:
                 if streams_in_batches(self.bot.decode, jobs[0].question.decoding):
@@ -155,20 +164,33 @@ class Batches:
             except Exception:
                 log.exception("a batch of %d failed", len(jobs))  # the traceback holds no text of a prompt
                 self._tell([(job, broken()) for job in jobs])
+            ended = time.monotonic()
+            self._gathered_by = ended + SHARE * (ended - began)
 
     def _next(self) -> list[Job]:
         """The oldest question and those that can be answered with it; none when all is over."""
         with self._changed:
+            self._gather()
             while not self._waiting:
                 if self._closed:
                     return []
                 self._changed.wait()
+                self._gather()  # of whom all may leave again
             kind = next(iter(self._waiting)).kind
             most = min(self.batch, self.bot.decode.side_by_side(kind[0]))
             jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), most))
             for job in jobs:
                 del self._waiting[job]
             return jobs
+
+    def _gather(self) -> None:
+        """Let those who were answered last ask again: until all have, or none did for a moment, or their time is up."""
+        found = len(self._waiting)
+        while found < min(self._expected, self.batch) and not self._closed:
+            left = min(self._gathered_by - time.monotonic(), PAUSE)
+            if left <= 0 or not self._changed.wait(left):
+                return
+            found = len(self._waiting)
 
     def _kind(self, question: Question) -> tuple[DecodingConfig, int]:
         decoding = question.decoding
@@ -215,6 +237,8 @@ class Batches:
             for job, event in told:
                 job.events.put_nowait(event)
 
+        # before they hear of it: afterwards some may have asked again already
+        self._expected = len(self._waiting) + sum(not isinstance(event, int) for _, event in told)
         if told and self._loop is not None:
             _unless_closed(self._loop.call_soon_threadsafe, hand_over)
 
