@@ -1,6 +1,6 @@
 """The Ray Serve deployment: two replicas on this machine, of which one is killed while people talk."""
 
-import itertools
+import contextlib
 import json
 import os
 import signal
@@ -38,19 +38,28 @@ def url(trained: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Iter
     }
     config = tmp_path_factory.mktemp("cluster") / "cluster.yaml"  # JSON is YAML
     config.write_text(json.dumps({"http_options": {"port": port}, "applications": [application]}))
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    own = {"RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"}  # no Ray that runs here, or that was killed once
+    environment = {**os.environ, **own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [str(RAY), "run", str(config)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    address, said = f"http://127.0.0.1:{port}", config.with_name("said.txt")
+    with said.open("w") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as process:
         try:
-            assert process.stderr is not None
-            said = list(itertools.takewhile(lambda line: "is ready at" not in line, process.stderr))
-            assert process.poll() is None, "".join(said[-30:])
-            with ThreadPoolExecutor() as reading:
-                reading.submit(process.stderr.read)  # a full pipe would hold it up
-                yield f"http://127.0.0.1:{port}"
-                process.send_signal(signal.SIGINT)
+            while not is_ready(address) or len(replicas()) < 2:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+                    pytest.fail(said.read_text()[-5000:])
+            yield address
+            process.send_signal(signal.SIGINT)
         finally:
             process.terminate()
+
+
+def is_ready(address: str) -> bool:
+    """Whether the application takes questions."""
+    try:
+        return httpx.get(f"{address}/readyz", timeout=60).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def replicas() -> list[int]:
