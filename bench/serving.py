@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--decoding", choices=("default", "greedy"), default="default")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="0 is the server's own default (default: 0)")
     parser.add_argument("--json", type=Path, help="write the figures there")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -141,7 +141,8 @@ def load(server: Server, clients: int, seconds: int) -> dict[str, float]:
 
 def one_client(server: Server, arguments: argparse.Namespace) -> dict[str, float]:
     """One client's latency beside that of `Chatbot.reply`, prompt by prompt in turn: medians in seconds."""
-    torch.set_num_threads(arguments.threads)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     bot = Chatbot.load(arguments.run)
     decoding = decoding_named(arguments.decoding, bot.decoding)
     lines = [line for line in PROMPTS.read_text().splitlines() if line and not line.startswith("#")]

@@ -44,12 +44,18 @@ def url(trained: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Iter
     address, said = f"http://127.0.0.1:{port}", config.with_name("said.txt")
     with said.open("w") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as process:
         try:
-            while not is_ready(address) or len(replicas()) < 2:
+            for _ in range(1000):  # minutes, if Ray never comes so far
+                if is_ready(address) and len(replicas()) == 2:
+                    break
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.5)
-                    pytest.fail(said.read_text()[-5000:])
+                    break
+            else:
+                pytest.fail(said.read_text()[-5000:])
+            assert process.poll() is None, said.read_text()[-5000:]
             yield address
             process.send_signal(signal.SIGINT)
+            process.wait(120)  # which takes its processes with it
         finally:
             process.terminate()
 

@@ -51,6 +51,19 @@ def test_other_dtypes_are_left_to_torch() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(sizes=st.tuples(*[st.integers(1, 20)] * 3))
+def test_a_layer_that_does_not_learn_has_the_outputs_of_nn_linear(sizes: tuple[int, int, int]) -> None:
+    rows, inner, columns = sizes
+    expected, fast = nn.Linear(inner, columns).eval(), Linear(inner, columns).eval()
+    fast.load_state_dict(expected.state_dict())
+    input = torch.randn(rows, inner)
+    with torch.inference_mode():
+        for given in (input, input.unsqueeze(1)):
+            torch.testing.assert_close(fast(given), expected(given), rtol=1e-4, atol=1e-5)
+    assert torch.equal(fast.bias, expected.bias)  # it is added to the product, not the other way round
+
+
+@settings(deadline=None, max_examples=20)
+@given(sizes=st.tuples(*[st.integers(1, 20)] * 3))
 def test_a_layer_has_the_outputs_and_gradients_of_nn_linear(sizes: tuple[int, int, int]) -> None:
     rows, inner, columns = sizes
     expected, fast = nn.Linear(inner, columns), Linear(inner, columns)

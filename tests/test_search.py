@@ -145,9 +145,7 @@ def test_the_language_model_is_asked_for_its_tokens_only() -> None:
 
 
 @settings(deadline=None)
-@given(
-    parents=st.lists(st.integers(0, 5), min_size=1, max_size=40), words=st.integers(1, 9), seed=st.integers(0, 999)
-)
+@given(parents=st.lists(st.integers(0, 5), min_size=1, max_size=40), words=st.integers(1, 9), seed=st.integers(0, 999))
 def test_rows_are_alike_that_have_the_same_state_and_the_same_word(parents: list[int], words: int, seed: int) -> None:
     given = torch.tensor(parents)
     token = torch.randint(words, (len(parents), 1), generator=torch.Generator().manual_seed(seed)) + 2**18 - 9

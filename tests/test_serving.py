@@ -299,7 +299,7 @@ def test_those_who_ask_again_at_once_are_answered_together(bot: Chatbot, monkeyp
         await asyncio.gather(*map(client, first))
         await answering.close()  # which does not wait for those who went home
 
-    asyncio.run(talk())
+    asyncio.run(asyncio.wait_for(talk(), 300))
     figures = generate_latest(metrics.registry).decode()
     assert (figure(figures, "batch_questions_sum"), figure(figures, "batch_questions_count")) == (20, 5)
 

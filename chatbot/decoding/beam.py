@@ -176,7 +176,7 @@ def continuations(ranked: Tensor, row: Tensor, totals: Tensor, count: int) -> tu
         maxima = torch.cat((maxima, ranked[:, whole * size :].amax(dim=1, keepdim=True)), dim=1)
     chunks = maxima.size(1)
     maxima = (precise(maxima)[row] + totals.unsqueeze(2)).flatten(1)  # (B, K * C)
-    _, order = leading(maxima, count)
+    _, order = largest(maxima, count)
     chosen, _ = order.sort(dim=1)  # (B, at most count), back in the order of their places
     hypothesis = chosen // chunks
     words = (chosen % chunks).unsqueeze(2) * size + torch.arange(size, device=ranked.device)  # (B, ., size)
@@ -184,7 +184,7 @@ def continuations(ranked: Tensor, row: Tensor, totals: Tensor, count: int) -> tu
     values = precise(ranked[row.gather(1, hypothesis).unsqueeze(2), within])
     values = values + totals.gather(1, hypothesis).unsqueeze(2)
     values = values.masked_fill(words >= vocabulary, float("-inf")).flatten(1)
-    values, order = leading(values, count)
+    values, order = largest(values, count)
     parent, chosen = hypothesis.gather(1, order // size), within.flatten(1).gather(1, order)
     missing = count - values.size(1)
     if missing > 0:
@@ -193,16 +193,16 @@ def continuations(ranked: Tensor, row: Tensor, totals: Tensor, count: int) -> tu
     return values, parent, chosen
 
 
-def leading(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of values (B, N), or all if N is less, and their places: largest first, of equals the first.
 
-    Only of minus infinity any may come.
+    The order of places with minus infinity is not fixed.
     """
-    if not values.is_cuda:  # a GPU would be waited for
+    if values.device.type == "cpu":  # a GPU would be waited for
         # a whole sort takes several times as long, and is needed only where equals are among the largest
-        largest, places = values.topk(min(count + 1, values.size(1)), dim=1)
-        equal = (largest[:, 1:] == largest[:, :-1]) & (largest[:, 1:] > float("-inf"))
+        found, places = values.topk(min(count + 1, values.size(1)), dim=1)
+        equal = (found[:, 1:] == found[:, :-1]) & (found[:, 1:] > float("-inf"))
         if not bool(equal.any()):
-            return largest[:, :count], places[:, :count]
-    largest, places = values.sort(dim=1, descending=True, stable=True)
-    return largest[:, :count], places[:, :count]
+            return found[:, :count], places[:, :count]
+    found, places = values.sort(dim=1, descending=True, stable=True)
+    return found[:, :count], places[:, :count]

@@ -86,8 +86,8 @@ class Decoding:
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
-        size = self.side_by_side(settings, rows_at_once)
         wanted = 0 if self.backward is not None else count  # it chooses among all
+        size = self.side_by_side(settings, rows_at_once, wanted)
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):
                 src, src_lengths = pad_prompts([prompts[row] for row in part])
@@ -99,9 +99,10 @@ class Decoding:
         # equals stay in their order
         return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.total) for hypotheses in found]
 
-    def side_by_side(self, settings: DecodingConfig, rows_at_once: int = 0) -> int:
-        """How many prompts are worked on at once; `rows_at_once` as of a call."""
-        each = rows_of(settings.method, settings.beam_width, settings.beam_threshold, settings.samples)
+    def side_by_side(self, settings: DecodingConfig, rows_at_once: int = 0, count: int = 1) -> int:
+        """How many prompts are worked on at once; `rows_at_once` and `count` as of a call."""
+        threshold = settings.beam_threshold if count == 1 else 0.0
+        each = rows_of(settings.method, settings.beam_width, threshold, settings.samples)
         return max(1, (rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)) // each)
 
     def stream(self, prompt: Sequence[int], settings: DecodingConfig, max_length: int) -> Iterator[int]:

@@ -90,7 +90,7 @@ class PlannedSearch(nn.Module):
     def in_pieces(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
         """The same, of any number of prompts: those of like length together, no more at once than is fast."""
         rows = self.rows if src.device.type == "cpu" else self.rows_elsewhere
-        size = max(1, rows // rows_of(plan.method, plan.width, plan.threshold, plan.samples))
+        size = max(1, rows // rows_of(plan.method, plan.width, plan.threshold if count == 1 else 0.0, plan.samples))
         if src.size(0) <= size:
             return self(src, src_lengths, plan, count)
         order = src_lengths.cpu().argsort(stable=True)

@@ -95,7 +95,8 @@ class State(NamedTuple):
     memories (P, S, H), sources (P, S): of those; where the empty prompt is asked too, it is the last.
     empty (L, E, H), shares (R,) int64: behind the empty prompt rows that said the same are one; E states, and which of
         them each of the R rows has. E is 0 where the empty prompt is not asked.
-    memory (R + E, S, H), source (R + E, S): what the decoder read last, or none if rows have come or gone since.
+    memory (R + E, S, H), source (R + E, S): what the decoder read last; none before the first word, and where R rows
+        have come or gone since. Where E has changed they have another size, and are not read again.
     """
 
     hidden: Tensor
@@ -166,7 +167,8 @@ class SearchDecoder(nn.Module):
         asks = empty.size(1) > 0 and said.size(1) < limits.anti_lm_tokens  # later the empty prompt has no say any more
         if asks:
             parents, others, shares = shares, token, torch.arange(rows, device=token.device)
-            if memories.size(0) > 2 and not token.is_cuda:  # replies to one prompt differ; a GPU would be waited for
+            # a beam's replies to one prompt differ; and a GPU would be waited for
+            if memories.size(0) > 2 and token.device.type == "cpu":
                 parents, others, shares = distinct(parents, token, shares)
             words, hidden = torch.cat((token, others)), torch.cat((hidden, empty.index_select(1, parents)), dim=1)
             behind = torch.cat((prompt, torch.full_like(parents, memories.size(0) - 1)))
@@ -189,7 +191,7 @@ class SearchDecoder(nn.Module):
             if limits.anti_lm_bound > 0.0:
                 more = more.clamp_max_(limits.anti_lm_bound)
             change = ranked - log_probs if penalised else None
-            # log p - lambda * (log p - more) in one go
+            # log p - lambda * (log p - more), of finite numbers
             ranked = torch.lerp(log_probs, more, limits.anti_lm, out=more)
             if change is not None:
                 ranked = ranked.add_(change)

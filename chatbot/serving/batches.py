@@ -69,7 +69,9 @@ class Batches:
         self._waiting: dict[Job, None] = {}  # the oldest first
         self._changed = threading.Condition()
         self._closed = False
-        self._expected, self._gathered_by = 0, 0.0  # so many may wait soon, and until then they are waited for
+        self._most = batch  # how many were answered side by side at most in the last batch
+        self._expected = 0  # how many may wait soon: who waits, and who was just answered
+        self._gathered_by = 0.0  # until when the latter are waited for
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         metrics.waiting.set_function(lambda: len(self._waiting))
@@ -175,10 +177,9 @@ class Batches:
                 if self._closed:
                     return []
                 self._changed.wait()
-                self._gather()  # of whom all may leave again
             kind = next(iter(self._waiting)).kind
-            most = min(self.batch, self.bot.decode.side_by_side(kind[0]))
-            jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), most))
+            self._most = min(self.batch, self.bot.decode.side_by_side(kind[0]))
+            jobs = list(itertools.islice((job for job in self._waiting if job.kind == kind), self._most))
             for job in jobs:
                 del self._waiting[job]
             return jobs
@@ -186,9 +187,9 @@ class Batches:
     def _gather(self) -> None:
         """Let those who were answered last ask again: until all have, or none did for a moment, or their time is up."""
         found = len(self._waiting)
-        while found < min(self._expected, self.batch) and not self._closed:
-            left = min(self._gathered_by - time.monotonic(), PAUSE)
-            if left <= 0 or not self._changed.wait(left):
+        while found < min(self._expected, self._most) and not self._closed:
+            left = self._gathered_by - time.monotonic()
+            if left <= 0 or not self._changed.wait(min(left, PAUSE) if found else left):
                 return
             found = len(self._waiting)
 
@@ -238,7 +239,7 @@ class Batches:
                 job.events.put_nowait(event)
 
         # before they hear of it: afterwards some may have asked again already
-        self._expected = len(self._waiting) + sum(not isinstance(event, int) for _, event in told)
+        self._expected = len(self._waiting) + sum(not (isinstance(event, int) or job.left) for job, event in told)
         if told and self._loop is not None:
             _unless_closed(self._loop.call_soon_threadsafe, hand_over)
 

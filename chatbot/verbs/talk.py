@@ -73,6 +73,7 @@ def serve(arguments: argparse.Namespace) -> None:
             origins=arguments.allow_origin,
             log=log,
         )
+        gc.collect()
         gc.freeze()  # what is loaded stays: the garbage collector need not look through it again and again
         told = f"Serving {printable(name)} at {server.url(listening)} (API: /docs). Ctrl-C ends it."
         server.serve(application, listening, limits, started=lambda: say(told))

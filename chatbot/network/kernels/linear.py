@@ -81,8 +81,9 @@ class Linear(nn.Linear):
         # not sliced for nothing: the gradient of a slice is written twice, as zeros and as what it is
         if more := rounded(len(input)) - len(input) if are_rows and narrow else 0:
             return nn.functional.linear(nn.functional.pad(input, (0, 0, 0, more)), weight, self.bias)[:-more]
-        if input.device.type == "cpu" and not torch.is_grad_enabled() and self.bias is not None:
-            # a product that begins with a bias is one that copies it into every row first, and then reads it again
+        if input.device.type == "cpu" and not (narrow or torch.is_grad_enabled() or self.bias is None):
+            # a product that begins with a bias is one that copies it into every row first, and then reads it again;
+            # a traced network keeps this wherever it goes
             return nn.functional.linear(input, weight).add_(self.bias)
         return nn.functional.linear(input, weight, self.bias)
 
