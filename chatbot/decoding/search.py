@@ -196,8 +196,8 @@ class SearchDecoder(nn.Module):
             if change is not None:
                 ranked = ranked.add_(change)
         self.forbid(ranked, said, limits)
-        after = State(hidden[:, :rows], prompt, memories, sources, hidden[:, rows:], shares, memory, source)
-        return log_probs, ranked, weights[:rows, 0], after
+        state = State(hidden[:, :rows], prompt, memories, sources, hidden[:, rows:], shares, memory, source)
+        return log_probs, ranked, weights[:rows, 0], state
 
     def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
         """The word (R, 1) that each row goes on with: of the highest rank, of equal ones the lowest id.
