@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
-from chatbot.decoding.search import GreedySearchDecoder, Limits, distinct
+from chatbot.decoding.search import GreedySearchDecoder, Limits
+from chatbot.decoding.tensors import distinct
 from chatbot.network.batch import pad_prompts
 from chatbot.network.model import Seq2Seq
 

@@ -35,7 +35,8 @@ hypothesis, then the lower id. A beam of 1 is greedy search, whatever the limits
 import torch
 from torch import Tensor
 
-from .search import Hypotheses, Limits, SearchDecoder, precise, widened
+from .search import Hypotheses, Limits, SearchDecoder
+from .tensors import largest, precise, widened
 
 
 class BeamSearchDecoder(SearchDecoder):
@@ -191,18 +192,3 @@ def continuations(ranked: Tensor, row: Tensor, totals: Tensor, count: int) -> tu
         values = torch.nn.functional.pad(values, (0, missing), value=float("-inf"))
         parent, chosen = torch.nn.functional.pad(parent, (0, missing)), torch.nn.functional.pad(chosen, (0, missing))
     return values, parent, chosen
-
-
-def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest of values (B, N), or all if N is less, and their places: largest first, of equals the first.
-
-    The order of places with minus infinity is not fixed.
-    """
-    if values.device.type == "cpu":  # a GPU would be waited for
-        # a whole sort takes several times as long, and is needed only where equals are among the largest
-        found, places = values.topk(min(count + 1, values.size(1)), dim=1)
-        equal = (found[:, 1:] == found[:, :-1]) & (found[:, 1:] > float("-inf"))
-        if not bool(equal.any()):
-            return found[:, :count], places[:, :count]
-    found, places = values.sort(dim=1, descending=True, stable=True)
-    return found[:, :count], places[:, :count]

@@ -11,7 +11,8 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import PAD_ID
 from .beam import BeamSearchDecoder
 from .sampling import SamplingDecoder
-from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling, precise
+from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling
+from .tensors import precise
 
 # rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
 ROWS = {"cpu": 256}

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from .tensors import distinct, precise, widened
 
 
 class Limits(NamedTuple):
@@ -95,8 +96,7 @@ class State(NamedTuple):
     memories (P, S, H), sources (P, S): of those; where the empty prompt is asked too, it is the last.
     empty (L, E, H), shares (R,) int64: behind the empty prompt rows that said the same are one; E states, and which of
         them each of the R rows has. E is 0 where the empty prompt is not asked.
-    memory (R + E, S, H), source (R + E, S): what the decoder read last; none before the first word, and where R rows
-        have come or gone since. Where E has changed they have another size, and are not read again.
+    memory (R + E, S, H), source (R + E, S): what the decoder read last; none at first, and once others are picked.
     """
 
     hidden: Tensor
@@ -309,26 +309,3 @@ class GreedySearchDecoder(SearchDecoder):
         """Answer them within `limits`."""
         found = self.follow(src, src_lengths, limits, torch.zeros_like(src[:, 0]), Sampling())
         return SearchResult(found.tokens[:, 0], found.scores[:, 0], found.attention[:, 0])
-
-
-def distinct(parents: Tensor, token: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of R `rows`, 0 to R - 1, with the states `parents` (R,) and the words `token` (R, 1) one each that are alike.
-
-    Returns:
-        the states (E,) and the words (E, 1) of those that differ, and which of them each of the R is (R,). All R where
-        hardly any are alike: to share is to copy.
-    """
-    different, which = torch.unique((parents << 32) + token.squeeze(1), return_inverse=True)
-    if 10 * different.size(0) < 9 * rows.size(0):
-        return different >> 32, (different & 0xFFFFFFFF).unsqueeze(1), which
-    return parents, token, rows
-
-
-def widened(attention: Tensor, src: Tensor, src_lengths: Tensor) -> Tensor:
-    """attention (..., S) with zeros for the columns of `src` that are padding in every row."""
-    return nn.functional.pad(attention, [0, src.size(1) - int(src_lengths.max())])
-
-
-def precise(values: Tensor) -> Tensor:
-    """`values` in double precision, where the device has it (Apple's GPU has not)."""
-    return values.float() if values.device.type == "mps" else values.double()
