@@ -169,6 +169,8 @@ def test_every_setting_of_a_decoding_says_whose_it_is() -> None:
         "beam_width",
         "beam_threshold",
         "length_penalty",
+        "min_confidence",
+        "fallback",
     }
     sampling = {"samples", "temperature", "top_k", "top_p", "seed"}
     assert {name for name, owner in owners.items() if owner == "sample"} == sampling

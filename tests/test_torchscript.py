@@ -47,6 +47,8 @@ OWN = [
         length_penalty=1.0,
         no_repeat_ngram=2,
         tidy_marks=True,
+        min_confidence=0.1,
+        fallback=("How are you?", "What is your name?"),
         **ANTI_LM,
     ),
     DecodingConfig(method="sample", samples=3, temperature=0.8, top_p=0.9, seed=5, min_length=1),
@@ -314,7 +316,7 @@ def test_it_answers_by_the_runs_own_decoding(checkpoint: Checkpoint, way: Decodi
         assert module.reply_to(text, earlier, turn) == said
         earlier += [text, said] if said else []
     last = dataclasses.replace(way, seed=(1 << 63) - 1)  # the seeds of the turns go round
-    module.plan = plan_of(last, checkpoint.config.corpus.max_length + 1)
+    module.plan = plan_of(last, checkpoint.config.corpus.max_length + 1, checkpoint.numbered(last.fallback))
     bot, earlier = dataclasses.replace(bot, decoding=last), []
     talk = bot.conversation()
     for turn in range(3):

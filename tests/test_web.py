@@ -15,6 +15,8 @@ import torch
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
+from chatbot.corpus.tokenizer import TOKENIZERS
+from chatbot.decoding.fallback import numbered_by
 from chatbot.decoding.generate import Decoding
 from chatbot.deployment import web_facts, web_runtime
 from chatbot.deployment.manifest import refuse_to_replace
@@ -45,6 +47,7 @@ DECODINGS: list[dict[str, Any]] = [
     {"method": "beam", "beam_width": 10, "beam_threshold": 0.7, "length_penalty": 1.0, "anti_lm": 0.3},
     {"method": "beam", "beam_width": 10, "length_penalty": 1.0, **LIMITS, "anti_lm_bound": 0.0},
     {"method": "beam", "beam_width": 3, "length_penalty": 0.6, "no_repeat_ngram": 1, "anti_lm": 0.3},
+    {"method": "beam", "min_confidence": 0.1, "fallback": ("how are you?", "yes."), "length_penalty": 1.0, **LIMITS},
     {"method": "sample", "seed": 7},
     {"method": "sample", "seed": (1 << 63) - 1, "temperature": 0.7, "top_k": 40, "samples": 3},
     {"method": "sample", "seed": 1 << 40, "temperature": 1.5, "top_p": 0.9, **LIMITS},
@@ -76,8 +79,10 @@ def bot(page: Path) -> Chatbot:
 
 def opened(page: Path) -> Chatbot:
     file, encoder, decoder = load_web(page / "model.onnx")
-    decode = Decoding(encoder, decoder, file.never_replied, torch.device("cpu"), file.vocabulary.marks)
-    return Chatbot._around(decode, file.config, file.vocabulary)
+    words, config = file.vocabulary, file.config
+    numbered = numbered_by(words, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)
+    decode = Decoding(encoder, decoder, file.never_replied, torch.device("cpu"), words.marks, numbered)
+    return Chatbot._around(decode, config, words)
 
 
 def in_node(page: Path, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,14 +154,15 @@ def test_the_engine_finds_the_replies_that_python_finds(page: Path, checkpoint: 
         *held_out(checkpoint)[:17],
     ]
     earlier = ["Hi there, what's up?", "Not much.", " "]
+    ways = [DecodingConfig(**values) for values in DECODINGS]
     cases = [
-        {"text": text, "earlier": earlier[: number % 4], "decoding": {**values, "seed": str(values.get("seed", 1))}}
-        for values in DECODINGS
+        {"text": text, "earlier": earlier[: number % 4], "decoding": web_facts._decoding(how, bot.decode.numbered)}
+        for how in ways
         for number, text in enumerate(texts)
     ]
-    other = 0
-    for case, answer in zip(cases, in_node(page, cases), strict=True):
-        how = DecodingConfig(**{**case["decoding"], "seed": int(case["decoding"]["seed"])})
+    other = fell_back = 0
+    for number, (case, answer) in enumerate(zip(cases, in_node(page, cases), strict=True)):
+        how = ways[number // len(texts)]
         ids = bot.prompt_ids(case["text"], case["earlier"])
         best = bot.decode([ids], how, bot.max_length + 1, count=1)[0][0]
         assert answer["prompt"] == ids
@@ -165,11 +171,13 @@ def test_the_engine_finds_the_replies_that_python_finds(page: Path, checkpoint: 
             other += 1  # this model finds thousands of words about equally likely: a draw may fall on their border
             continue
         assert (answer["ids"], answer["text"]) == (best.ids, bot.text(best.ids)), case
+        fell_back += answer["ids"] in [ids[:-1] for ids in bot.decode.numbered(how.fallback)]
         assert answer["logProb"] == pytest.approx(best.log_prob, abs=1e-3)
         assert len(answer["attention"]) == len(best.attention) == len(answer["said"])
         for ours, theirs in zip(answer["attention"], best.attention, strict=True):
             assert ours == pytest.approx(theirs.tolist(), abs=1e-4)
     assert other <= 2
+    assert 0 < fell_back < len(texts)
 
 
 def test_the_tutorials_way_of_a_network_is_answered_too(trained: RunDirectory, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ..config.settings import Config, DecodingConfig
 from ..corpus.mending import Spellings
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
+from ..decoding.fallback import Numbered, numbered_by
 from ..decoding.generate import Decoding, Hypothesis, log_likelihood
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint, never_replied
@@ -43,6 +44,9 @@ class Chatbot:
     decoding: DecodingConfig = DECODINGS["greedy"]
     spellings: Spellings | None = None
 
+    def __post_init__(self) -> None:
+        self.decode.numbered(self.decoding.fallback)  # one that cannot be said is refused now, not at some reply
+
     @classmethod
     def load(
         cls,
@@ -67,7 +71,7 @@ class Chatbot:
 
         Raises:
             ChatbotError: nothing is there, or it is damaged or of another version; or the backward network does not go
-                with it, or has nothing to choose from.
+                with it, or has nothing to choose from; or the bot does not know a word of a fallback reply.
         """
         bot = _opened(Path(path), pick_device(device))
         bot = dataclasses.replace(bot, decoding=decoding or bot.decoding)
@@ -84,7 +88,8 @@ class Chatbot:
         """A bot around a network as it stands (in eval mode), on the network's device."""
         device = next(model.parameters()).device
         never = never_replied(config, vocabulary)
-        decode = Decoding(model.encoder, model.decoder, never, device, vocabulary.marks)
+        numbered = _numbered(config, vocabulary)
+        decode = Decoding(model.encoder, model.decoder, never, device, vocabulary.marks, numbered)
         return cls._around(decode, config, vocabulary, decoding)
 
     @classmethod
@@ -261,8 +266,10 @@ def _opened_bundle(path: Path, device: torch.device) -> Chatbot:
     bundle = load_bundle(path)
     bundle.module.to(device).unpack()
     search = bundle.module.search
-    decode = Decoding(search.encoder, search.decoder, search.never_replied.tolist(), device, bundle.vocabulary.marks)
-    return Chatbot._around(decode, bundle.config, bundle.vocabulary)
+    never, vocabulary = search.never_replied.tolist(), bundle.vocabulary
+    numbered = _numbered(bundle.config, vocabulary)
+    decode = Decoding(search.encoder, search.decoder, never, device, vocabulary.marks, numbered)
+    return Chatbot._around(decode, bundle.config, vocabulary)
 
 
 def _opened_onnx(path: Path) -> Chatbot:
@@ -274,6 +281,10 @@ def _opened_onnx(path: Path) -> Chatbot:
     encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
     if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
         raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
-    marks = encoder.vocabulary.marks
-    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"), marks)
-    return Chatbot._around(decode, encoder.config, encoder.vocabulary)
+    vocabulary, numbered = encoder.vocabulary, _numbered(encoder.config, encoder.vocabulary)
+    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"), vocabulary.marks, numbered)
+    return Chatbot._around(decode, encoder.config, vocabulary)
+
+
+def _numbered(config: Config, vocabulary: Vocabulary) -> Numbered:
+    return numbered_by(vocabulary, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)

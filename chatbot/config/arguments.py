@@ -252,6 +252,8 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
             options: dict[str, Any] = {"help": said if field.name in EVERYDAY else Rare(said)}
             if kind in (bool, bool | None):
                 options["action"] = argparse.BooleanOptionalAction
+            elif kind == tuple[str, ...]:
+                options |= {"nargs": "+", "metavar": "TEXT"}
             elif typing.get_origin(kind) is tuple:
                 options |= {"type": float, "nargs": len(typing.get_args(kind)), "metavar": "SHARE"}
             else:

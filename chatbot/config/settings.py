@@ -184,6 +184,14 @@ class DecodingConfig:
     beam_width: int = _number(5, "hypotheses kept at a step, and replies found", 1, 1000, "beam")
     beam_threshold: float = _number(0.0, "drops what is so many nats behind the best; 0 drops nothing", 0, 1000, "beam")
     length_penalty: float = _number(0.0, "alpha of Wu et al. 2016, higher for longer replies", 0, 10, "beam")
+    min_confidence: float = _number(
+        0.0,
+        "falls back where the words of the best reply have a lower probability on average; 0 never does",
+        0,
+        1,
+        "beam",
+    )
+    fallback: tuple[str, ...] = _setting((), "then says the likeliest of these replies", method="beam")
     samples: int = _number(1, "replies drawn to a prompt; the best is given", 1, 1000, "sample")
     temperature: float = _number(1.0, "below 1 likely words get likelier", 0.001, 1000, "sample")
     top_k: int = _number(0, "only from so many of the likeliest words; 0 is all", 0, 1 << 24, "sample")

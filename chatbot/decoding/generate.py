@@ -13,6 +13,7 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import collate, pad_prompts
 from ..network.model import Seq2Seq
+from .fallback import Numbered
 from .plan import ROWS, ROWS_ELSEWHERE, PlannedSearch, plan_of, rows_of
 from .search import Hypotheses
 
@@ -40,6 +41,7 @@ class Decoding:
     Args:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
         never_replied: ids that no reply holds. marks: ids of punctuation marks.
+        numbered: gives the ids of fallback replies; without it settings with any are refused.
     """
 
     backward: Backward | None = None
@@ -51,7 +53,9 @@ class Decoding:
         never_replied: list[int],
         device: torch.device,
         marks: Sequence[int] = (),
+        numbered: Numbered | None = None,
     ) -> None:
+        self.numbered = numbered or _without_words
         self.search = PlannedSearch(encoder, decoder, never_replied, marks).to(device).eval()
         self.greedy, self.beam, self.sampling = self.search.greedy, self.search.beam, self.search.sampling
         self.device = device
@@ -82,16 +86,17 @@ class Decoding:
             max_length: longest reply in tokens, EOS counted; at least 1.
             rows_at_once: about how many rows are worked on side by side; 0 is the default.
             count: how many replies are wanted of each prompt: a beam of which less is wanted ends sooner. 0 is all.
-                Its threshold is for one alone.
+                Its threshold and its fallback are for one alone.
         """
         found = [[Hypothesis([], 0.0, 0.0, np.zeros((0, 0), np.float32))] for _ in prompts]
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
         wanted = 0 if self.backward is not None else count  # it chooses among all
         size = self.side_by_side(settings, rows_at_once, wanted)
+        plan = plan_of(settings, max_length, self.numbered(settings.fallback))
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):
                 src, src_lengths = pad_prompts([prompts[row] for row in part])
-                result = self.search(src.to(self.device), src_lengths, plan_of(settings, max_length), wanted)
+                result = self.search(src.to(self.device), src_lengths, plan, wanted)
                 for row, hypotheses in zip(part, _listed(result, src_lengths.tolist()), strict=True):
                     found[row] = hypotheses
         if self.backward is not None:
@@ -133,6 +138,12 @@ class Decoding:
             if int(token) == EOS_ID:
                 return
             yield int(token)
+
+
+def _without_words(replies: tuple[str, ...]) -> list[list[int]]:
+    if replies:
+        raise ValueError("fallback replies need the ids of their words")
+    return []
 
 
 def _reranked(

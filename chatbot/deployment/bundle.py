@@ -70,7 +70,8 @@ class BundleModule(nn.Module):
         self.num_special = words.num_special
         self.pad_id, self.eos_id = PAD_ID, EOS_ID
         self.max_length, self.context = checkpoint.config.corpus.max_length, checkpoint.config.corpus.context
-        self.plan = plan_of(checkpoint.config.decoding, self.max_length + 1)
+        own = checkpoint.config.decoding
+        self.plan = plan_of(own, self.max_length + 1, checkpoint.numbered(own.fallback))
         self.greedy_plan = plan_of(DecodingConfig(), self.max_length + 1)
         self.description = description
 
@@ -87,7 +88,7 @@ class BundleModule(nn.Module):
         """Greedy search: src (B, S) int64 padded with PAD, src_lengths (B,) on the CPU, rows in any order -> tokens
         (B, T) padded behind EOS, their log-probabilities (B, T), attention (B, T, S)."""
         self.unpack()
-        plan = Plan("greedy", Limits(max_length), 1, 0.0, 0.0, 1, 0, Sampling())
+        plan = Plan("greedy", Limits(max_length), 1, 0.0, 0.0, 1, 0, Sampling(), self.greedy_plan.fallback)
         found = self.planned.in_pieces(src, src_lengths, plan)
         return SearchResult(found.tokens[:, 0], found.scores[:, 0], found.attention[:, 0])
 
@@ -98,13 +99,11 @@ class BundleModule(nn.Module):
     def reply_to(self, text: str, earlier: list[str], turn: int = 0) -> str:
         """The reply to a text behind `earlier` turns, the bot's own among them; a model that was trained with
         `--context N` reads the last N of them. With sampling each `turn` of a conversation has a seed of its own."""
-        own = self.plan
-        seed = own.seed + turn
+        plan = self.plan
+        seed = plan.seed + turn
         if seed < 0:  # an int64 that ran over: on from 0, as in Python
             seed = seed + 9223372036854775807 + 1
-        plan = Plan(
-            own.method, own.limits, own.width, own.threshold, own.length_penalty, own.samples, seed, own.sampling
-        )
+        plan = self._changed(plan, plan.method, plan.width, plan.samples, seed)
         return self.tokenizer.text(self._replies([self.prompt_ids(text, earlier)], plan)[0], self.written)
 
     def reply_batch(self, texts: list[str]) -> list[str]:
@@ -148,7 +147,7 @@ class BundleModule(nn.Module):
         """A reply drawn at random; the same seed and text give the same reply on every machine."""
         greedy = self.greedy_plan
         sampling = Sampling(temperature, top_k, top_p)
-        plan = Plan("sample", greedy.limits, 1, 0.0, 0.0, 1, seed, sampling)
+        plan = Plan("sample", greedy.limits, 1, 0.0, 0.0, 1, seed, sampling, greedy.fallback)
         return self._answers([text], plan)[0]
 
     def unpack(self) -> None:
@@ -233,8 +232,12 @@ class BundleModule(nn.Module):
             method = "beam"
         elif method == "beam":
             width = max(count, plan.width)
-        samples = max(count, plan.samples)
-        return Plan(method, plan.limits, width, plan.threshold, plan.length_penalty, samples, plan.seed, plan.sampling)
+        return self._changed(plan, method, width, max(count, plan.samples), plan.seed)
+
+    def _changed(self, plan: Plan, method: str, width: int, samples: int, seed: int) -> Plan:
+        """A plan with other numbers (TorchScript has no `_replace`)."""
+        limits, threshold, penalty = plan.limits, plan.threshold, plan.length_penalty
+        return Plan(method, limits, width, threshold, penalty, samples, seed, plan.sampling, plan.fallback)
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Prompts (B, S) where the search is, and their lengths (B,) on the CPU."""

@@ -114,8 +114,7 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
         ChatbotError: they differ. Both run the same kernels, so not even equally likely words may be exchanged.
     """
     proof = prove(checkpoint, model, [module.greedy_batch])
-    parts = (model.encoder, model.decoder, checkpoint.never_replied)
-    eager = Decoding(*parts, torch.device("cpu"), checkpoint.vocabulary.marks)
+    eager = _decoding(model.encoder, model.decoder, checkpoint)
     longest = checkpoint.config.corpus.max_length + 1
     anti_lm: Any = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
     # one of each kind
@@ -139,7 +138,7 @@ def golden_replies(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoin
     """What a network, by its two calls, answers to the hard texts, and to some of the checkpoint's prompts."""
     vocabulary, tokenizer, settings = checkpoint.vocabulary, checkpoint.tokenizer, checkpoint.config.decoding
     prompts = checkpoint.prompts[:: max(1, len(checkpoint.prompts) // GOLDEN_PROMPTS)][:GOLDEN_PROMPTS]
-    decode = Decoding(encoder, decoder, checkpoint.never_replied, torch.device("cpu"), vocabulary.marks)
+    decode = _decoding(encoder, decoder, checkpoint)
     spellings = Spellings.of(vocabulary, tokenizer) if checkpoint.config.corpus.mend_words else None
     golden = []
     for text in [*HARD_TEXTS, *(tokenizer.detokenize(vocabulary.decode(ids), vocabulary.written) for ids in prompts)]:
@@ -151,6 +150,11 @@ def golden_replies(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoin
         said, greedy = (tokenizer.detokenize(vocabulary.decode(found), vocabulary.written) for found in (own, tokens))
         golden.append(Golden(text, ids, tokens, scores, said, greedy))
     return golden
+
+
+def _decoding(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoint) -> Decoding:
+    never, marks = checkpoint.never_replied, checkpoint.vocabulary.marks
+    return Decoding(encoder, decoder, never, torch.device("cpu"), marks, checkpoint.numbered)
 
 
 def prompts_of(checkpoint: Checkpoint) -> list[list[int]]:

@@ -25,17 +25,18 @@ from ..corpus.tokenizer import (  # its regular expressions, not its calls
 )
 from ..corpus.unicode_tokenizer import UnicodeTokenizer
 from ..corpus.vocabulary import Vocabulary
+from ..decoding.fallback import Numbered
 from ..runs.checkpoint import Checkpoint
 from ..system.errors import ChatbotError
 from .torchscript_tokenizer import TorchScriptTokenizer
 
-FACTS_FORMAT = 2
+FACTS_FORMAT = 3
 # what `engine/search.js` and `engine/bot.js` know; mmi_weight is for a second network, which no export has
 SPECIAL = {"pad", "sos", "eos", "unk", "sep", "voice"}
 SETTINGS = {
     *("method", "beam_width", "beam_threshold", "length_penalty", "samples", "temperature", "top_k", "top_p", "seed"),
     *("min_length", "no_repeat_ngram", "tidy_marks", "repetition_penalty"),
-    *("anti_lm", "anti_lm_tokens", "anti_lm_bound", "mmi_weight"),
+    *("anti_lm", "anti_lm_tokens", "anti_lm_bound", "mmi_weight", "min_confidence", "fallback"),
 }
 # the corpus's settings that the page does as they say, and those that end with preparation
 CORPUS_SETTINGS = {
@@ -70,8 +71,8 @@ def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
         "context": config.corpus.context,
         "hiddenSize": config.model.hidden_size,
         "decoderLayers": config.model.decoder_layers,
-        "decoding": _decoding(config.decoding),
-        "decodings": {name: _decoding(plain) for name, plain in DECODINGS.items()},
+        "decoding": _decoding(config.decoding, checkpoint.numbered),
+        "decodings": {name: _decoding(plain, checkpoint.numbered) for name, plain in DECODINGS.items()},
         "text": text_facts(checkpoint.tokenizer, vocabulary),
         "mending": mending_facts(checkpoint.tokenizer, vocabulary) if config.corpus.mend_words else None,
     }
@@ -89,11 +90,12 @@ def _unknown(settings: DecodingConfig | CorpusConfig, known: set[str]) -> list[s
     return [f.name for f in fields if f.name not in known and getattr(settings, f.name) != f.default]
 
 
-def _decoding(settings: DecodingConfig) -> dict[str, Any]:
+def _decoding(settings: DecodingConfig, numbered: Numbered) -> dict[str, Any]:
     return {
         **dataclasses.asdict(settings),
-        "seed": str(settings.seed),
-    }  # it may have more bits than JavaScript's numbers
+        "seed": str(settings.seed),  # it may have more bits than JavaScript's numbers
+        "fallback": numbered(settings.fallback),
+    }
 
 
 def text_facts(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[str, Any]:

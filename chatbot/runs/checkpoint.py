@@ -12,6 +12,7 @@ from torch import Tensor
 from ..config.settings import Config
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer
 from ..corpus.vocabulary import Vocabulary
+from ..decoding.fallback import Numbered, numbered_by
 from ..network.kernels.linear import by_columns
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, first_line, shown
@@ -65,6 +66,11 @@ class Checkpoint:
     def never_replied(self) -> list[int]:
         """Ids that a search passes over."""
         return never_replied(self.config, self.vocabulary)
+
+    @property
+    def numbered(self) -> Numbered:
+        """Gives the ids of fallback replies."""
+        return numbered_by(self.vocabulary, self.tokenizer, self.config.corpus.max_length)
 
     def build_model(self) -> Seq2Seq:
         """The network with these weights, on the CPU, in eval mode, laid out for replies.

@@ -197,8 +197,8 @@ class Batches:
         decoding = question.decoding
         if streams_in_batches(self.bot.decode, decoding):  # there each has a seed of its own
             decoding = dataclasses.replace(decoding, seed=0)
-        if decoding.method == "beam" and question.wanted > 1:  # for which there is no threshold
-            decoding = dataclasses.replace(decoding, beam_threshold=0.0)
+        if decoding.method == "beam" and question.wanted > 1:  # for which there is no threshold, and no fallback
+            decoding = dataclasses.replace(decoding, beam_threshold=0.0, min_confidence=0.0)
         return decoding, question.max_length
 
     def _whole(self, jobs: list[Job]) -> None:

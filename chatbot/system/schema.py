@@ -1,8 +1,8 @@
 """The one schema of what is read back: the types of what was written. Plain data of a file pass here before any use.
 
 A type is a dataclass or a TypedDict (in a file an object with its fields; a dataclass allows no others, and one whose
-default is None may be missing), `list[X]`, `tuple[X, Y]`, `dict[str, X]`, `X | None`, a Literal, `int`, `float`, `str`,
-`bool` or Any. Numbers are finite, whole ones have 64 bits; `Annotated[float, Bounds(0, 1)]` says more. Tensors are
+default is None may be missing), `list[X]`, `tuple[X, Y]`, `tuple[X, ...]`, `dict[str, X]`, `X | None`, a Literal, `int`,
+`float`, `str`, `bool` or Any. Numbers are finite, whole ones have 64 bits; `Annotated[float, Bounds(0, 1)]` says more. Tensors are
 looked at in `runs.weights`.
 """
 
@@ -50,6 +50,8 @@ def _checked(kind: Any, value: Any, name: str, bounds: Bounds | None = None) -> 
         return None if value is None else _checked(others[0], value, name, bounds)
     if origin is list and type(value) is list:
         return [_checked(of[0], item, f"{name}[{place}]") for place, item in enumerate(value)]
+    if origin is tuple and type(value) in (list, tuple) and of[-1] is Ellipsis:
+        return tuple(_checked(of[0], item, f"{name}[{place}]") for place, item in enumerate(value))
     if origin is tuple and type(value) in (list, tuple) and len(value) == len(of):
         return tuple(_checked(one, item, name) for one, item in zip(of, value, strict=True))
     if origin is dict and isinstance(value, dict):

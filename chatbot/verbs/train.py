@@ -117,18 +117,24 @@ def _resumed(arguments: argparse.Namespace, run: Any) -> Config:
 def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
     from ..corpus.prepared import load_vocabulary, settled
+    from ..corpus.tokenizer import TOKENIZERS
+    from ..decoding.fallback import numbered_by, sayable
     from ..system.devices import pick_precision
     from ..training import batch_size
 
     config = dataclasses.replace(config, corpus=settled(config.corpus, folder))
+    vocabulary = load_vocabulary(folder)
     training = dataclasses.replace(config.training, precision=pick_precision(config.training.precision, group.device))
     if not training.batch_size:
-        size = batch_size.picked(config, len(load_vocabulary(folder)), group.device, group.size)
+        size = batch_size.picked(config, len(vocabulary), group.device, group.size)
         training = batch_size.scaled(training, size)
         say(f"batches of {size:,} pairs: {training.steps:,} steps at a rate of up to {training.learning_rate:.2g}")
     decoding = config.decoding
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
         decoding = dataclasses.replace(decoding, anti_lm=0.0)
+    if decoding.fallback:
+        numbered = numbered_by(vocabulary, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)
+        decoding = dataclasses.replace(decoding, fallback=sayable(decoding.fallback, numbered))
     read = dataclasses.replace(config.corpus, corpus=corpus)
     return Config(read, config.model, training, decoding)
 

@@ -93,7 +93,7 @@ function hope(total, length, longest, settings) {
  * @param {number} length
  * @param {number} alpha
  */
-function penalty(length, alpha) {
+export function penalty(length, alpha) {
   return ((5 + length) / 6) ** alpha;
 }
 

@@ -1,6 +1,7 @@
 /** A bot: text in, text out (`chatbot.chat.bot`). */
 
 import { beam } from "./beam.js";
+import { fallingBack } from "./fallback.js";
 import { mended } from "./mending.js";
 import { draw, streams, uniform } from "./sampling.js";
 import { Search } from "./search.js";
@@ -121,12 +122,15 @@ export class Bot {
    *
    * @param {number[]} prompt at least one id
    * @param {Decoding} decoding
-   * @param {number} count how many are wanted of a beam
+   * @param {number} count how many are wanted of a beam; only the best alone gives way to a fallback
    * @param {(ids: number[]) => void} tell called after each word where the words are known before the end
    * @returns {Promise<Found[]>}
    */
   async find(prompt, decoding, count, tell = () => {}) {
-    if (decoding.method === "beam") return beam(this.search, prompt, decoding, Math.min(count, decoding.beam_width));
+    if (decoding.method === "beam") {
+      const found = await beam(this.search, prompt, decoding, Math.min(count, decoding.beam_width));
+      return count === 1 ? [await fallingBack(this.search, prompt, decoding, found[0])] : found;
+    }
     if (decoding.method === "greedy") return [await this.follow(prompt, decoding, null, tell)];
     const found = [];
     for (const stream of streams(prompt, decoding.samples, decoding.seed)) {

@@ -22,6 +22,8 @@
  * @property {number} beam_width
  * @property {number} beam_threshold
  * @property {number} length_penalty
+ * @property {number} min_confidence
+ * @property {number[][]} fallback ids of replies, EOS at each end
  * @property {number} samples
  * @property {number} temperature
  * @property {number} top_k
@@ -55,7 +57,7 @@
  * @property {import("./mending.js").MendingFacts | null} mending null: unknown words stay unknown
  */
 
-export const BOT_FORMAT = 2;
+export const BOT_FORMAT = 3;
 
 /**
  * @param {unknown} data what `bot.json` holds

@@ -1,0 +1,154 @@
+"""What is said where no reply is likely enough: by its definition, in every grouping, and only where it belongs."""
+
+import dataclasses
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from plain_search import NEVER, network
+
+from chatbot.chat.bot import Chatbot
+from chatbot.config.settings import DecodingConfig
+from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.decoding.fallback import sayable
+from chatbot.decoding.generate import Decoding, Hypothesis, log_likelihood
+from chatbot.deployment.torchscript import export, load_bundle
+from chatbot.network.batch import collate
+from chatbot.network.model import Seq2Seq
+from chatbot.runs.directory import RunDirectory
+from chatbot.system.errors import ChatbotError
+
+V, LONGEST = 19, 7
+CPU = torch.device("cpu")
+NAMES = {"one": [5, 6, EOS_ID], "two": [7, EOS_ID], "three": [8, 9, 10, 11, EOS_ID], "long": [12] * LONGEST + [EOS_ID]}
+ONE = DecodingConfig(method="beam", beam_width=4, no_repeat_ngram=1)
+PENALISED = dataclasses.replace(ONE, length_penalty=1.0, anti_lm=0.6, anti_lm_tokens=3, anti_lm_bound=0.5)
+
+
+@pytest.fixture(scope="module")
+def model() -> Seq2Seq:
+    return network(V)
+
+
+@pytest.fixture(scope="module")
+def decode(model: Seq2Seq) -> Decoding:
+    return Decoding(model.encoder, model.decoder, NEVER, CPU, numbered=lambda names: [NAMES[name] for name in names])
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    rng = random.Random(6)
+    made = [[rng.randrange(4, V) for _ in range(rng.randint(1, 8))] for _ in range(40)]
+    made[3] = made[11] = []
+    return made
+
+
+def confidence(hypothesis: Hypothesis) -> float:
+    return float(np.exp(hypothesis.log_prob / len(hypothesis.attention)))
+
+
+@pytest.mark.parametrize("settings", [ONE, PENALISED], ids=["plain", "penalised"])
+def test_what_is_too_unlikely_gives_way_to_the_likeliest_fallback(
+    model: Seq2Seq, decode: Decoding, prompts: list[list[int]], settings: DecodingConfig
+) -> None:
+    names = tuple(NAMES)
+    plain = [found[0] for found in decode(prompts, settings, LONGEST, count=1)]
+    least = float(np.median([confidence(found) for found, prompt in zip(plain, prompts, strict=True) if prompt]))
+    falls = dataclasses.replace(settings, min_confidence=least, fallback=names)
+    said = set()
+    for prompt, before, found in zip(prompts, plain, decode(prompts, falls, LONGEST, count=1), strict=True):
+        (after,) = found
+        if not prompt or confidence(before) >= least:
+            assert after.ids == before.ids
+            continue
+        values = {}
+        for name in names[:3]:  # the fourth is longer than a reply may be
+            ids = NAMES[name][:-1]
+            scores = scored(model, prompt, ids)
+            if settings.anti_lm:
+                anyway = scored(model, [], ids)[:3]
+                scores[:3] -= settings.anti_lm * np.maximum(anyway, scores[:3] - settings.anti_lm_bound)
+            values[name] = scores.sum() / ((5 + len(scores)) / 6) ** settings.length_penalty
+        best = max(values, key=lambda name: values[name])
+        said.add(best)
+        assert after.ids == NAMES[best][:-1]
+        assert after.log_prob == pytest.approx(float(log_likelihood(model, [prompt], [after.ids])), abs=1e-4)
+        assert after.attention.shape == (len(after.ids) + 1, len(prompt))
+        np.testing.assert_allclose(after.attention.sum(1), 1, atol=1e-5)
+    assert len(said) > 1
+
+
+def scored(model: Seq2Seq, prompt: list[int], ids: list[int]) -> np.ndarray:
+    """Log-probability of each word of a reply, and of EOS."""
+    batch = collate([(prompt, ids)])
+    with torch.inference_mode():
+        logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
+    return logits.log_softmax(-1).gather(1, batch.targets.unsqueeze(1)).squeeze(1).numpy()
+
+
+def test_groups_of_any_size_fall_back_alike(decode: Decoding, prompts: list[list[int]]) -> None:
+    falls = dataclasses.replace(PENALISED, min_confidence=0.3, fallback=tuple(NAMES))
+    together = decode(prompts, falls, LONGEST, count=1)
+    assert [found[0].ids for found in together] != [found[0].ids for found in decode(prompts, PENALISED, LONGEST)]
+    for rows in (1, 13):
+        apart = decode(prompts, falls, LONGEST, rows, count=1)
+        assert [found[0].ids for found in apart] == [found[0].ids for found in together]
+    assert [decode([prompt], falls, LONGEST, count=1)[0][0].ids for prompt in prompts] == [
+        found[0].ids for found in together
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_several_replies_are_those_that_were_found(decode: Decoding, prompts: list[list[int]], count: int) -> None:
+    falls = dataclasses.replace(ONE, min_confidence=1.0, fallback=tuple(NAMES))
+    found, plain = (decode(prompts, settings, LONGEST, count=count) for settings in (falls, ONE))
+    assert [[one.ids for one in of] for of in found] == [[one.ids for one in of] for of in plain]
+
+
+@pytest.mark.parametrize(
+    ("least", "fallback", "longest"), [(0.0, tuple(NAMES), LONGEST), (1.0, (), LONGEST), (1.0, ("long",), LONGEST)]
+)
+def test_without_a_bound_or_a_reply_short_enough_nothing_changes(
+    decode: Decoding, prompts: list[list[int]], least: float, fallback: tuple[str, ...], longest: int
+) -> None:
+    falls = dataclasses.replace(ONE, min_confidence=least, fallback=fallback)
+    found, plain = (decode(prompts, settings, longest, count=1) for settings in (falls, ONE))
+    assert [of[0].ids for of in found] == [of[0].ids for of in plain]
+
+
+def test_a_bot_falls_back_to_texts_in_its_own_words(trained: RunDirectory) -> None:
+    own = DecodingConfig(method="beam", min_confidence=1.0, fallback=("How are you?",))
+    bot = Chatbot.load(trained.path, decoding=own)
+    assert bot.reply("do you like music") == "How are you?"
+    assert bot.reply("") == ""
+    assert "".join(bot.stream("do you like music")) == "How are you?"
+    read, said, attention = bot.attend("do you like music")
+    assert said == ["how", "are", "you", "?", "<eos>"]
+    assert attention.shape == (len(said), len(read))
+
+
+def test_what_a_bot_cannot_say_is_refused_when_it_is_opened(trained: RunDirectory) -> None:
+    own = DecodingConfig(method="beam", min_confidence=0.5)
+    for text, why in (("I know xyzzy.", "does not know xyzzy"), ("", "from 1 to"), ("you " * 40, "from 1 to")):
+        with pytest.raises(ChatbotError, match=why):
+            Chatbot.load(trained.path, decoding=dataclasses.replace(own, fallback=("How are you?", text)))
+    numbered = Chatbot.load(trained.path).decode.numbered
+    assert sayable(("I know xyzzy.", "How are you?", ""), numbered) == ("How are you?",)
+
+
+def test_an_exported_file_falls_back_as_the_bot_does(trained: RunDirectory, tmp_path: Path) -> None:
+    checkpoint = trained.load_chosen()
+    own = DecodingConfig(
+        method="beam", beam_width=3, min_confidence=1.0, fallback=("How are you?", "What is your name?")
+    )
+    config = dataclasses.replace(checkpoint.config, decoding=own)
+    checkpoint = dataclasses.replace(checkpoint, config=config)
+    export(checkpoint, tmp_path / "export")
+    module = load_bundle(tmp_path / "export" / "chatbot.pt").module
+    texts = ["hello", "do you like music", "what is your name"]
+    bot = Chatbot.from_model(checkpoint.build_model(), config, checkpoint.vocabulary)
+    assert [module.reply(text) for text in texts] == bot.reply_batch(texts)
+    assert set(bot.reply_batch(texts)) <= set(own.fallback)
+    assert [text for text, _ in module.reply_nbest("hello", 2)] == [text for text, _ in bot.nbest("hello", 2)]
