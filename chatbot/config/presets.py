@@ -42,6 +42,15 @@ CHOSEN = DecodingConfig(
     anti_lm_tokens=20,
     anti_lm_bound=1.5,
 )
+# what the sample corpus answers where it has nothing better to say
+UNSURE = (
+    "I don't know. What do you think?",
+    "I don't know much about that, I'm afraid.",
+    "I'm not sure I understand. What do you mean?",
+    "That's new to me. Tell me more.",
+    "How do you feel about it?",
+    "I can't do that, I'm afraid. I only talk.",
+)
 
 
 def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
@@ -89,7 +98,7 @@ PRESETS: dict[str, Config] = {
             validate_every=500,
             max_minutes=60.0,
         ),
-        decoding=CHOSEN,
+        decoding=dataclasses.replace(CHOSEN, min_confidence=0.5, fallback=UNSURE),
     ),
     # one corpus of dialogue, of some thousand pairs or more
     "default": Config(

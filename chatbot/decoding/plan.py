@@ -144,9 +144,9 @@ class PlannedSearch(nn.Module):
         tokens[unsure, 0] = F.pad(replies[best], behind, value=float(self.pad_id))
         figures = F.pad(found.scores, more)
         figures[unsure, 0] = F.pad(torch.cat(scores, dim=1)[best], behind)
-        looked = F.pad(found.attention, [0, 0] + more)
+        looked = F.pad(found.attention, [0, 0, 0, more[1]])
         weights = widened(torch.stack(attention, dim=1)[best], src, lengths)
-        looked[unsure, 0] = F.pad(weights, [0, 0] + behind).to(looked.dtype)
+        looked[unsure, 0] = F.pad(weights, [0, 0, 0, behind[1]]).to(looked.dtype)
         return Hypotheses(tokens, figures, found.totals, looked)
 
     def in_pieces(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:

@@ -1,9 +1,9 @@
 """The one schema of what is read back: the types of what was written. Plain data of a file pass here before any use.
 
 A type is a dataclass or a TypedDict (in a file an object with its fields; a dataclass allows no others, and one whose
-default is None may be missing), `list[X]`, `tuple[X, Y]`, `tuple[X, ...]`, `dict[str, X]`, `X | None`, a Literal, `int`,
-`float`, `str`, `bool` or Any. Numbers are finite, whole ones have 64 bits; `Annotated[float, Bounds(0, 1)]` says more. Tensors are
-looked at in `runs.weights`.
+default is None may be missing), `list[X]`, `tuple[X, Y]`, `tuple[X, ...]`, `dict[str, X]`, `X | None`, a Literal,
+`int`, `float`, `str`, `bool` or Any. Numbers are finite, whole ones have 64 bits; `Annotated[float, Bounds(0, 1)]` says
+more. Tensors are looked at in `runs.weights`.
 """
 
 import dataclasses
