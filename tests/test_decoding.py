@@ -238,7 +238,7 @@ def test_many_prompts_at_once_are_answered_in_pieces(
     hook = model.encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     with torch.inference_mode():
         whole = search(*batch, plan_of(way, 7), 2)
-        search.rows, calls = 4 * rows_of(way.method, way.beam_width, way.beam_threshold, way.samples), []
+        search.rows, calls = 4 * rows_of(way.method, way.beam_width, way.beam_threshold, way.samples, 2), []
         pieces = search.in_pieces(*batch, plan_of(way, 7), 2)
     hook.remove()
     assert len(calls) == 4

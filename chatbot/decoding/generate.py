@@ -106,8 +106,7 @@ class Decoding:
 
     def side_by_side(self, settings: DecodingConfig, rows_at_once: int = 0, count: int = 1) -> int:
         """How many prompts are worked on at once; `rows_at_once` and `count` as of a call."""
-        threshold = settings.beam_threshold if count == 1 else 0.0
-        each = rows_of(settings.method, settings.beam_width, threshold, settings.samples)
+        each = rows_of(settings.method, settings.beam_width, settings.beam_threshold, settings.samples, count)
         return max(1, (rows_at_once or ROWS.get(self.device.type, ROWS_ELSEWHERE)) // each)
 
     def stream(self, prompt: Sequence[int], settings: DecodingConfig, max_length: int) -> Iterator[int]:

@@ -53,10 +53,13 @@ def plan_of(settings: DecodingConfig, max_length: int, fallback: list[list[int]]
     )
 
 
-def rows_of(method: str, width: int, threshold: float, samples: int) -> int:
-    """About how many rows a prompt takes at a step; of a beam with a threshold about a third live."""
+def rows_of(method: str, width: int, threshold: float, samples: int, count: int) -> int:
+    """About how many rows a prompt takes at a step, if `count` replies are wanted (0 is all).
+
+    Of a beam with a threshold, which is for one reply alone, about a third live.
+    """
     if method == "beam":
-        return (width + 2) // 3 if threshold > 0.0 else width
+        return (width + 2) // 3 if threshold > 0.0 and count == 1 else width
     return samples if method == "sample" else 1
 
 
@@ -152,7 +155,7 @@ class PlannedSearch(nn.Module):
     def in_pieces(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:
         """The same, of any number of prompts: those of like length together, no more at once than is fast."""
         rows = self.rows if src.device.type == "cpu" else self.rows_elsewhere
-        size = max(1, rows // rows_of(plan.method, plan.width, plan.threshold if count == 1 else 0.0, plan.samples))
+        size = max(1, rows // rows_of(plan.method, plan.width, plan.threshold, plan.samples, count))
         if src.size(0) <= size:
             return self(src, src_lengths, plan, count)
         order = src_lengths.cpu().argsort(stable=True)
