@@ -1,17 +1,24 @@
 """What is said where no reply is likely enough: by its definition, in every grouping, and only where it belongs."""
 
 import dataclasses
+import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from plain_search import NEVER, network
+from small_run import make_small
 
+from chatbot.__main__ import VERBS
 from chatbot.chat.bot import Chatbot
-from chatbot.config.settings import DecodingConfig
-from chatbot.corpus.vocabulary import EOS_ID
+from chatbot.chat.terminal import describe
+from chatbot.config.arguments import from_flags, parser
+from chatbot.config.presets import PRESETS, changed_decoding
+from chatbot.config.settings import Config, DecodingConfig
+from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.fallback import sayable
 from chatbot.decoding.generate import Decoding, Hypothesis, log_likelihood
 from chatbot.deployment.torchscript import export, load_bundle
@@ -34,7 +41,12 @@ def model() -> Seq2Seq:
 
 @pytest.fixture(scope="module")
 def decode(model: Seq2Seq) -> Decoding:
-    return Decoding(model.encoder, model.decoder, NEVER, CPU, numbered=lambda names: [NAMES[name] for name in names])
+    return of(model)
+
+
+def of(model: Seq2Seq, never: Sequence[int] = NEVER) -> Decoding:
+    ids_of = lambda names: [NAMES[name] for name in names]  # noqa: E731
+    return Decoding(model.encoder, model.decoder, list(never), CPU, fallback_ids=ids_of)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +113,13 @@ def test_groups_of_any_size_fall_back_alike(decode: Decoding, prompts: list[list
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_several_replies_are_those_that_were_found(decode: Decoding, prompts: list[list[int]], count: int) -> None:
-    falls = dataclasses.replace(ONE, min_confidence=1.0, fallback=tuple(NAMES))
-    found, plain = (decode(prompts, settings, LONGEST, count=count) for settings in (falls, ONE))
+@pytest.mark.parametrize("width", [1, 4])
+def test_several_replies_are_those_that_were_found(
+    decode: Decoding, prompts: list[list[int]], width: int, count: int
+) -> None:
+    settings = dataclasses.replace(ONE, beam_width=width)
+    falls = dataclasses.replace(settings, min_confidence=1.0, fallback=tuple(NAMES))
+    found, plain = (decode(prompts, one, LONGEST, count=count) for one in (falls, settings))
     assert [[one.ids for one in of] for of in found] == [[one.ids for one in of] for of in plain]
 
 
@@ -116,6 +132,24 @@ def test_without_a_bound_or_a_reply_short_enough_nothing_changes(
     falls = dataclasses.replace(ONE, min_confidence=least, fallback=fallback)
     found, plain = (decode(prompts, settings, longest, count=1) for settings in (falls, ONE))
     assert [of[0].ids for of in found] == [of[0].ids for of in plain]
+
+
+def test_a_network_that_may_say_everything_falls_back_by_all_the_words_it_said(prompts: list[list[int]]) -> None:
+    """An imported network of the tutorial may say PAD too, which is a word of the reply then."""
+    model = network(V)
+    with torch.no_grad():
+        model.decoder.out.bias[PAD_ID] += 3
+    free, prompts = of(model, never=()), [prompt for prompt in prompts if prompt]
+    settings = dataclasses.replace(ONE, no_repeat_ngram=0)
+    plain = [found[0] for found in free(prompts, settings, LONGEST, count=1)]
+    padded = [found for found in plain if PAD_ID in found.ids]
+    assert padded
+    for least in {round(confidence(found), 6) for found in padded[:6]}:
+        for shift in (-1e-4, 1e-4):
+            falls = dataclasses.replace(settings, min_confidence=least + shift, fallback=("one",))
+            for before, after in zip(plain, free(prompts, falls, LONGEST, count=1), strict=True):
+                unsure = confidence(before) < least + shift
+                assert after[0].ids == (NAMES["one"][:-1] if unsure else before.ids)
 
 
 def test_a_bot_falls_back_to_texts_in_its_own_words(trained: RunDirectory) -> None:
@@ -131,11 +165,54 @@ def test_a_bot_falls_back_to_texts_in_its_own_words(trained: RunDirectory) -> No
 
 def test_what_a_bot_cannot_say_is_refused_when_it_is_opened(trained: RunDirectory) -> None:
     own = DecodingConfig(method="beam", min_confidence=0.5)
-    for text, why in (("I know xyzzy.", "does not know xyzzy"), ("", "from 1 to"), ("you " * 40, "from 1 to")):
+    for text, why in (("I know xyzzy.", "does not know .xyzzy"), ("", "have 1 to"), ("you " * 40, "have 1 to")):
         with pytest.raises(ChatbotError, match=why):
             Chatbot.load(trained.path, decoding=dataclasses.replace(own, fallback=("How are you?", text)))
-    numbered = Chatbot.load(trained.path).decode.numbered
-    assert sayable(("I know xyzzy.", "How are you?", ""), numbered) == ("How are you?",)
+    ids_of = Chatbot.load(trained.path).decode.fallback_ids
+    assert sayable(("I know xyzzy.", "How are you?", ""), ids_of) == ("How are you?",)
+
+
+def test_it_is_told_and_what_would_change_nothing_is_refused() -> None:
+    own = PRESETS["everyday"].decoding
+    assert f"min confidence {own.min_confidence:g}, fallback to {len(own.fallback)} replies" in describe(own)
+    plain = PRESETS["default"].decoding
+    assert "fallback" not in describe(plain)
+    for values, why in (
+        ({"min_confidence": 0.5}, "no fallback to say"),
+        ({"fallback": ("Yes.",)}, "min-confidence above 0"),
+        ({"min_confidence": 0.5, "fallback": ("Yes.",) * 33}, "33 replies, and 32 are allowed"),
+    ):
+        with pytest.raises(ChatbotError, match=why):
+            changed_decoding(plain, values)
+    both = changed_decoding(plain, {"min_confidence": 0.5, "fallback": ["Yes."]})
+    assert changed_decoding(both, {"min_confidence": 0}).fallback == ("Yes.",)
+
+
+def test_training_keeps_what_the_bot_can_say_and_tells_what_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    made = make_small(small)
+    kept = {}
+    for name, fallback in {"some": ["a1 b2 c", "a1 xyzzy"], "none": ["xyzzy"]}.items():
+        settings = made.config.to_dict()
+        settings["training"]["steps"] = 1
+        settings["decoding"] |= {"method": "beam", "min_confidence": 0.5, "fallback": fallback}
+        made.settings.write_text(json.dumps(settings))
+        assert made.train(tmp_path / name) == 0
+        assert "will not fall back to" in capsys.readouterr().err
+        own = Config.load(tmp_path / name / "run" / "config.json").decoding
+        kept[name] = (own.min_confidence, own.fallback)
+    assert kept == {"some": (0.5, ("a1 b2 c",)), "none": (0.0, ())}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "falls"), [("auto", True), ("cornell+sample*5", True), ("sample+mine.tsv", False), ("mine.tsv", False)]
+)
+def test_only_who_speaks_as_the_sample_falls_back_to_its_words(corpus: str, falls: bool) -> None:
+    given = parser(dict.fromkeys(VERBS, lambda _: None)).parse_args(["train", "--corpus", corpus])
+    assert bool(from_flags(given).decoding.fallback) == falls
 
 
 def test_an_exported_file_falls_back_as_the_bot_does(trained: RunDirectory, tmp_path: Path) -> None:

@@ -208,6 +208,10 @@ def test_decodings_that_reply_takes(http: httpx.Client, bot: Chatbot) -> None:
         {"x": 1},
     ):
         refusal(http.post("/reply", json={"text": "hello", "decoding": wrong}), 400)
+    falls = {"method": "beam", "min_confidence": 1.0, "fallback": ["How are you?"]}
+    assert http.post("/reply", json={"text": "hello", "decoding": falls}).json()["reply"] == "How are you?"
+    for texts in (["I know xyzzy."], ["How are you?"] * 33, [""], [], "How are you?"):
+        refusal(http.post("/reply", json={"text": "hello", "decoding": falls | {"fallback": texts}}), 400)
 
 
 @pytest.mark.parametrize(

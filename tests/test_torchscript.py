@@ -316,7 +316,7 @@ def test_it_answers_by_the_runs_own_decoding(checkpoint: Checkpoint, way: Decodi
         assert module.reply_to(text, earlier, turn) == said
         earlier += [text, said] if said else []
     last = dataclasses.replace(way, seed=(1 << 63) - 1)  # the seeds of the turns go round
-    module.plan = plan_of(last, checkpoint.config.corpus.max_length + 1, checkpoint.numbered(last.fallback))
+    module.plan = plan_of(last, checkpoint.config.corpus.max_length + 1, checkpoint.fallback_ids(last.fallback))
     bot, earlier = dataclasses.replace(bot, decoding=last), []
     talk = bot.conversation()
     for turn in range(3):

@@ -15,9 +15,6 @@ import torch
 from chatbot.__main__ import main
 from chatbot.chat.bot import Chatbot
 from chatbot.config.settings import Config, DecodingConfig
-from chatbot.corpus.tokenizer import TOKENIZERS
-from chatbot.decoding.fallback import numbered_by
-from chatbot.decoding.generate import Decoding
 from chatbot.deployment import web_facts, web_runtime
 from chatbot.deployment.manifest import refuse_to_replace
 from chatbot.deployment.web import WEB, export_web, load_web
@@ -79,10 +76,8 @@ def bot(page: Path) -> Chatbot:
 
 def opened(page: Path) -> Chatbot:
     file, encoder, decoder = load_web(page / "model.onnx")
-    words, config = file.vocabulary, file.config
-    numbered = numbered_by(words, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)
-    decode = Decoding(encoder, decoder, file.never_replied, torch.device("cpu"), words.marks, numbered)
-    return Chatbot._around(decode, config, words)
+    never, cpu = file.never_replied, torch.device("cpu")
+    return Chatbot._around(encoder, decoder, never, cpu, file.config, file.vocabulary)
 
 
 def in_node(page: Path, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -156,7 +151,7 @@ def test_the_engine_finds_the_replies_that_python_finds(page: Path, checkpoint: 
     earlier = ["Hi there, what's up?", "Not much.", " "]
     ways = [DecodingConfig(**values) for values in DECODINGS]
     cases = [
-        {"text": text, "earlier": earlier[: number % 4], "decoding": web_facts._decoding(how, bot.decode.numbered)}
+        {"text": text, "earlier": earlier[: number % 4], "decoding": web_facts._decoding(how, bot.decode.fallback_ids)}
         for how in ways
         for number, text in enumerate(texts)
     ]
@@ -171,7 +166,7 @@ def test_the_engine_finds_the_replies_that_python_finds(page: Path, checkpoint: 
             other += 1  # this model finds thousands of words about equally likely: a draw may fall on their border
             continue
         assert (answer["ids"], answer["text"]) == (best.ids, bot.text(best.ids)), case
-        fell_back += answer["ids"] in [ids[:-1] for ids in bot.decode.numbered(how.fallback)]
+        fell_back += answer["ids"] in [ids[:-1] for ids in bot.decode.fallback_ids(how.fallback)]
         assert answer["logProb"] == pytest.approx(best.log_prob, abs=1e-3)
         assert len(answer["attention"]) == len(best.attention) == len(answer["said"])
         for ours, theirs in zip(answer["attention"], best.attention, strict=True):

@@ -145,8 +145,8 @@ def test_the_bot_in_the_box_answers_as_python_does_also_without_a_network(
     cases = [(text, held_out[at : at + many]) for many in range(5) for at, text in enumerate(reversed(held_out))][:200]
     assert len(cases) == 200
     file, encoder, decoder = load_web(pretrained / "model.onnx")
-    numbered = checkpoint.numbered
-    decode = Decoding(encoder, decoder, file.never_replied, torch.device("cpu"), bot.vocabulary.marks, numbered)
+    ids_of = checkpoint.fallback_ids
+    decode = Decoding(encoder, decoder, file.never_replied, torch.device("cpu"), bot.vocabulary.marks, ids_of)
     prompts, by_beam = [bot.prompt_ids(*case) for case in cases], slice(0, 200, 5)
     greedy = [bot.text(found[0].ids) for found in decode(prompts, DecodingConfig(), 15)]
     best = [bot.text(found[0].ids) for found in decode(prompts[by_beam], bot.decoding, 15, count=1)]

@@ -8,13 +8,14 @@ from typing import IO
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
 from ..corpus.mending import Spellings
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer, last_words
 from ..corpus.vocabulary import EOS, EOS_ID, SEP, Vocabulary
-from ..decoding.fallback import Numbered, numbered_by
+from ..decoding.fallback import fallback_ids
 from ..decoding.generate import Decoding, Hypothesis, log_likelihood
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint, never_replied
@@ -45,7 +46,7 @@ class Chatbot:
     spellings: Spellings | None = None
 
     def __post_init__(self) -> None:
-        self.decode.numbered(self.decoding.fallback)  # one that cannot be said is refused now, not at some reply
+        self.decode.fallback_ids(self.decoding.fallback)  # one that cannot be said is refused now, not at some reply
 
     @classmethod
     def load(
@@ -73,8 +74,7 @@ class Chatbot:
             ChatbotError: nothing is there, or it is damaged or of another version; or the backward network does not go
                 with it, or has nothing to choose from; or the bot does not know a word of a fallback reply.
         """
-        bot = _opened(Path(path), pick_device(device))
-        bot = dataclasses.replace(bot, decoding=decoding or bot.decoding)
+        bot = _opened(Path(path), pick_device(device), decoding)
         if mend_words is not None:
             bot = dataclasses.replace(
                 bot, spellings=Spellings.of(bot.vocabulary, bot.tokenizer) if mend_words else None
@@ -88,16 +88,23 @@ class Chatbot:
         """A bot around a network as it stands (in eval mode), on the network's device."""
         device = next(model.parameters()).device
         never = never_replied(config, vocabulary)
-        numbered = _numbered(config, vocabulary)
-        decode = Decoding(model.encoder, model.decoder, never, device, vocabulary.marks, numbered)
-        return cls._around(decode, config, vocabulary, decoding)
+        return cls._around(model.encoder, model.decoder, never, device, config, vocabulary, decoding)
 
     @classmethod
     def _around(
-        cls, decode: Decoding, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
+        cls,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        never_replied: list[int],
+        device: torch.device,
+        config: Config,
+        vocabulary: Vocabulary,
+        decoding: DecodingConfig | None = None,
     ) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
+        ids_of = fallback_ids(vocabulary, tokenizer, corpus.max_length)
+        decode = Decoding(encoder, decoder, never_replied, device, vocabulary.marks, ids_of)
         spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
         return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 
@@ -250,29 +257,27 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return RunDirectory(path).load_chosen() if path.is_dir() else Checkpoint.load(path)
 
 
-def _opened(path: Path, device: torch.device) -> Chatbot:
+def _opened(path: Path, device: torch.device, decoding: DecodingConfig | None) -> Chatbot:
     if path.suffix == ".onnx":
-        return _opened_onnx(path)
+        return _opened_onnx(path, decoding)
     if bundle := bundle_of(path):
-        return _opened_bundle(bundle, device)
+        return _opened_bundle(bundle, device, decoding)
     checkpoint = open_checkpoint(path)
-    return Chatbot.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary)
+    return Chatbot.from_model(checkpoint.build_model().to(device), checkpoint.config, checkpoint.vocabulary, decoding)
 
 
-def _opened_bundle(path: Path, device: torch.device) -> Chatbot:
+def _opened_bundle(path: Path, device: torch.device, decoding: DecodingConfig | None) -> Chatbot:
     """Every search of this program over the traced parts of a bundle."""
     from ..deployment.torchscript import load_bundle  # here, and below: few need what opens such files
 
     bundle = load_bundle(path)
     bundle.module.to(device).unpack()
     search = bundle.module.search
-    never, vocabulary = search.never_replied.tolist(), bundle.vocabulary
-    numbered = _numbered(bundle.config, vocabulary)
-    decode = Decoding(search.encoder, search.decoder, never, device, vocabulary.marks, numbered)
-    return Chatbot._around(decode, bundle.config, vocabulary)
+    parts = search.encoder, search.decoder, search.never_replied.tolist()
+    return Chatbot._around(*parts, device, bundle.config, bundle.vocabulary, decoding)
 
 
-def _opened_onnx(path: Path) -> Chatbot:
+def _opened_onnx(path: Path, decoding: DecodingConfig | None) -> Chatbot:
     """Every search of this program over the encoder and decoder that lie beside `chatbot.onnx`."""
     from ..deployment.onnx import load_onnx, onnx_paths
 
@@ -281,10 +286,5 @@ def _opened_onnx(path: Path) -> Chatbot:
     encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
     if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
         raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
-    vocabulary, numbered = encoder.vocabulary, _numbered(encoder.config, encoder.vocabulary)
-    decode = Decoding(encoder, decoder, encoder.never_replied, torch.device("cpu"), vocabulary.marks, numbered)
-    return Chatbot._around(decode, encoder.config, vocabulary)
-
-
-def _numbered(config: Config, vocabulary: Vocabulary) -> Numbered:
-    return numbered_by(vocabulary, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)
+    never, cpu = encoder.never_replied, torch.device("cpu")
+    return Chatbot._around(encoder, decoder, never, cpu, encoder.config, encoder.vocabulary, decoding)

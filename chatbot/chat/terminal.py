@@ -161,7 +161,8 @@ def describe(decoding: DecodingConfig) -> str:
         if field.name in ("method", "seed") or field.metadata["method"] not in (None, decoding.method):
             continue
         if value != getattr(defaults, field.name) or (decoding.method, field.name) in SHOWN:
-            said.append(f"{field.name.replace('_', ' ')} {value:g}")
+            figure = f"to {len(value)} replies" if isinstance(value, tuple) else f"{value:g}"
+            said.append(f"{field.name.replace('_', ' ')} {figure}")
     return ", ".join(said)
 
 

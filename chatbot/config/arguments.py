@@ -253,7 +253,7 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type) -> None:
             if kind in (bool, bool | None):
                 options["action"] = argparse.BooleanOptionalAction
             elif kind == tuple[str, ...]:
-                options |= {"nargs": "+", "metavar": "TEXT"}
+                options |= {"action": "append", "metavar": "TEXT"}
             elif typing.get_origin(kind) is tuple:
                 options |= {"type": float, "nargs": len(typing.get_args(kind)), "metavar": "SHARE"}
             else:
@@ -298,6 +298,9 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None, *, sm
     mixed = corpus == "auto" or ("+" in corpus and not exists(corpus))
     by_corpus = "sample" if small or corpus == "sample" else "everyday" if mixed else "default"
     config = PRESETS[arguments.preset or by_corpus]
+    if _names(corpus)[-1] not in ("auto", "sample"):  # in whose words the fallback is
+        plain = dataclasses.replace(config.decoding, min_confidence=0.0, fallback=())
+        config = dataclasses.replace(config, decoding=plain)
     if arguments.preset != "tutorial" and brings_its_own(corpus) and "cornell" not in _names(corpus):
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, max_length=0))  # auto
     if begun:

@@ -20,6 +20,10 @@ def changed_decoding(base: DecodingConfig, values: dict[str, Any]) -> DecodingCo
             raise ChatbotError(
                 f"{field.name.replace('_', '-')} belongs to the method {owner}, and the method here is {made.method}"
             )
+    if values.get("min_confidence") and not made.fallback:
+        raise ChatbotError("min-confidence says when to fall back, and there is no fallback to say")
+    if values.get("fallback") and not made.min_confidence:
+        raise ChatbotError("a fallback is said only with a min-confidence above 0")
     return made
 
 

@@ -27,6 +27,8 @@ RETIRED: dict[str, dict[str, Any]] = {
 # what a resumed run may change: how long it goes on (which stretches the rate's schedule), and what is shown and kept
 RESUMABLE = {"steps", "epochs", "max_minutes", "patience", "validate_every", "keep"}
 
+MOST_FALLBACKS = 32
+
 
 def _setting(default: Any, help: str, **more: Any) -> Any:
     """A field with the help text of its flag; `flag` if that has another name; `method` if only one decoding has it;
@@ -191,7 +193,7 @@ class DecodingConfig:
         1,
         "beam",
     )
-    fallback: tuple[str, ...] = _setting((), "then says the likeliest of these replies", method="beam")
+    fallback: tuple[str, ...] = _setting((), "then says this; of several, the likeliest", method="beam")
     samples: int = _number(1, "replies drawn to a prompt; the best is given", 1, 1000, "sample")
     temperature: float = _number(1.0, "below 1 likely words get likelier", 0.001, 1000, "sample")
     top_k: int = _number(0, "only from so many of the likeliest words; 0 is all", 0, 1 << 24, "sample")
@@ -212,6 +214,8 @@ class DecodingConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        if len(self.fallback) > MOST_FALLBACKS:
+            raise ChatbotError(f"fallback has {len(self.fallback):,} replies, and {MOST_FALLBACKS} are allowed")
 
     @property
     def candidates(self) -> int:

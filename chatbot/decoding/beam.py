@@ -35,11 +35,12 @@ hypothesis, then the lower id. A beam of 1 is greedy search, whatever the limits
 import torch
 from torch import Tensor
 
-from .search import Hypotheses, Limits, SearchDecoder
+from .fallback import FallbackDecoder
+from .search import Hypotheses, Limits
 from .tensors import largest, precise, widened
 
 
-class BeamSearchDecoder(SearchDecoder):
+class BeamSearchDecoder(FallbackDecoder):
     """The N best replies of a beam of W; see the head of this file."""
 
     def forward(

@@ -13,7 +13,7 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..network.batch import collate, pad_prompts
 from ..network.model import Seq2Seq
-from .fallback import Numbered
+from .fallback import FallbackIds, without_words
 from .plan import ROWS, ROWS_ELSEWHERE, PlannedSearch, plan_of, rows_of
 from .search import Hypotheses
 
@@ -41,7 +41,7 @@ class Decoding:
     Args:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
         never_replied: ids that no reply holds. marks: ids of punctuation marks.
-        numbered: gives the ids of fallback replies; without it settings with any are refused.
+        fallback_ids: gives the ids of fallback replies; without it settings with any are refused.
     """
 
     backward: Backward | None = None
@@ -53,9 +53,9 @@ class Decoding:
         never_replied: list[int],
         device: torch.device,
         marks: Sequence[int] = (),
-        numbered: Numbered | None = None,
+        fallback_ids: FallbackIds = without_words,
     ) -> None:
-        self.numbered = numbered or _without_words
+        self.fallback_ids = fallback_ids
         self.search = PlannedSearch(encoder, decoder, never_replied, marks).to(device).eval()
         self.greedy, self.beam, self.sampling = self.search.greedy, self.search.beam, self.search.sampling
         self.device = device
@@ -92,7 +92,7 @@ class Decoding:
         rows = sorted((row for row, prompt in enumerate(prompts) if len(prompt)), key=lambda row: len(prompts[row]))
         wanted = 0 if self.backward is not None else count  # it chooses among all
         size = self.side_by_side(settings, rows_at_once, wanted)
-        plan = plan_of(settings, max_length, self.numbered(settings.fallback))
+        plan = plan_of(settings, max_length, self.fallback_ids(settings.fallback))
         with torch.inference_mode():
             for part in (rows[start : start + size] for start in range(0, len(rows), size)):
                 src, src_lengths = pad_prompts([prompts[row] for row in part])
@@ -137,12 +137,6 @@ class Decoding:
             if int(token) == EOS_ID:
                 return
             yield int(token)
-
-
-def _without_words(replies: tuple[str, ...]) -> list[list[int]]:
-    if replies:
-        raise ValueError("fallback replies need the ids of their words")
-    return []
 
 
 def _reranked(

@@ -71,7 +71,7 @@ class BundleModule(nn.Module):
         self.pad_id, self.eos_id = PAD_ID, EOS_ID
         self.max_length, self.context = checkpoint.config.corpus.max_length, checkpoint.config.corpus.context
         own = checkpoint.config.decoding
-        self.plan = plan_of(own, self.max_length + 1, checkpoint.numbered(own.fallback))
+        self.plan = plan_of(own, self.max_length + 1, checkpoint.fallback_ids(own.fallback))
         self.greedy_plan = plan_of(DecodingConfig(), self.max_length + 1)
         self.description = description
 

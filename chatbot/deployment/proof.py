@@ -154,7 +154,7 @@ def golden_replies(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoin
 
 def _decoding(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoint) -> Decoding:
     never, marks = checkpoint.never_replied, checkpoint.vocabulary.marks
-    return Decoding(encoder, decoder, never, torch.device("cpu"), marks, checkpoint.numbered)
+    return Decoding(encoder, decoder, never, torch.device("cpu"), marks, checkpoint.fallback_ids)
 
 
 def prompts_of(checkpoint: Checkpoint) -> list[list[int]]:

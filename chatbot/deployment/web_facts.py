@@ -25,7 +25,7 @@ from ..corpus.tokenizer import (  # its regular expressions, not its calls
 )
 from ..corpus.unicode_tokenizer import UnicodeTokenizer
 from ..corpus.vocabulary import Vocabulary
-from ..decoding.fallback import Numbered
+from ..decoding.fallback import FallbackIds
 from ..runs.checkpoint import Checkpoint
 from ..system.errors import ChatbotError
 from .torchscript_tokenizer import TorchScriptTokenizer
@@ -71,8 +71,8 @@ def facts_of(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
         "context": config.corpus.context,
         "hiddenSize": config.model.hidden_size,
         "decoderLayers": config.model.decoder_layers,
-        "decoding": _decoding(config.decoding, checkpoint.numbered),
-        "decodings": {name: _decoding(plain, checkpoint.numbered) for name, plain in DECODINGS.items()},
+        "decoding": _decoding(config.decoding, checkpoint.fallback_ids),
+        "decodings": {name: _decoding(plain, checkpoint.fallback_ids) for name, plain in DECODINGS.items()},
         "text": text_facts(checkpoint.tokenizer, vocabulary),
         "mending": mending_facts(checkpoint.tokenizer, vocabulary) if config.corpus.mend_words else None,
     }
@@ -90,11 +90,11 @@ def _unknown(settings: DecodingConfig | CorpusConfig, known: set[str]) -> list[s
     return [f.name for f in fields if f.name not in known and getattr(settings, f.name) != f.default]
 
 
-def _decoding(settings: DecodingConfig, numbered: Numbered) -> dict[str, Any]:
+def _decoding(settings: DecodingConfig, ids_of: FallbackIds) -> dict[str, Any]:
     return {
         **dataclasses.asdict(settings),
         "seed": str(settings.seed),  # it may have more bits than JavaScript's numbers
-        "fallback": numbered(settings.fallback),
+        "fallback": ids_of(settings.fallback),
     }
 
 

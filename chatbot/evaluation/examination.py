@@ -140,9 +140,14 @@ class Examination:
             "corpus": self.corpus,
             "limit": self.limit,
             "seed": SEED,
-            "decodings": {name: asdict(decoding) for name, decoding in self._decodings(checkpoint).items()},
+            "decodings": {name: _plain(decoding) for name, decoding in self._decodings(checkpoint).items()},
             "backward": self._reranker.digest() if self.backward else None,
         }
+
+
+def _plain(decoding: DecodingConfig) -> dict[str, Any]:
+    """Settings as they come back from a file, in which a tuple is a list."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(decoding).items()}
 
 
 def readable(vocabulary: Vocabulary, tokenizer: Tokenizer, ids: Sequence[Any]) -> str:

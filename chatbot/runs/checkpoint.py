@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config.settings import Config
 from ..corpus.tokenizer import TOKENIZERS, Tokenizer
 from ..corpus.vocabulary import Vocabulary
-from ..decoding.fallback import Numbered, numbered_by
+from ..decoding.fallback import FallbackIds, fallback_ids
 from ..network.kernels.linear import by_columns
 from ..network.model import Seq2Seq
 from ..system.errors import ChatbotError, first_line, shown
@@ -68,9 +68,9 @@ class Checkpoint:
         return never_replied(self.config, self.vocabulary)
 
     @property
-    def numbered(self) -> Numbered:
+    def fallback_ids(self) -> FallbackIds:
         """Gives the ids of fallback replies."""
-        return numbered_by(self.vocabulary, self.tokenizer, self.config.corpus.max_length)
+        return fallback_ids(self.vocabulary, self.tokenizer, self.config.corpus.max_length)
 
     def build_model(self) -> Seq2Seq:
         """The network with these weights, on the CPU, in eval mode, laid out for replies.

@@ -76,7 +76,7 @@ class Answers:
         try:
             known = own if method == own.method or method not in list(DECODINGS) else DECODINGS[method]
             made = changed_decoding(known, values)
-            self.bot.decode.numbered(made.fallback)
+            self.bot.decode.fallback_ids(made.fallback)
         except ChatbotError as error:
             raise RefusalError(400, str(error), param="decoding", code="invalid_value") from None
         most = max(self.limits.candidates, self.bot.decoding.candidates)

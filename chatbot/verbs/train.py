@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config.arguments import flags_given, from_flags
 from ..config.settings import RESUMABLE, Config, retired_settings
-from ..system.errors import ChatbotError, command
+from ..system.errors import ChatbotError, command, shown
 from ..system.start import STOPPED
 from .prepare import settings_of, tell_corpus
 from .run import found_run, refuse_trained
@@ -118,7 +118,7 @@ def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     """What `auto` has come to mean, written out, so that config.json alone repeats the run."""
     from ..corpus.prepared import load_vocabulary, settled
     from ..corpus.tokenizer import TOKENIZERS
-    from ..decoding.fallback import numbered_by, sayable
+    from ..decoding.fallback import fallback_ids, sayable
     from ..system.devices import pick_precision
     from ..training import batch_size
 
@@ -133,8 +133,13 @@ def _settled(config: Config, corpus: str, group: Any, folder: Path) -> Config:
     if not training.prompt_dropout:  # such a model cannot say how likely a reply is anyway
         decoding = dataclasses.replace(decoding, anti_lm=0.0)
     if decoding.fallback:
-        numbered = numbered_by(vocabulary, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)
-        decoding = dataclasses.replace(decoding, fallback=sayable(decoding.fallback, numbered))
+        ids_of = fallback_ids(vocabulary, TOKENIZERS[config.corpus.tokenizer], config.corpus.max_length)
+        said = sayable(decoding.fallback, ids_of)
+        for text in decoding.fallback:
+            if text not in said and group.is_writer:
+                say(f"the bot will not fall back to {shown(text)}: it is too long, or a word of it is unknown")
+        least = decoding.min_confidence if said else 0.0
+        decoding = dataclasses.replace(decoding, min_confidence=least, fallback=said)
     read = dataclasses.replace(config.corpus, corpus=corpus)
     return Config(read, config.model, training, decoding)
 

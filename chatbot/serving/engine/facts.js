@@ -17,7 +17,8 @@
  * @property {number} maxCharacters only so many last code points of a text are read
  * @property {number} maxWords and of these only so many last words
  *
- * @typedef {object} Decoding how a reply is found: the settings of Python's `DecodingConfig`, under the same names
+ * @typedef {object} Decoding how a reply is found: the settings of Python's `DecodingConfig`, under the same names (but
+ *     that `fallback` is ids here, not texts)
  * @property {"greedy" | "beam" | "sample"} method
  * @property {number} beam_width
  * @property {number} beam_threshold

@@ -22,7 +22,7 @@ export async function fallingBack(search, prompt, settings, found) {
   if (replies.length === 0 || confidence >= settings.min_confidence) return found;
 
   const steps = Math.max(...replies.map((reply) => reply.length));
-  // none of the limits is for them, only what words are ranked by
+  // of a beam's settings, its anti-LM and its length penalty rank them too; the rest is for what is searched
   const limits = { ...settings, min_length: 0, no_repeat_ngram: 0, tidy_marks: false, repetition_penalty: 1 };
   let state = await search.read(prompt, limits);
   state = search.pick(state, replies.map(() => 0));
