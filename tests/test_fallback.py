@@ -82,7 +82,8 @@ def test_what_is_too_unlikely_gives_way_to_the_likeliest_fallback(
             if settings.anti_lm:
                 anyway = scored(model, [], ids)[:3]
                 scores[:3] -= settings.anti_lm * np.maximum(anyway, scores[:3] - settings.anti_lm_bound)
-            values[name] = scores.sum() / ((5 + len(scores)) / 6) ** settings.length_penalty
+            if not any(prompt[start : start + len(ids)] == ids for start in range(len(prompt))):
+                values[name] = scores.sum() / ((5 + len(scores)) / 6) ** settings.length_penalty
         best = max(values, key=lambda name: values[name])
         said.add(best)
         assert after.ids == NAMES[best][:-1]
@@ -98,6 +99,20 @@ def scored(model: Seq2Seq, prompt: list[int], ids: list[int]) -> np.ndarray:
     with torch.inference_mode():
         logits = model(batch.src, batch.src_lengths, batch.tgt, batch.tgt_lengths)
     return logits.log_softmax(-1).gather(1, batch.targets.unsqueeze(1)).squeeze(1).numpy()
+
+
+def test_what_was_said_a_turn_before_is_not_said_again(decode: Decoding, prompts: list[list[int]]) -> None:
+    names = ("one", "two", "three")
+    falls = dataclasses.replace(ONE, min_confidence=1.0, fallback=names)
+    for prompt in filter(None, prompts):
+        left, earlier = set(names), list[int]()
+        while left:
+            (ids,) = (found[0].ids for found in decode([[*earlier, *prompt]], falls, LONGEST, count=1))
+            (name,) = (name for name in names if NAMES[name][:-1] == ids)
+            left.remove(name)  # which is still there
+            earlier += [*ids, 4]
+        again = decode([[*earlier, *prompt]], falls, LONGEST, count=1)[0][0].ids
+        assert [*again, EOS_ID] in NAMES.values()  # all were said: there is nothing else
 
 
 def test_groups_of_any_size_fall_back_alike(decode: Decoding, prompts: list[list[int]]) -> None:

@@ -81,7 +81,10 @@ class FallbackDecoder(SearchDecoder):
     def likeliest(
         self, src: Tensor, src_lengths: Tensor, limits: Limits, length_penalty: float, replies: list[list[int]]
     ) -> Hypotheses:
-        """Of N given replies, EOS at each end, the one with the highest total for each of B prompts: (B, 1, ...)."""
+        """Of N given replies, EOS at each end, the one with the highest total for each of B prompts: (B, 1, ...).
+
+        One that stands in the prompt, as what the bot said a turn before does, comes after all others.
+        """
         batch, count, steps = src.size(0), len(replies), max([len(reply) for reply in replies])
         padded = [reply + [self.pad_id] * (steps - len(reply)) for reply in replies]
         given = torch.tensor(padded, dtype=torch.int64, device=src.device).repeat(batch, 1)  # (B * N, T)
@@ -101,7 +104,9 @@ class FallbackDecoder(SearchDecoder):
             attention.append(weights.masked_fill(beyond, 0.0))
         lengths = precise((given != self.pad_id).sum(dim=1))
         totals = precise(torch.cat(ranks, dim=1)).sum(dim=1) / ((5.0 + lengths) / 6.0) ** length_penalty
-        total, place = totals.view(batch, count).max(dim=1, keepdim=True)
+        repeats = torch.stack([stands_in(src, reply[:-1]) for reply in replies], dim=1)  # (B, N)
+        totals = totals.view(batch, count) - 1e5 * repeats  # nats: more than any reply's total
+        total, place = totals.max(dim=1, keepdim=True)
         best = place.squeeze(1) + torch.arange(batch, device=src.device) * count
         return Hypotheses(
             given[best].unsqueeze(1),
@@ -109,6 +114,14 @@ class FallbackDecoder(SearchDecoder):
             total,
             widened(torch.stack(attention, dim=1)[best], src, src_lengths).unsqueeze(1),
         )
+
+
+def stands_in(src: Tensor, words: list[int]) -> Tensor:
+    """(B,) bool: whether `words`, at least one, stand side by side in each row of src (B, S)."""
+    if len(words) > src.size(1):
+        return torch.zeros_like(src[:, 0], dtype=torch.bool)
+    wanted = torch.tensor(words, dtype=torch.int64, device=src.device)
+    return (src.unfold(1, len(words), 1) == wanted).all(dim=2).any(dim=1)
 
 
 def fallback_ids(vocabulary: Vocabulary, tokenizer: Tokenizer, max_length: int) -> FallbackIds:

@@ -46,6 +46,18 @@ export async function fallingBack(search, prompt, settings, found) {
       all[row].attention.push(next.attention[row]);
     }
   }
-  const value = (/** @type {Found} */ { total, attention }) => total / penalty(attention.length, settings.length_penalty);
+  // one that stands in the prompt, as what the bot said a turn before does, comes after all others
+  const value = (/** @type {Found} */ { ids, total, attention }) =>
+    total / penalty(attention.length, settings.length_penalty) - (standsIn(prompt, ids) ? 1e5 : 0);
   return { ...all.reduce((best, one) => (value(one) > value(best) ? one : best)), total: found.total };
+}
+
+/**
+ * Whether words stand side by side in a prompt.
+ *
+ * @param {number[]} prompt
+ * @param {number[]} words
+ */
+function standsIn(prompt, words) {
+  return prompt.some((_, start) => words.every((id, place) => prompt[start + place] === id));
 }
