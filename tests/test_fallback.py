@@ -189,7 +189,9 @@ def test_what_a_bot_cannot_say_is_refused_when_it_is_opened(trained: RunDirector
 
 def test_it_is_told_and_what_would_change_nothing_is_refused() -> None:
     own = PRESETS["everyday"].decoding
-    assert f"min confidence {own.min_confidence:g}, fallback to {len(own.fallback)} replies" in describe(own)
+    assert "fallback" not in describe(own)
+    own = changed_decoding(own, {"min_confidence": 0.45})
+    assert f"min confidence 0.45, fallback to {len(own.fallback)} replies" in describe(own)
     plain = PRESETS["default"].decoding
     assert "fallback" not in describe(plain)
     for values, why in (

@@ -160,6 +160,8 @@ def describe(decoding: DecodingConfig) -> str:
         value = getattr(decoding, field.name)
         if field.name in ("method", "seed") or field.metadata["method"] not in (None, decoding.method):
             continue
+        if field.name == "fallback" and not decoding.min_confidence:
+            continue
         if value != getattr(defaults, field.name) or (decoding.method, field.name) in SHOWN:
             figure = f"to {len(value)} replies" if isinstance(value, tuple) else f"{value:g}"
             said.append(f"{field.name.replace('_', ' ')} {figure}")

@@ -102,7 +102,7 @@ PRESETS: dict[str, Config] = {
             validate_every=500,
             max_minutes=60.0,
         ),
-        decoding=dataclasses.replace(CHOSEN, min_confidence=0.5, fallback=UNSURE),
+        decoding=dataclasses.replace(CHOSEN, fallback=UNSURE),  # off, until somebody asks for a confidence
     ),
     # one corpus of dialogue, of some thousand pairs or more
     "default": Config(
