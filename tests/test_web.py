@@ -76,8 +76,8 @@ def bot(page: Path) -> Chatbot:
 
 def opened(page: Path) -> Chatbot:
     file, encoder, decoder = load_web(page / "model.onnx")
-    never, cpu = file.never_replied, torch.device("cpu")
-    return Chatbot._around(encoder, decoder, never, cpu, file.config, file.vocabulary)
+    parts = encoder, decoder, file.never_replied, torch.device("cpu")
+    return Chatbot._around(parts, file.config, file.vocabulary)
 
 
 def in_node(page: Path, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

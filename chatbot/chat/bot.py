@@ -25,6 +25,7 @@ from ..system.errors import ChatbotError
 from .conversation import Conversation
 
 Prompt = str | Sequence[int]  # a sentence, or what `prompt_ids` made of it
+Parts = tuple[nn.Module, nn.Module, list[int], torch.device]  # encoder, decoder, never_replied, where they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +89,15 @@ class Chatbot:
         """A bot around a network as it stands (in eval mode), on the network's device."""
         device = next(model.parameters()).device
         never = never_replied(config, vocabulary)
-        return cls._around(model.encoder, model.decoder, never, device, config, vocabulary, decoding)
+        return cls._around((model.encoder, model.decoder, never, device), config, vocabulary, decoding)
 
     @classmethod
     def _around(
-        cls,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        never_replied: list[int],
-        device: torch.device,
-        config: Config,
-        vocabulary: Vocabulary,
-        decoding: DecodingConfig | None = None,
+        cls, parts: Parts, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
-        ids_of = fallback_ids(vocabulary, tokenizer, corpus.max_length)
-        decode = Decoding(encoder, decoder, never_replied, device, vocabulary.marks, ids_of)
+        decode = Decoding(*parts, vocabulary.marks, fallback_ids(vocabulary, tokenizer, corpus.max_length))
         spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
         return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 
@@ -273,8 +266,8 @@ def _opened_bundle(path: Path, device: torch.device, decoding: DecodingConfig | 
     bundle = load_bundle(path)
     bundle.module.to(device).unpack()
     search = bundle.module.search
-    parts = search.encoder, search.decoder, search.never_replied.tolist()
-    return Chatbot._around(*parts, device, bundle.config, bundle.vocabulary, decoding)
+    parts = search.encoder, search.decoder, search.never_replied.tolist(), device
+    return Chatbot._around(parts, bundle.config, bundle.vocabulary, decoding)
 
 
 def _opened_onnx(path: Path, decoding: DecodingConfig | None) -> Chatbot:
@@ -286,5 +279,5 @@ def _opened_onnx(path: Path, decoding: DecodingConfig | None) -> Chatbot:
     encoder, decoder = load_onnx(parts[0], "encoder"), load_onnx(parts[1], "decoder")
     if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
         raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
-    never, cpu = encoder.never_replied, torch.device("cpu")
-    return Chatbot._around(encoder, decoder, never, cpu, encoder.config, encoder.vocabulary, decoding)
+    network = encoder, decoder, encoder.never_replied, torch.device("cpu")
+    return Chatbot._around(network, encoder.config, encoder.vocabulary, decoding)
