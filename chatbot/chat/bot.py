@@ -4,11 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..config.presets import DECODINGS
 from ..config.settings import Config, DecodingConfig
@@ -25,7 +24,6 @@ from ..system.errors import ChatbotError
 from .conversation import Conversation
 
 Prompt = str | Sequence[int]  # a sentence, or what `prompt_ids` made of it
-Parts = tuple[nn.Module, nn.Module, list[int], torch.device]  # encoder, decoder, never_replied, where they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +43,6 @@ class Chatbot:
     context: int = 0
     decoding: DecodingConfig = DECODINGS["greedy"]
     spellings: Spellings | None = None
-
-    def __post_init__(self) -> None:
-        self.decode.fallback_ids(self.decoding.fallback)  # one that cannot be said is refused now, not at some reply
 
     @classmethod
     def load(
@@ -88,16 +83,17 @@ class Chatbot:
     ) -> "Chatbot":
         """A bot around a network as it stands (in eval mode), on the network's device."""
         device = next(model.parameters()).device
-        never = never_replied(config, vocabulary)
-        return cls._around((model.encoder, model.decoder, never, device), config, vocabulary, decoding)
+        parts = model.encoder, model.decoder, never_replied(config, vocabulary), device
+        return cls._around(parts, config, vocabulary, decoding)
 
     @classmethod
     def _around(
-        cls, parts: Parts, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
+        cls, parts: tuple[Any, ...], config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
         decode = Decoding(*parts, vocabulary.marks, fallback_ids(vocabulary, tokenizer, corpus.max_length))
+        decode.fallback_ids(decoding.fallback)  # one that cannot be said is refused now, not at some reply
         spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
         return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 

@@ -218,6 +218,11 @@ class DecodingConfig:
             raise ChatbotError(f"fallback has {len(self.fallback):,} replies, and {MOST_FALLBACKS} are allowed")
 
     @property
+    def found(self) -> "DecodingConfig":
+        """The same without a fallback: what is found is said, however unlikely."""
+        return dataclasses.replace(self, min_confidence=0.0)
+
+    @property
     def candidates(self) -> int:
         """How many replies are found to a prompt, before the best is chosen."""
         return {"greedy": 1, "beam": self.beam_width, "sample": self.samples}[self.method]

@@ -298,8 +298,7 @@ class Trainer:
 
     def _bot(self) -> Chatbot:
         """The bot of the weights that are judged, as they are: it says what it has learnt, however unlikely."""
-        decoding = dataclasses.replace(self.config.decoding, min_confidence=0.0)
-        return Chatbot.from_model(self.judged.eval(), self.config, self.data.vocabulary, decoding)
+        return Chatbot.from_model(self.judged.eval(), self.config, self.data.vocabulary, self.config.decoding.found)
 
     def _checkpoint(self, score: float | None, training: dict[str, Any] | None = None) -> Checkpoint:
         weights, prompts = _on_cpu(self.judged), self.data.prompts

@@ -88,6 +88,7 @@ def _opened(arguments: argparse.Namespace) -> tuple[Path, Any]:
     backward = None if arguments.rerank is None else find_model(arguments.rerank, arguments.checkpoints_dir)
     bot = Chatbot.load(path, arguments.device, mend_words=arguments.mend_words)
     bot = dataclasses.replace(bot, decoding=decoding_from_flags(arguments, bot.decoding))
+    bot.decode.fallback_ids(bot.decoding.fallback)  # one that cannot be said is refused now, not at some reply
     return path, bot.reranked_with(backward) if backward else bot
 
 
