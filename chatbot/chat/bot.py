@@ -88,7 +88,7 @@ class Chatbot:
 
     @classmethod
     def _around(
-        cls, parts: tuple[Any, ...], config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
+        cls, parts: Any, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
     ) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
