@@ -87,13 +87,12 @@ class Chatbot:
         return cls._around(parts, config, vocabulary, decoding)
 
     @classmethod
-    def _around(
-        cls, parts: Any, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None = None
-    ) -> "Chatbot":
+    def _around(cls, parts: Any, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
-        decode = Decoding(*parts, vocabulary.marks, fallback_ids(vocabulary, tokenizer, corpus.max_length))
-        decode.fallback_ids(decoding.fallback)  # one that cannot be said is refused now, not at some reply
+        ids_of = fallback_ids(vocabulary, tokenizer, corpus.max_length)
+        ids_of(decoding.fallback)  # one that cannot be said is refused now, not at some reply
+        decode = Decoding(*parts, marks=vocabulary.marks, fallback_ids=ids_of)
         spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
         return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 
