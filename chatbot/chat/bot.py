@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from ..system.errors import ChatbotError
 from .conversation import Conversation
 
 Prompt = str | Sequence[int]  # a sentence, or what `prompt_ids` made of it
+Parts = tuple[torch.nn.Module, torch.nn.Module, list[int], torch.device]  # encoder, decoder, never_replied, and where
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +88,14 @@ class Chatbot:
         return cls._around(parts, config, vocabulary, decoding)
 
     @classmethod
-    def _around(cls, parts: Any, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None) -> "Chatbot":
+    def _around(
+        cls, parts: Parts, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None
+    ) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
         ids_of = fallback_ids(vocabulary, tokenizer, corpus.max_length)
         ids_of(decoding.fallback)  # one that cannot be said is refused now, not at some reply
-        decode = Decoding(*parts, marks=vocabulary.marks, fallback_ids=ids_of)
+        decode = Decoding(*parts, vocabulary.marks, ids_of)
         spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
         return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 
