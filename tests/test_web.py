@@ -77,7 +77,7 @@ def bot(page: Path) -> Chatbot:
 def opened(page: Path) -> Chatbot:
     file, encoder, decoder = load_web(page / "model.onnx")
     parts = encoder, decoder, file.never_replied, torch.device("cpu")
-    return Chatbot._around(parts, file.config, file.vocabulary, None)
+    return Chatbot._of(parts, file.config, file.vocabulary, None)
 
 
 def in_node(page: Path, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -85,12 +85,10 @@ class Chatbot:
         """A bot around a network as it stands (in eval mode), on the network's device."""
         device = next(model.parameters()).device
         parts = model.encoder, model.decoder, never_replied(config, vocabulary), device
-        return cls._around(parts, config, vocabulary, decoding)
+        return cls._of(parts, config, vocabulary, decoding)
 
     @classmethod
-    def _around(
-        cls, parts: Parts, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None
-    ) -> "Chatbot":
+    def _of(cls, parts: Parts, config: Config, vocabulary: Vocabulary, decoding: DecodingConfig | None) -> "Chatbot":
         corpus = config.corpus
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
         ids_of = fallback_ids(vocabulary, tokenizer, corpus.max_length)
@@ -265,7 +263,7 @@ def _opened_bundle(path: Path, device: torch.device, decoding: DecodingConfig | 
     bundle.module.to(device).unpack()
     search = bundle.module.search
     parts = search.encoder, search.decoder, search.never_replied.tolist(), device
-    return Chatbot._around(parts, bundle.config, bundle.vocabulary, decoding)
+    return Chatbot._of(parts, bundle.config, bundle.vocabulary, decoding)
 
 
 def _opened_onnx(path: Path, decoding: DecodingConfig | None) -> Chatbot:
@@ -278,4 +276,4 @@ def _opened_onnx(path: Path, decoding: DecodingConfig | None) -> Chatbot:
     if not greedy.checkpoint == encoder.checkpoint == decoder.checkpoint:  # each is whole, but of another model
         raise ChatbotError(f"{path} and the encoder and decoder beside it are of different exports: export again")
     network = encoder, decoder, encoder.never_replied, torch.device("cpu")
-    return Chatbot._around(network, encoder.config, encoder.vocabulary, decoding)
+    return Chatbot._of(network, encoder.config, encoder.vocabulary, decoding)
