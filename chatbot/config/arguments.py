@@ -299,8 +299,7 @@ def from_flags(arguments: argparse.Namespace, begun: Config | None = None, *, sm
     by_corpus = "sample" if small or corpus == "sample" else "everyday" if mixed else "default"
     config = PRESETS[arguments.preset or by_corpus]
     if _names(corpus)[-1] not in ("auto", "sample"):  # in whose words the fallback is
-        plain = dataclasses.replace(config.decoding, min_confidence=0.0, fallback=())
-        config = dataclasses.replace(config, decoding=plain)
+        config = dataclasses.replace(config, decoding=dataclasses.replace(config.decoding, fallback=()))
     if arguments.preset != "tutorial" and brings_its_own(corpus) and "cornell" not in _names(corpus):
         config = dataclasses.replace(config, corpus=dataclasses.replace(config.corpus, max_length=0))  # auto
     if begun:

@@ -98,9 +98,8 @@ def _default(base: Config) -> Config:
     reading = {name: getattr(base.training, name) for name in ("word_dropout", "mark_dropout")}
     corpus = dataclasses.replace(TRAINED_ON.corpus, **own)
     model = dataclasses.replace(base.model, direction="forward")  # who trains another kind of bot says so
-    # how likely a good reply is differs from corpus to corpus
-    decoding = dataclasses.replace(base.decoding, min_confidence=0.0)
-    return Config(corpus, model, dataclasses.replace(TRAINED_ON.training, **reading), decoding)
+    # without its fallback: how likely a good reply is differs from corpus to corpus
+    return Config(corpus, model, dataclasses.replace(TRAINED_ON.training, **reading), base.decoding.found)
 
 
 def _refuse_contradictions(wanted: Config, base: Config, name: str) -> None:
