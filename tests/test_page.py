@@ -226,7 +226,9 @@ def test_the_menu_chooses_how_replies_are_found(opened: Any, bot: Chatbot) -> No
     say(opened, "hello")
     assert asked[1]["decoding"]["method"] == "sample"
     beam = DecodingConfig(method="beam", beam_width=7, length_penalty=1.0)
-    playwright.expect(opened.locator("#log .bot .bubble").first).to_have_text(bot.reply("hello", decoding=beam))
+    # a network this small may find that silence is likeliest
+    found = bot.reply("hello", decoding=beam) or "(it says nothing)"
+    playwright.expect(opened.locator("#log .bot .bubble").first).to_have_text(found)
 
 
 def test_only_what_the_bot_reads_is_sent(browser: Any, url: str, bot: Chatbot) -> None:
