@@ -37,11 +37,14 @@ def inputs(prompts: Prompts) -> Inputs:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(EOS_ID, V - 1), min_size=1, max_size=6), min_size=1, max_size=3))
-def test_a_word_is_as_likely_as_its_generation_and_its_copies_from_every_place_together(prompts: Prompts) -> None:
+@given(st.lists(st.lists(st.integers(EOS_ID, V - 1), min_size=1, max_size=6), min_size=1, max_size=3), st.booleans())
+def test_a_word_is_as_likely_as_its_generation_and_its_copies_from_every_place_together(
+    prompts: Prompts, searches: bool
+) -> None:
     copying = mechanism()
     logits, states, memory, source = inputs(prompts)
-    found = copying(logits, states, memory, source).softmax(dim=-1)
+    with torch.inference_mode(searches):
+        found = copying(logits.clone(), states, memory, source).softmax(dim=-1)
     for b, prompt in enumerate(prompts):
         for t in range(2):
             weights = [math.exp(logit) for logit in logits[b, t]]
@@ -66,6 +69,8 @@ def test_special_tokens_are_not_copied(special: int) -> None:
     logits, states, memory, _ = inputs([[5, 6, 7]])
     source = torch.full((1, 3), special)
     torch.testing.assert_close(mechanism()(logits, states, memory, source), logits, rtol=0, atol=0)
+    with torch.inference_mode():
+        torch.testing.assert_close(mechanism()(logits.clone(), states, memory, source), logits)
 
 
 def test_under_autocast_the_scores_are_in_full_precision() -> None:

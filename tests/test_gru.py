@@ -184,6 +184,19 @@ def test_states_of_too_few_layers_are_refused(packs: bool) -> None:
         gru(data, torch.zeros(2, 2, 5, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_one_word_further_is_what_nn_gru_makes_of_it_to_the_last_bit(layers: int) -> None:
+    gru = GRU(3, 5, layers, dropout=0.5, batch_first=True).eval()
+    theirs = nn.GRU(3, 5, layers, batch_first=True)
+    theirs.load_state_dict(gru.state_dict())
+    word, state = torch.randn(4, 1, 3), torch.randn(layers, 4, 5)
+    with torch.inference_mode():
+        for ours, expected in zip(gru(word, state), theirs(word, state), strict=True):
+            assert torch.equal(ours, expected)
+        with pytest.raises(ValueError, match="zip"):
+            gru(word, state[:0])
+
+
 def test_what_has_no_batch_is_read_as_nn_gru_reads_it() -> None:
     gru = GRU(3, 5, 2, dropout=0.5)
     assert gru(torch.randn(4, 3))[0].shape == (4, 5)

@@ -175,7 +175,7 @@ class SearchDecoder(nn.Module):
         if memory is None or source is None or memory.size(0) != behind.size(0):
             memory, source = memories.index_select(0, behind), sources.index_select(0, behind)
         logits, hidden, weights = self.decoder(words, hidden.contiguous(), memory, source)
-        logits = logits[:, 0].float()
+        logits = logits.select(1, 0).float()  # in TorchScript [:, 0] is two operators
         # (R, V) is large: where nobody needs what was there before, it is written over, not beside
         penalised = limits.repetition_penalty != 1.0
         both = torch.log_softmax(logits, dim=-1) if penalised else torch.log_softmax(logits, dim=-1, out=logits)
@@ -196,8 +196,10 @@ class SearchDecoder(nn.Module):
             if change is not None:
                 ranked = ranked.add_(change)
         self.forbid(ranked, said, limits)
-        state = State(hidden[:, :rows], prompt, memories, sources, hidden[:, rows:], shares, memory, source)
-        return log_probs, ranked, weights[:rows, 0], state
+        if asks:
+            weights, hidden, empty = weights[:rows], hidden.narrow(1, 0, rows), hidden[:, rows:]
+        state = State(hidden, prompt, memories, sources, empty, shares, memory, source)
+        return log_probs, ranked, weights.select(1, 0), state
 
     def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
         """The word (R, 1) that each row goes on with: of the highest rank, of equal ones the lowest id.
@@ -223,12 +225,8 @@ class SearchDecoder(nn.Module):
         said = token[:, :0]
         steps, looks_every = 0, self.steps_between_looks(src)
         # what each step found, put into its place once all is said: for one prompt that takes longer than a product
-        which, words, figures_of_words, looked = (
-            [rows[:0]],
-            [token[:0]],
-            [torch.zeros(0, 2, device=device)],
-            [state.memories[:0, :, 0]],
-        )
+        which, words, looked = [rows[:0]], [token[:0]], [state.memories[:0, :, 0]]
+        figures_of_words = [torch.zeros(0, 2, device=device)]
         while steps < longest and rows.size(0) > 0:
             log_probs, ranked, weights, state = self.step(token, said, state, limits)
             token = self.choose(ranked, streams, steps, sampling)  # (R, 1)

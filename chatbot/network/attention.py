@@ -30,14 +30,14 @@ class Attention(nn.Module):
                 return self.forward(query.float(), memory.float(), mask)
         scores = self.score(query, memory).masked_fill(~mask.unsqueeze(1), float("-inf"))
         weights = torch.softmax(scores, dim=-1)
-        return weights @ memory, weights
+        return torch.bmm(weights, memory), weights  # as @, which puts six operators around it
 
 
 class DotAttention(Attention):
     """score(query, memory) = query . memory"""
 
     def score(self, query: Tensor, memory: Tensor) -> Tensor:
-        return query @ memory.transpose(1, 2)
+        return torch.bmm(query, memory.transpose(1, 2))
 
 
 class GeneralAttention(Attention):
@@ -48,7 +48,7 @@ class GeneralAttention(Attention):
         self.projection = nn.Linear(hidden_size, hidden_size)
 
     def score(self, query: Tensor, memory: Tensor) -> Tensor:
-        return query @ self.projection(memory).transpose(1, 2)
+        return torch.bmm(query, self.projection(memory).transpose(1, 2))
 
 
 class ConcatAttention(Attention):

@@ -33,8 +33,18 @@ class CopyMechanism(nn.Module):
 
     def forward(self, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """logits (B, T, V), raised by what speaks for copying; states (B, T, E), memory (B, S, H), source (B, S)."""
-        copied = self.scores(states, memory, source)
-        return raised(logits, copied, source.unsqueeze(1).expand_as(copied))
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(states.device.type):
+            copied = self.scores(states, memory, source)
+            return raised(logits, copied, source.unsqueeze(1).expand_as(copied))
+        # A search asks for this word by word, where each operator costs more than its arithmetic. So the sum of exp is
+        # taken where the logits stand, and no place is compared with another.
+        copied = self.places(states, memory)
+        places = source.unsqueeze(1).expand_as(copied)
+        copied = copied.masked_fill(places <= EOS_ID, float("-inf"))
+        generated = logits.gather(-1, places)
+        largest = torch.maximum(copied.amax(dim=2, keepdim=True), generated.amax(dim=2, keepdim=True))
+        logits.scatter_(-1, places, (generated - largest).exp_()).scatter_add_(-1, places, (copied - largest).exp_())
+        return logits.scatter_(-1, places, logits.gather(-1, places).log_().add_(largest))
 
     def at_real(self, real: RealPositions, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """Do the same at the N real positions of a padded batch: logits (N, V), states (N, E) as `real.pick` gave."""
@@ -51,10 +61,7 @@ class CopyMechanism(nn.Module):
         if torch.is_autocast_enabled(states.device.type):  # small products: in float32, as those of attention
             with torch.autocast(states.device.type, enabled=False):
                 return self.scores(states.float(), memory.float(), source)
-        # Gu et al. have tanh(W' m_s) . h~. Without the root, as without it in Vaswani et al. 2017, section 3.2.1, the
-        # scores are so large, and move so fast, that learning is slower than without copying.
-        query = self.projection(states) * self.scale  # (B, T, H)
-        scores = query @ memory.transpose(1, 2) + self.bias  # (B, T, S)
+        scores = self.places(states, memory)
         same = source.unsqueeze(1) == source.unsqueeze(2)  # (B, S, S)
         # log of a sum of exp, less the largest so that none overflows; a word far below it sums to 0, hence TINY
         largest = scores.detach().amax(dim=2, keepdim=True)
@@ -62,6 +69,13 @@ class CopyMechanism(nn.Module):
         copied = summed.clamp_min(TINY).log() + largest
         once = (source > EOS_ID) & ~same.tril(-1).any(dim=2)  # a word's first place
         return copied.masked_fill(~once.unsqueeze(1), float("-inf"))
+
+    def places(self, states: Tensor, memory: Tensor) -> Tensor:
+        """psi for each place: states (B, T, E), memory (B, S, H) -> (B, T, S)."""
+        # Gu et al. have tanh(W' m_s) . h~. Without the root, as without it in Vaswani et al. 2017, section 3.2.1, the
+        # scores are so large, and move so fast, that learning is slower than without copying.
+        query = self.projection(states) * self.scale  # (B, T, H)
+        return torch.bmm(query, memory.transpose(1, 2)) + self.bias
 
 
 def raised(logits: Tensor, copied: Tensor, source: Tensor) -> Tensor:
