@@ -54,8 +54,10 @@ class GRU(nn.GRU):
         """Read PackedWords, or what nn.GRU reads, from states hx or zeros; returns what nn.GRU returns."""
         drops = self.training and (self.dropout or self.recurrent_dropout)
         if isinstance(input, Tensor):
-            if hx is not None and not drops and self._is_a_step(input):
-                return self._step(input, hx)
+            if hx is not None and not drops and self._goes_by_words(input):
+                words = input.unbind(1)
+                if len(words) == 1:  # of a size a trace makes a tensor, of a list's length it does not
+                    return self._step(words[0], hx)
             if not drops or input.dim() < 3:
                 return super().forward(input, hx)
             batch, width = input.shape[:2] if self.batch_first else (input.size(1), input.size(0))
@@ -70,13 +72,13 @@ class GRU(nn.GRU):
             hx = words.packed.data.new_zeros(self.num_layers * (1 + self.bidirectional), size, self.hidden_size)
         return self._by_layers(words, hx, fast=False) if drops else super().forward(words.packed, hx)
 
-    def _is_a_step(self, input: Tensor) -> bool:
+    def _goes_by_words(self, input: Tensor) -> bool:
         batched = self.batch_first and not self.bidirectional and self.bias and input.dim() == 3
-        return batched and input.size(1) == 1 and not torch.is_grad_enabled()
+        return batched and not torch.is_grad_enabled()
 
-    def _step(self, input: Tensor, hx: Tensor) -> tuple[Tensor, Tensor]:
-        """One word (B, 1, I) further, as a search goes: the same numbers without a loop over words and its set-up."""
-        state, after = input.select(1, 0), list[Tensor]()
+    def _step(self, word: Tensor, hx: Tensor) -> tuple[Tensor, Tensor]:
+        """One word (B, I) further, as a search goes: the same numbers without a loop over words and its set-up."""
+        state, after = word, list[Tensor]()
         weights = self._weights()
         for layer, before in zip(range(self.num_layers), hx.unbind(0), strict=True):
             state = torch.gru_cell(state, before, *weights[4 * layer :][:4])
