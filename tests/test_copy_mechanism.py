@@ -73,6 +73,34 @@ def test_special_tokens_are_not_copied(special: int) -> None:
         torch.testing.assert_close(mechanism()(logits.clone(), states, memory, source), logits)
 
 
+@pytest.mark.parametrize("copied", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize("generated", [-300.0, 0.0, 300.0])
+def test_scores_that_are_far_apart_are_summed_in_a_search_as_in_training(copied: float, generated: float) -> None:
+    copying = mechanism().float()
+    logits, states, memory, source = inputs([[5, 6, 5, 7]])
+    logits, states, memory = logits.float(), states.float(), memory.float()
+    logits[..., 5] += generated
+    with torch.no_grad():
+        copying.bias.fill_(copied)
+    expected = copying(logits, states, memory, source)
+    with torch.inference_mode():
+        found = copying(logits.clone(), states, memory, source)
+    assert torch.isfinite(found).all()
+    likely = [torch.log_softmax(some, dim=-1).clamp_min(-80) for some in (found, expected)]
+    torch.testing.assert_close(*likely, rtol=1e-6, atol=1e-4)
+
+
+def test_a_search_under_autocast_takes_logits_of_half_the_width() -> None:
+    copying = mechanism().float()
+    logits, states, memory, source = inputs([[5, 6, 7, 5]])
+    logits, states, memory = logits.bfloat16(), states.bfloat16(), memory.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = copying(logits, states, memory, source)
+        with torch.inference_mode():
+            found = copying(logits.clone(), states, memory, source)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_under_autocast_the_scores_are_in_full_precision() -> None:
     copying = mechanism().float()
     _, states, memory, source = inputs([[5, 6, 7, 5]])

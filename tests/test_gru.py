@@ -185,16 +185,40 @@ def test_states_of_too_few_layers_are_refused(packs: bool) -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-def test_one_word_further_is_what_nn_gru_makes_of_it_to_the_last_bit(layers: int) -> None:
-    gru = GRU(3, 5, layers, dropout=0.5, batch_first=True).eval()
-    theirs = nn.GRU(3, 5, layers, batch_first=True)
+@pytest.mark.parametrize(
+    ("more", "cells"),
+    [({}, True), ({"bidirectional": True}, False), ({"bias": False}, False), ({"batch_first": False}, False)],
+)
+def test_one_word_further_is_what_nn_gru_makes_of_it_to_the_last_bit(
+    layers: int, more: dict[str, bool], cells: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, cell = [], torch.gru_cell
+    monkeypatch.setattr(torch, "gru_cell", lambda *given: calls.append(1) or cell(*given))
+    ways = {"batch_first": True, **more}
+    gru, theirs = GRU(3, 5, layers, dropout=0.5, **ways).eval(), nn.GRU(3, 5, layers, **ways)
     theirs.load_state_dict(gru.state_dict())
-    word, state = torch.randn(4, 1, 3), torch.randn(layers, 4, 5)
+    batch = 4 if ways["batch_first"] else 1
+    word, state = torch.randn(4, 1, 3), torch.randn(layers * (1 + gru.bidirectional), batch, 5)
     with torch.inference_mode():
         for ours, expected in zip(gru(word, state), theirs(word, state), strict=True):
             assert torch.equal(ours, expected)
-        with pytest.raises(ValueError, match="zip"):
+        with pytest.raises(RuntimeError, match="Expected hidden size"):
             gru(word, state[:0])
+    assert bool(calls) == cells
+
+
+def test_several_words_are_read_one_by_one_in_a_file_as_nn_gru_reads_them() -> None:
+    gru = nn.GRU(3, 5, 2, batch_first=True)
+    words, state = torch.randn(4, 6, 3), torch.randn(2, 4, 5)
+    found = room.by_words(words, state, [weight for weights in gru.all_weights for weight in weights])
+    torch.testing.assert_close(found, gru(words, state))
+
+
+def test_in_training_one_word_has_dropout_also_without_gradients() -> None:
+    gru = GRU(3, 5, 2, dropout=0.5, batch_first=True)
+    word, state = torch.randn(4, 1, 3), torch.randn(2, 4, 5)
+    with torch.no_grad():
+        assert not torch.equal(gru(word, state)[0], gru.eval()(word, state)[0])
 
 
 def test_what_has_no_batch_is_read_as_nn_gru_reads_it() -> None:

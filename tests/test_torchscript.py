@@ -119,15 +119,15 @@ import sys
 sys.modules["chatbot"] = None  # importing it fails
 import torch
 bot = torch.jit.load({str(bundle)!r})
-print(bot.reply("How are you? zzzz"))
-print(" ".join(bot.reply_words(["how", "are", "you", "?", "zzzz"])))
+print(bot.reply("How are you? qxzvwk"))
+print(" ".join(bot.reply_words(["how", "are", "you", "?", "qxzvwk"])))
 print(len(bot.reply_words([])))
 print(bot.metadata())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     reply, words, empty, metadata = done.stdout.splitlines()
     bot = Chatbot.load(trained.path)
-    assert bot.tokenizer.detokenize(words.split(), bot.vocabulary.written) == reply == bot.reply("How are you? zzzz")
+    assert bot.tokenizer.detokenize(words.split(), bot.vocabulary.written) == reply == bot.reply("How are you? qxzvwk")
     assert empty == "0"
     assert json.loads(metadata)["config"] == json.loads(json.dumps(checkpoint.config.to_dict()))
 

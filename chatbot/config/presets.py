@@ -92,7 +92,7 @@ PRESETS: dict[str, Config] = {
             copy_mechanism=True,
         ),
         training=TrainingConfig(
-            steps=7000,
+            steps=10000,
             weight_decay=0.1,
             bucket_batches=1,
             word_dropout=0.05,
@@ -166,7 +166,7 @@ PRESETS: dict[str, Config] = {
         corpus=CorpusConfig(corpus="sample", tokenizer="auto", mend_words=True, min_count=1),
         model=ModelConfig(hidden_size=256, dropout=0.1),
         training=TrainingConfig(
-            steps=1000,
+            steps=3000,
             learning_rate=3e-3,
             warmup_steps=50,
             word_dropout=0.05,  # every word is known here, and <unk> must be met somewhere

@@ -95,8 +95,8 @@ class State(NamedTuple):
     hidden (L, R, H). prompt (R,) int64: which of the P rows that the encoder read each is behind.
     memories (P, S, H), sources (P, S): of those; where the empty prompt is asked too, it is the last.
     empty (L, E, H), shares (R,) int64: behind the empty prompt rows that said the same are one; E states, and which of
-        them each of the R rows has. E is 0 where the empty prompt is not asked.
-    memory (R + E, S, H), source (R + E, S): what the decoder read last; none at first, and once others are picked.
+        them each of the R rows has. E is 0 where the empty prompt is not asked, and not read once it has no say.
+    memory, source: for each row that the decoder read last its own; none at first, and once others are picked.
     """
 
     hidden: Tensor
@@ -197,7 +197,7 @@ class SearchDecoder(nn.Module):
                 ranked = ranked.add_(change)
         self.forbid(ranked, said, limits)
         if asks:
-            weights, hidden, empty = weights[:rows], hidden.narrow(1, 0, rows), hidden[:, rows:]
+            weights, hidden, empty = weights[:rows], hidden[:, :rows], hidden[:, rows:]
         state = State(hidden, prompt, memories, sources, empty, shares, memory, source)
         return log_probs, ranked, weights.select(1, 0), state
 

@@ -21,6 +21,7 @@ from ..config.settings import Config
 from ..corpus.tokenizer import Tokenizer, tokenizer_named
 from ..corpus.vocabulary import Vocabulary
 from ..network.batch import pad_prompts
+from ..network.kernels.gru import by_words
 from ..network.model import Seq2Seq
 from ..runs.archive import check_bundle_archive
 from ..runs.checkpoint import Checkpoint
@@ -98,6 +99,7 @@ def _script(model: Seq2Seq, checkpoint: Checkpoint, description: dict[str, Any])
         parameter.requires_grad_(False)
     src, src_lengths = pad_prompts([checkpoint.prompts[-1]])
     memory, source, hidden = model.encoder(src, src_lengths)
+    model.decoder.gru.by_words = torch.jit.script(by_words)  # it asks where its input is, which a trace cannot
     encoder = torch.jit.trace(model.encoder, (src, src_lengths), check_trace=False)
     decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
     weights = _quantized_weights(encoder, decoder, (model.encoder.gru, model.decoder.gru), checkpoint.is_quantized)

@@ -32,19 +32,25 @@ class CopyMechanism(nn.Module):
         self.scale = hidden_size**-0.5
 
     def forward(self, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
-        """logits (B, T, V), raised by what speaks for copying; states (B, T, E), memory (B, S, H), source (B, S)."""
+        """logits (B, T, V), raised by what speaks for copying; states (B, T, E), memory (B, S, H), source (B, S).
+
+        Without gradients the logits are written over.
+        """
         if torch.is_grad_enabled() or torch.is_autocast_enabled(states.device.type):
             copied = self.scores(states, memory, source)
             return raised(logits, copied, source.unsqueeze(1).expand_as(copied))
-        # A search asks for this word by word, where each operator costs more than its arithmetic. So the sum of exp is
-        # taken where the logits stand, and no place is compared with another.
+        # A search asks for this word by word, where an operator costs more than its arithmetic. So what speaks for a
+        # word is summed in its logit's place, and no place of the prompt is compared with another.
         copied = self.places(states, memory)
         places = source.unsqueeze(1).expand_as(copied)
         copied = copied.masked_fill(places <= EOS_ID, float("-inf"))
         generated = logits.gather(-1, places)
-        largest = torch.maximum(copied.amax(dim=2, keepdim=True), generated.amax(dim=2, keepdim=True))
+        larger = torch.maximum(copied, generated)
+        largest = larger.amax(dim=2, keepdim=True)
         logits.scatter_(-1, places, (generated - largest).exp_()).scatter_add_(-1, places, (copied - largest).exp_())
-        return logits.scatter_(-1, places, logits.gather(-1, places).log_().add_(largest))
+        # of a word so far below the largest that its sum is 0, the larger one counts
+        summed = torch.maximum(logits.gather(-1, places).log_().add_(largest), larger)
+        return logits.scatter_(-1, places, summed)
 
     def at_real(self, real: RealPositions, logits: Tensor, states: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         """Do the same at the N real positions of a padded batch: logits (N, V), states (N, E) as `real.pick` gave."""

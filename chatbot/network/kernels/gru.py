@@ -42,6 +42,7 @@ class GRU(nn.GRU):
         super().__init__(*sizes, **more)
         self.dropout = dropout if self.num_layers > 1 else 0.0
         self.recurrent_dropout = recurrent_dropout
+        self.by_words = by_words
 
     def flatten_parameters(self) -> None:
         """Lay the weights side by side on a GPU, as nn.GRU does, whose cuDNN reads matrices row by row only."""
@@ -55,9 +56,7 @@ class GRU(nn.GRU):
         drops = self.training and (self.dropout or self.recurrent_dropout)
         if isinstance(input, Tensor):
             if hx is not None and not drops and self._goes_by_words(input):
-                words = input.unbind(1)
-                if len(words) == 1:  # of a size a trace makes a tensor, of a list's length it does not
-                    return self._step(words[0], hx)
+                return self.by_words(input, hx, self._weights())
             if not drops or input.dim() < 3:
                 return super().forward(input, hx)
             batch, width = input.shape[:2] if self.batch_first else (input.size(1), input.size(0))
@@ -73,17 +72,10 @@ class GRU(nn.GRU):
         return self._by_layers(words, hx, fast=False) if drops else super().forward(words.packed, hx)
 
     def _goes_by_words(self, input: Tensor) -> bool:
+        """Whether this is a search's step, one word (B, 1, I)."""
         batched = self.batch_first and not self.bidirectional and self.bias and input.dim() == 3
-        return batched and not torch.is_grad_enabled()
-
-    def _step(self, word: Tensor, hx: Tensor) -> tuple[Tensor, Tensor]:
-        """One word (B, I) further, as a search goes: the same numbers without a loop over words and its set-up."""
-        state, after = word, list[Tensor]()
-        weights = self._weights()
-        for layer, before in zip(range(self.num_layers), hx.unbind(0), strict=True):
-            state = torch.gru_cell(state, before, *weights[4 * layer :][:4])
-            after.append(state)
-        return state.unsqueeze(1), torch.stack(after)
+        # while tracing, a size is a tensor, and a list's length is a number
+        return batched and not torch.is_grad_enabled() and len(input.unbind(1)) == 1
 
     def _applies(self, words: PackedWords) -> bool:
         data = words.packed.data if words.table is None else words.table
@@ -129,6 +121,27 @@ class GRU(nn.GRU):
         named: Any = zip(self._flat_weights_names, self._flat_weights, strict=True)
         share = self.recurrent_dropout if self.training else 0.0
         return [without_some(w, share) if share and name.startswith("weight_hh") else w for name, w in named]
+
+
+def by_words(input: Tensor, hidden: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """What nn.GRU returns for input (B, T, I) and hidden (L, B, H), on a CPU without the set-up of a loop over layers.
+
+    An export compiles it (`deployment/torchscript.py`): then a file that was written on a CPU uses cuDNN on a GPU.
+    """
+    if input.is_cuda:
+        return torch.gru(input, hidden, weights, True, len(weights) // 4, 0.0, False, False, True)
+    states = list(hidden.unbind(0))
+    if 4 * len(states) != len(weights):
+        raise RuntimeError("Expected hidden size (L, B, H), of the L layers whose weights are given")
+    outputs: list[Tensor] = []
+    for word in input.unbind(1):
+        state = word
+        for layer in range(len(states)):
+            w = weights[4 * layer : 4 * layer + 4]
+            state = torch.gru_cell(state, states[layer], w[0], w[1], w[2], w[3])
+            states[layer] = state
+        outputs.append(state)
+    return torch.stack(outputs, 1), torch.stack(states)
 
 
 def without_some(weight: Tensor, share: float | Tensor) -> Tensor:
