@@ -83,7 +83,7 @@ session = onnxruntime.InferenceSession({str(folder / "chatbot.onnx")!r})
 metadata = session.get_modelmeta().custom_metadata_map
 words, special = json.loads(metadata["vocabulary"]), json.loads(metadata["special"])
 ids = {{word: id for id, word in enumerate(words)}}
-src = np.array([[ids.get(word, special["unk"]) for word in ["how", "are", "you", "?", "zzzz"]]])
+src = np.array([[ids.get(word, special["unk"]) for word in ["how", "are", "you", "?", "qxzvwk"]]])
 longest = np.array(int(metadata["max_length"]) + 1)
 tokens, scores = session.run(["tokens", "scores"], {{"src": src, "src_lengths": np.array([5]), "max_length": longest}})
 assert tokens.shape == scores.shape and (scores <= 0).all()
@@ -93,7 +93,7 @@ print(metadata["tokenizer"], metadata["format"], metadata["kind"], metadata["wei
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     words, about = done.stdout.splitlines()
     bot = Chatbot.load(trained.path)
-    assert bot.tokenizer.detokenize(words.split(), bot.vocabulary.written) == bot.reply("How are you? zzzz")
+    assert bot.tokenizer.detokenize(words.split(), bot.vocabulary.written) == bot.reply("How are you? qxzvwk")
     assert about == "english 1 greedy fp32"
 
 
