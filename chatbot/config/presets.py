@@ -161,7 +161,7 @@ PRESETS: dict[str, Config] = {
             max_minutes=0,
         ),
     ),
-    # so small a corpus is learnt by heart: held-out perplexity has no say in when to stop
+    # a small corpus is learnt by heart: held-out perplexity has no say in when to stop
     "sample": Config(
         corpus=CorpusConfig(corpus="sample", tokenizer="auto", mend_words=True, min_count=1),
         model=ModelConfig(hidden_size=256, dropout=0.1),

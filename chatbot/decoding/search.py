@@ -96,7 +96,7 @@ class State(NamedTuple):
     memories (P, S, H), sources (P, S): of those; where the empty prompt is asked too, it is the last.
     empty (L, E, H), shares (R,) int64: behind the empty prompt rows that said the same are one; E states, and which of
         them each of the R rows has. E is 0 where the empty prompt is not asked, and not read once it has no say.
-    memory, source: for each row that the decoder read last its own; none at first, and once others are picked.
+    memory, source: what the decoder read last, one for each of its rows; none at first, and once others are picked.
     """
 
     hidden: Tensor
