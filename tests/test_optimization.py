@@ -19,7 +19,7 @@ from chatbot.network.kernels.cross_entropy import cross_entropy
 from chatbot.network.model import Seq2Seq
 from chatbot.system.errors import ChatbotError
 from chatbot.training.ngrams import NgramModel
-from chatbot.training.optimization import Optimizer, batch_loss, clip, learning_rate
+from chatbot.training.optimization import Optimizer, batch_loss, clip
 from chatbot.training.steps import Part, smoothed
 from chatbot.training.tutorial import step_weights
 
@@ -153,17 +153,6 @@ def test_weights_decay_and_biases_do_not(attention: str) -> None:
     assert 10 < len(biases) < len(before)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if name in biases else 0.75))
-
-
-def test_the_rate_rises_then_falls_to_zero() -> None:
-    settings = TrainingConfig(steps=1000, warmup_steps=100, learning_rate=2.0)
-    rates = [learning_rate(settings, step) for step in range(1001)]
-    assert rates[0] == pytest.approx(0.02)
-    assert max(rates) == rates[100] == pytest.approx(2.0)
-    assert rates[550] == pytest.approx(1.0)
-    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
-    constant = dataclasses.replace(settings, schedule="constant")
-    assert learning_rate(constant, 999) == 2.0
 
 
 class Copies(TorchDispatchMode):

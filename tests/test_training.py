@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import os
 import signal
@@ -442,6 +443,26 @@ def test_minutes_end_a_training_with_everything_saved(tiny: Config, prepared: Pa
     outcome = train(with_training(tiny, max_minutes=1e-9), prepared, run, Group())
     assert (outcome.reason, outcome.step) == ("minutes", 1)
     assert run.load_chosen().step == 1
+
+
+def test_the_rate_has_fallen_when_the_minutes_end(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, clock = RunDirectory(tmp_path / "run"), itertools.count()
+    # each step asks for the time twice for itself and once for the minutes: three seconds
+    monkeypatch.setattr("chatbot.training.loop.time.perf_counter", lambda: float(next(clock)))
+    config = with_training(tiny, steps=10_000, validate_every=50, max_minutes=10.0, warmup_steps=0)
+    outcome = train(config, prepared, run, Group())
+    assert outcome.reason == "minutes"
+    assert 150 < outcome.step < 200  # ten minutes, of which 97% may be filled
+    lines = list(map(json.loads, run.metrics.read_text().splitlines()))
+    rates = [line["learning_rate"] for line in lines if line["part"] == "train"]
+    assert rates[0] > 0.99 * config.training.learning_rate
+    assert rates[-1] < 0.1 * config.training.learning_rate
+    assert max(line["step"] for line in lines if line["part"] == "valid") == outcome.step  # judged at its end
+    assert Checkpoint.load(run.last).step == outcome.step
+    more = train(config, prepared, run, Group(), resume=True)
+    assert more.step > outcome.step
 
 
 def test_an_exploding_loss_stops(tiny: Config, prepared: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from .data import TrainingData, new_model
 from .distributed import Group
 from .graph import FixedStep, recording, takes_fixed_shapes
 from .journal import Journal, samples, spaced
-from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss, learning_rate
+from .optimization import AVERAGE_EVERY, Optimizer, average, batch_loss
 from .signals import stop_on_signal
 from .state import Progress, read_state, refuse_past
 from .steps import StepData, step_seed
@@ -57,7 +57,7 @@ class Trainer:
     def train(self) -> "Outcome":
         """All steps that are left."""
         progress, settings = self.progress, self.settings
-        started = time.perf_counter()
+        started, first, schedule = time.perf_counter(), progress.step, self.optimizer.schedule
         reason = "steps"
         with stop_on_signal() as stop, self._bar() as bar:
             if self.parent and not progress.step:  # what the bot makes of the new corpus before it has learnt from it
@@ -68,17 +68,20 @@ class Trainer:
                 progress.seconds += time.perf_counter() - began
                 if not stop.is_set():  # whoever reads what the bar shows may have ended by the same Ctrl-C
                     bar.update()
-                is_over = bool(settings.max_minutes) and time.perf_counter() - started > 60 * settings.max_minutes
                 # all processes must take the same way out, so what one of them sees counts for all
-                stopping, is_over = (count > 0 for count in self.group.sum((stop.is_set(), is_over)))
-                is_last = progress.step == settings.steps
-                validates = is_last or progress.step % settings.validate_every == 0
+                stopping, seconds = self.group.sum((stop.is_set(), time.perf_counter() - started))
+                seconds /= self.group.size
                 if spaced(progress.step, LOG_EVERY, LINES):
                     self._log(bar)
+                    schedule.fit(progress.step, progress.step - first, seconds)
+                    bar.total = schedule.steps
+                is_over = 0 < 60 * settings.max_minutes < seconds
+                is_last = progress.step >= schedule.steps
+                validates = is_last or progress.step % settings.validate_every == 0
                 if validates:
                     self._validate(bar)
-                if is_last:
-                    pass  # done, whatever else there is
+                if is_last:  # done, whatever else there is
+                    reason = "steps" if progress.step == settings.steps else "minutes"
                 elif stopping:
                     reason = "interrupted"
                 elif validates and 0 < settings.patience <= progress.worse_validations:
@@ -250,7 +253,7 @@ class Trainer:
                 "train",
                 loss=loss / tokens,
                 perplexity=perplexity(loss / tokens),
-                learning_rate=learning_rate(self.settings, progress.step - 1),
+                learning_rate=self.optimizer.schedule.learning_rate(progress.step - 1),
                 gradient_norm=norm,
                 pairs_per_second=speed,
                 seconds=progress.seconds,
@@ -283,7 +286,7 @@ class Trainer:
         each = {name: of_corpus.figures() for name, of_corpus in sums.items()} if len(sums) > 1 else {}
         for name, values in each.items():
             self.journal.write(progress.step, f"valid/{name}", **values)
-        if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step == self.settings.steps:
+        if spaced(progress.step, self.settings.validate_every, LOOKS) or progress.step >= self.optimizer.schedule.steps:
             self.journal.show(progress.step, self._bot(), self.data.shown)
         mark = "best so far" if better else f"no better for {progress.worse_validations}"
         said = "".join(f", {name} {values['perplexity']:.2f}" for name, values in each.items())

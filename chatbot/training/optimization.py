@@ -1,6 +1,5 @@
-"""What an update is made of: the loss of a batch, the optimiser and its rate, and the average of the weights."""
+"""What an update is made of: the loss of a batch, the optimiser, and the average of the weights."""
 
-import math
 from typing import Any, TypedDict
 
 import torch
@@ -13,6 +12,7 @@ from ..runs.weights import check_moments
 from ..system.errors import ChatbotError, command
 from ..system.schema import Count
 from .ngrams import NgramTable
+from .schedule import Schedule
 from .steps import Part
 from .tutorial import loss_over_steps, two_adams
 
@@ -47,6 +47,7 @@ class Optimizer:
 
     def __init__(self, model: Seq2Seq, settings: TrainingConfig) -> None:
         self.settings = settings
+        self.schedule = Schedule(settings)
         make = two_adams if settings.optimizer == "two-adams" else _adamw
         self._clipped, self._optimizers = make(model, settings)
         self._on_device = False
@@ -67,7 +68,7 @@ class Optimizer:
 
     def set_rate(self, step: int) -> None:
         """Take the rate of the update that comes after `step` updates."""
-        rate = learning_rate(self.settings, step)
+        rate = self.schedule.learning_rate(step)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 if self._on_device:
@@ -178,16 +179,6 @@ def clip(parameters: list[nn.Parameter], most: float) -> Tensor:
     if norm.device.type != "cpu" or not norm <= most:
         nn.utils.clip_grads_with_norm_(parameters, most, norm)
     return norm
-
-
-def learning_rate(settings: TrainingConfig, step: int) -> float:
-    """The rate of the update that comes after `step` updates: linear warm-up, then constant or a cosine to zero."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 @torch.no_grad()
