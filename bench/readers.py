@@ -10,8 +10,9 @@ marks-*.txt.
 
 A system is NAME=RUN or NAME=RUN@DECODING, where RUN is whatever `chatbot chat` opens, and DECODING is written as for
 `chatbot evaluate --decodings`. Prompts are bench/everyday/prompts.txt; `--conversations` takes the exchanges of
-bench/everyday/conversations.txt instead, `--held-out 100` so many prompts of the films in the test split of a run,
-`--prompts FILE` those of a file, one a line. A system named by `--alone` reads only the last turn of an exchange.
+bench/everyday/conversations.txt instead, or of a file that is named behind it, `--held-out 100` so many prompts of the
+films in the test split of a run, `--prompts FILE` those of a file, one a line. A system named by `--alone` reads only
+the last turn of an exchange.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> None:
     made.set_defaults(do=sheet)
     made.add_argument("folder", type=Path)
     made.add_argument("--system", action="append", required=True, metavar="NAME=RUN[@DECODING]")
-    made.add_argument("--conversations", action="store_true")
+    made.add_argument("--conversations", type=Path, nargs="?", const=EVERYDAY / "conversations.txt")
     made.add_argument("--prompts", type=Path, default=EVERYDAY / "prompts.txt")
     made.add_argument("--alone", action="append", default=[], metavar="NAME")
     made.add_argument("--held-out", type=int, default=0, metavar="N", help="prompts of the test split of --run")
@@ -72,7 +73,7 @@ Exchange = list[str]  # the turns before, and the prompt
 def exchanges(arguments: argparse.Namespace) -> list[Exchange]:
     """What is to be answered."""
     if arguments.conversations:
-        blocks = (EVERYDAY / "conversations.txt").read_text().strip().split("\n\n")
+        blocks = arguments.conversations.read_text().strip().split("\n\n")
         return [[line.removeprefix("> ") for line in block.splitlines()] for block in blocks]
     if arguments.held_out:
         return held_out(arguments.run, arguments.data_dir, arguments.held_out)

@@ -71,6 +71,7 @@ def test_the_everyday_prompts_stand_in_no_line_of_the_sample() -> None:
     }
     prompts = (ROOT / "bench" / "everyday" / "prompts.txt").read_text().splitlines()
     assert len({bare(prompt) for prompt in prompts} - sample) == len(prompts) >= 200
-    talks = (ROOT / "bench" / "everyday" / "conversations.txt").read_text().strip().split("\n\n")
-    assert len(talks) >= 60
-    assert all(re.fullmatch(r"> .+\n[^>].+\n> .+", talk) for talk in talks)
+    for name in ("conversations", "talks"):
+        talks = (ROOT / "bench" / "everyday" / f"{name}.txt").read_text().strip().split("\n\n")
+        assert len(talks) >= 60
+        assert all(re.fullmatch(r"> .+\n[^>].+\n> .+", talk) for talk in talks)
