@@ -301,7 +301,7 @@ def test_only_what_is_on_disk_and_not_the_new_corpus_is_at_hand(place: Place) ->
     films, chats = str(place.films), str(place.chats)
     assert at_hand(f"cornell+{films}*3+sample*5+gone.tsv", place.data) == f"{films}*3+sample*5"
     assert at_hand(f"{films}+{chats}*2", place.data, besides=chats) == films
-    assert at_hand("auto", place.data) == "sample*5"
+    assert at_hand("auto", place.data) == "sample*3"
     assert at_hand("sample", place.data, besides="auto") == ""
     (place.data / "chitchat").mkdir(parents=True)
     (place.data / "chitchat" / "dataset.json").write_text("{}")

@@ -13,7 +13,7 @@ from .figures import MAX_WEIGHT, MIN_WEIGHT
 from .sources import Offers, Source, on_disk, resolve, resolve_auto
 
 MAX_PARTS = 64
-SAMPLE_WEIGHT = 5.0  # of the sample corpus in `auto`
+SAMPLE_WEIGHT = 3.0  # of the sample corpus in `auto`
 AUTO = f"auto is cornell+chitchat+sample*{SAMPLE_WEIGHT:g}"
 
 
