@@ -25,13 +25,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import torch
+from visits import MARKS
 
 from chatbot.chat.bot import Chatbot
 from chatbot.chat.terminal import describe
 from chatbot.config.presets import decoding_named
 
 EVERYDAY = Path(__file__).resolve().parent / "everyday"
-MARKS = {2: "specific", 1: "dull", 0: "odd", -1: "broken"}
 INSTRUCTIONS = """\
 To each prompt there are some replies. Put a mark and a space in front of each letter:
  2  a sensible reply that fits this prompt and few others

@@ -1,8 +1,11 @@
 """Sheets for readers: nobody can tell from one which system said what, and the marks come back to the right system."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from chatbot.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 READERS = ROOT / "bench" / "readers.py"
+VISITS = ROOT / "bench" / "visits.py"
 
 
 def readers(*words: object) -> str:
@@ -57,6 +61,57 @@ def test_marks_come_back_to_the_system_that_earned_them(
     assert rows["sys1"][1:] == rows["sys3"][1:]
     assert int(rows["sys1"][-1]) == number
     assert float(rows["sys1"][-2]) == pytest.approx(expected["sys1"] / number, abs=0.006)
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A bot that says its path, how many turns it was given, and the last line."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        reply = f"{self.path} {len(asked['history'])} {asked['text']}. {' '.join(asked['history'])}"
+        body = json.dumps({"reply": reply}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_visitors_know_bots_by_letters_and_their_marks_come_back(tmp_path: Path) -> None:
+    def visits(verb: str, *words: str) -> str:
+        command = [sys.executable, str(VISITS), verb, str(tmp_path), *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with HTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        systems = ["--system", f"one={address}/one", "--system", f"two={address}/two"]
+        visits("begin", *systems, "--visitor", "anna", "--visitor", "ben")
+        key = json.loads((tmp_path / "key.json").read_text())
+        assert all(sorted(letters.values()) == ["one", "two"] for letters in key.values())
+        for letter, system in key["anna"].items():
+            assert visits("say", "anna", letter, "hi   there") == f"/{system}/reply 0 hi there. \n"
+            first = f"/{system}/reply 0 hi there. "
+            assert visits("say", "anna", letter, "and") == f"/{system}/reply 2 and. hi there {first}\n"
+            path = tmp_path / f"anna-{letter}.txt"
+            lines = path.read_text().splitlines()
+            # marks do not stand in the way of going on, nor do they reach the bot
+            marked = [
+                f"{2 if system == 'one' else -1} {line}" if place % 2 else line for place, line in enumerate(lines)
+            ]
+            path.write_text("\n".join(marked) + "\n")
+            assert visits("say", "anna", letter, "end").startswith(f"/{system}/reply 4 end. hi there {first} and /")
+            assert visits("say", "anna", letter, "again", "--new") == f"/{system}/reply 0 again. \n"
+            assert path.read_text().count("\n\n") == 1
+            path.write_text(re.sub(r"(?m)^/", "0 /", path.read_text()))
+        server.shutdown()
+    rows = {row.split()[0]: row.split()[1:] for row in visits("score").splitlines()[1:]}
+    assert rows["one"] == ["50%", "0%", "50%", "0%", "50%", "50%", "50%", "4"]
+    assert rows["two"] == ["0%", "0%", "50%", "50%", "0%", "0%", "0%", "4"]
 
 
 def test_the_everyday_prompts_stand_in_no_line_of_the_sample() -> None:
