@@ -11,18 +11,18 @@ bot did say, so a bot that loses the thread is found out.
 
 `begin` gives each visitor the systems under letters of an order of its own; FOLDER/key.json says which is which. `say`
 prints the reply, and writes both lines to FOLDER/VISITOR-LETTER.txt; with `--new` a new chat begins. When a chat is
-over, its visitor puts a mark (those of bench/readers.py) and a space in front of each reply there. `score` reads the
-marks.
+over, its visitor puts a mark (those of bench/readers.py) in the place of the `=` before each reply there. `score` reads
+the marks.
 """
 
 import argparse
 import json
 import random
-import re
 import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
 
+LETTERS = "abcdefghij"
 MARKS = {2: "specific", 1: "dull", 0: "odd", -1: "broken"}
 TIMEOUT = 60  # seconds
 
@@ -53,11 +53,13 @@ def main() -> None:
 def begin(arguments: argparse.Namespace) -> None:
     """Deal the letters."""
     addresses = dict(system.split("=", 1) for system in arguments.system)
+    if len(addresses) > len(LETTERS) or (arguments.folder / "key.json").exists():
+        raise SystemExit(f"{arguments.folder} has its letters already, or there are more than {len(LETTERS)} systems")
     rng, key = random.Random(arguments.seed), {}
     for visitor in arguments.visitor:
         names = sorted(addresses)
         rng.shuffle(names)
-        key[visitor] = dict(zip("abcdefghij", names, strict=False))
+        key[visitor] = dict(zip(LETTERS, names, strict=False))
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "key.json").write_text(json.dumps(key, indent=1) + "\n")
     (arguments.folder / "addresses.json").write_text(json.dumps(addresses) + "\n")  # of today, not to be kept
@@ -72,14 +74,14 @@ def say(arguments: argparse.Namespace) -> None:
     before = path.read_text() if path.exists() else ""
     chat = [] if arguments.new or not before else before.rstrip("\n").split("\n\n")[-1].split("\n")
     text = " ".join(arguments.text.split())
-    asked = {"text": text, "history": [re.sub(r"^(> |(-1|[012]) )", "", line) for line in chat]}
+    asked = {"text": text, "history": [line.partition(" ")[2] for line in chat]}
     request = urllib.request.Request(
         f"{address}/reply", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         reply = json.load(answer)["reply"] or "(nothing)"
     with path.open("a") as file:
-        file.write(f"{'' if chat or not before else chr(10)}> {text}\n{reply}\n")
+        file.write(f"{'' if chat or not before else chr(10)}> {text}\n= {reply}\n")
     print(reply)
 
 
@@ -91,8 +93,10 @@ def score(arguments: argparse.Namespace) -> None:
         for letter, system in letters.items():
             path = arguments.folder / f"{visitor}-{letter}.txt"
             for chat in path.read_text().strip().split("\n\n") if path.exists() else ():
-                replies = chat.split("\n")[1::2]
-                marks = [int(re.match(r"(-1|[012]) ", reply)[1]) for reply in replies]  # type: ignore[index]
+                given = [line.partition(" ")[0] for line in chat.split("\n")[1::2]]
+                if unknown := set(given) - set(map(str, MARKS)):
+                    raise SystemExit(f"{path}: a reply begins with {unknown.pop()}, and not with a mark")
+                marks = list(map(int, given))
                 first[system] += marks[:1]
                 later[system] += marks[1:]
     print(

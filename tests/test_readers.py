@@ -100,14 +100,12 @@ def test_visitors_know_bots_by_letters_and_their_marks_come_back(tmp_path: Path)
             path = tmp_path / f"anna-{letter}.txt"
             lines = path.read_text().splitlines()
             # marks do not stand in the way of going on, nor do they reach the bot
-            marked = [
-                f"{2 if system == 'one' else -1} {line}" if place % 2 else line for place, line in enumerate(lines)
-            ]
-            path.write_text("\n".join(marked) + "\n")
+            assert [line[:2] for line in lines] == ["> ", "= "] * 2
+            path.write_text(re.sub("(?m)^=", "2" if system == "one" else "-1", path.read_text()))
             assert visits("say", "anna", letter, "end").startswith(f"/{system}/reply 4 end. hi there {first} and /")
             assert visits("say", "anna", letter, "again", "--new") == f"/{system}/reply 0 again. \n"
             assert path.read_text().count("\n\n") == 1
-            path.write_text(re.sub(r"(?m)^/", "0 /", path.read_text()))
+            path.write_text(re.sub("(?m)^=", "0", path.read_text()))
         server.shutdown()
     rows = {row.split()[0]: row.split()[1:] for row in visits("score").splitlines()[1:]}
     assert rows["one"] == ["50%", "0%", "50%", "0%", "50%", "50%", "50%", "4"]
@@ -126,7 +124,7 @@ def test_the_everyday_prompts_stand_in_no_line_of_the_sample() -> None:
     }
     prompts = (ROOT / "bench" / "everyday" / "prompts.txt").read_text().splitlines()
     assert len({bare(prompt) for prompt in prompts} - sample) == len(prompts) >= 200
-    for name in ("conversations", "talks"):
+    for name in ("conversations", "more-conversations"):
         talks = (ROOT / "bench" / "everyday" / f"{name}.txt").read_text().strip().split("\n\n")
         assert len(talks) >= 60
         assert all(re.fullmatch(r"> .+\n[^>].+\n> .+", talk) for talk in talks)

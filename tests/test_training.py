@@ -461,8 +461,15 @@ def test_the_rate_has_fallen_when_the_minutes_end(
     assert rates[-1] < 0.1 * config.training.learning_rate
     assert max(line["step"] for line in lines if line["part"] == "valid") == outcome.step  # judged at its end
     assert Checkpoint.load(run.last).step == outcome.step
+    # the minutes begin anew: the rate rises, but only to where so many steps more have it (by this clock a step is a
+    # third of what it costs until it is looked at), and falls again
     more = train(config, prepared, run, Group(), resume=True)
-    assert more.step > outcome.step
+    assert more.reason == "minutes"
+    assert 1.8 * outcome.step < more.step < 2.2 * outcome.step
+    lines = list(map(json.loads, run.metrics.read_text().splitlines()))
+    rates = [line["learning_rate"] for line in lines if line["part"] == "train" and line["step"] > outcome.step]
+    assert 0.4 < rates[0] / config.training.learning_rate < 0.85
+    assert rates[-1] < 0.05 * config.training.learning_rate
 
 
 def test_an_exploding_loss_stops(tiny: Config, prepared: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ is clipped before AdamW takes it (Loshchilov and Hutter 2019), or the tutorial's
 
 A step number is all the random state there is: what a step draws (dropout, dropped words and prompts) is seeded by
 (seed, step, rank), the order of an epoch by (seed, epoch). So a training that was stopped goes on to the same weights,
-bit for bit.
+bit for bit, unless its minutes shorten it (`schedule`).
 """
 
 import contextlib
@@ -57,9 +57,11 @@ class Trainer:
     def train(self) -> "Outcome":
         """All steps that are left."""
         progress, settings = self.progress, self.settings
-        started, first, schedule = time.perf_counter(), progress.step, self.optimizer.schedule
+        started, schedule = time.perf_counter(), self.optimizer.schedule
         reason = "steps"
         with stop_on_signal() as stop, self._bar() as bar:
+            schedule.resume(progress.step, self.group.sum((progress.seconds,))[0] / self.group.size)
+            self._plan(bar)
             if self.parent and not progress.step:  # what the bot makes of the new corpus before it has learnt from it
                 self._validate(bar)
             for data in self.data.steps(progress.step, settings.steps, self.device, fixed=bool(self.fixed)):
@@ -68,14 +70,14 @@ class Trainer:
                 progress.seconds += time.perf_counter() - began
                 if not stop.is_set():  # whoever reads what the bar shows may have ended by the same Ctrl-C
                     bar.update()
-                # all processes must take the same way out, so what one of them sees counts for all
+                # all processes must take the same way out: one that stops stops all; the clock is the mean of theirs
                 stopping, seconds = self.group.sum((stop.is_set(), time.perf_counter() - started))
                 seconds /= self.group.size
                 if spaced(progress.step, LOG_EVERY, LINES):
                     self._log(bar)
-                    schedule.fit(progress.step, progress.step - first, seconds)
-                    bar.total = schedule.steps
-                is_over = 0 < 60 * settings.max_minutes < seconds
+                    schedule.look(progress.step, seconds)
+                    self._plan(bar)
+                is_over = 0 < schedule.limit < seconds
                 is_last = progress.step >= schedule.steps
                 validates = is_last or progress.step % settings.validate_every == 0
                 if validates:
@@ -95,6 +97,11 @@ class Trainer:
         best = progress.best_perplexity
         said = samples(self._bot(), self.data.shown) if self.journal else []
         return Outcome(reason, progress.step, best if math.isfinite(best) else None, progress.seconds, said)
+
+    def _plan(self, bar: tqdm) -> None:
+        """Let all that goes by the number of steps know how many there are now."""
+        # (the processes that read ahead for a GPU keep the number that was asked for)
+        bar.total = self.data.reader.steps = self.progress.planned = self.optimizer.schedule.steps
 
     def _step(self, data: StepData) -> None:
         """One update. Nothing here waits for the device: scalars stay on it until `_look`."""
@@ -359,7 +366,8 @@ def train(
         prepared: folder that `prepare` wrote.
         run: where everything is written; it is made if need be.
         group: the processes that train together, and this one's device.
-        resume: go on from the newest checkpoint, exactly as if nothing had been in between.
+        resume: go on from the newest checkpoint, exactly as if nothing had been in between;
+            but the minutes begin anew, so one that they shortened takes more steps, at a higher rate.
         start: begin with these weights instead of random ones (`finetuning.begin`), and remember their parent.
 
     Raises:

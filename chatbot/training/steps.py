@@ -125,6 +125,7 @@ class StepReader(Dataset[StepData]):
 
     def __post_init__(self) -> None:
         settings = self.settings
+        self.steps = settings.steps  # how many the training takes; a schedule may shorten it
         self.sampler: BatchSampler | ReplacementSampler
         if settings.draws == "replacement":
             self.sampler = ReplacementSampler(Epoch(self.pairs), settings.batch_size, settings.seed)
@@ -147,7 +148,7 @@ class StepReader(Dataset[StepData]):
         ]
         if self.ngrams:
             # n-grams know nothing of the prompt, so in the end they would make it count for less: their share fades
-            smoothing = self.settings.ngram_smoothing * self.ngrams.share * (1 - step / self.settings.steps)
+            smoothing = self.settings.ngram_smoothing * self.ngrams.share * max(0.0, 1 - step / self.steps)
             parts = [smoothed(part.batch, self.ngrams, smoothing) for part in parts]
         return StepData(parts, len(own), sum(len(part.batch.targets) for part in parts), tokens)
 

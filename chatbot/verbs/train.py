@@ -148,7 +148,7 @@ def _report(outcome: Any, config: Config, run: Any) -> None:
     why = {
         "steps": "all steps are taken",
         "patience": "held-out perplexity no longer falls",
-        "minutes": f"{config.training.max_minutes:g} minutes are over",
+        "minutes": f"no more steps fit into {config.training.max_minutes:g} minutes",
         "interrupted": "as you asked",
     }[outcome.reason]
     say(f"\nstopped after {outcome.step} steps and {outcome.seconds / 60:.1f} minutes of training: {why}")
