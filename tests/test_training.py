@@ -262,6 +262,17 @@ def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: P
     assert RunDirectory(tmp_path / "both").load_last().step >= 20
 
 
+@pytest.mark.slow
+def test_the_minutes_end_all_processes_at_the_same_step(trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--steps=1000000"]
+    command += ["--config", trained.config, "--run=both", "--data-dir", data_dir, "--checkpoints-dir", tmp_path]
+    done = subprocess.run([*command, "--max-minutes=0.05", "--patience=0"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no more steps fit into 0.05 minutes" in done.stdout + done.stderr
+    last = RunDirectory(tmp_path / "both").load_last().step
+    assert 0 < last < 1_000_000
+
+
 def two(trained: RunDirectory, data_dir: Path, folder: Path, *before: str) -> subprocess.Popen[str]:
     """A long training in two processes that has validated and saved."""
     command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--steps=100000"]
