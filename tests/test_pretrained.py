@@ -14,7 +14,6 @@ from chatbot.chat.bot import Chatbot
 from chatbot.config.arguments import flags_given, parser
 from chatbot.config.presets import DECODINGS, PRESETS
 from chatbot.config.settings import Config
-from chatbot.corpus.mixture import AUTO
 from chatbot.deployment.manifest import read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.runs.directory import RunDirectory
@@ -93,7 +92,7 @@ def test_it_can_be_exported_again(tmp_path: Path) -> None:
 
 
 def test_its_settings_name_no_place_of_the_machine_that_trained_it() -> None:
-    assert BOX.load_chosen().config.corpus.corpus == AUTO.removeprefix("auto is ")
+    assert re.fullmatch(r"cornell\+chitchat\+sample\*\d+", BOX.load_chosen().config.corpus.corpus)
     for path in (BOX.best, BOX.export / "chatbot.pt"):
         with zipfile.ZipFile(path) as archive:
             assert not any(re.search(rb"/(work|home|root|usr|tmp)/", archive.read(name)) for name in archive.namelist())
