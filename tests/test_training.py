@@ -483,6 +483,19 @@ def test_the_rate_has_fallen_when_the_minutes_end(
     assert rates[-1] < 0.05 * config.training.learning_rate
 
 
+def test_patience_begins_anew_where_the_minutes_had_ended_a_training(
+    tiny: Config, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, clock = RunDirectory(tmp_path / "run"), itertools.count()
+    monkeypatch.setattr("chatbot.training.loop.time.perf_counter", lambda: float(next(clock)))
+    config = with_training(tiny, learning_rate=0.0, steps=10_000, validate_every=50, patience=3, max_minutes=10.0)
+    ended = train(config, prepared, run, Group())
+    assert ended.reason == "minutes"
+    assert 150 < ended.step < 200  # nothing was learnt in any validation after the first
+    more = train(config, prepared, run, Group(), resume=True)
+    assert (more.reason, more.step) == ("patience", 300)
+
+
 def test_an_exploding_loss_stops(tiny: Config, prepared: Path, tmp_path: Path) -> None:
     config = with_training(tiny, learning_rate=10.0, clip_norm=1e9, weight_averaging=0.0, steps=100)
     with pytest.raises(ChatbotError, match=r"diverged at step (25|50|75|100) .*the loss is"):

@@ -92,7 +92,7 @@ PRESETS: dict[str, Config] = {
             copy_mechanism=True,
         ),
         training=TrainingConfig(
-            steps=10000,
+            steps=14000,
             weight_decay=0.1,
             bucket_batches=1,
             word_dropout=0.05,

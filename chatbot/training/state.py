@@ -24,7 +24,7 @@ class Progress:
     step: Count = 0
     best_perplexity: Annotated[float, Bounds(0, math.inf)] = math.inf
     worse_validations: Count = 0  # in a row, since the best one
-    planned: Count = 0  # the last step, as far as was known
+    planned: Count | None = None  # the last step, as far as was known; version 0.1 did not say
     seconds: Positive = 0.0  # of training steps, over all sittings
     seconds_logged: Positive = 0.0  # those before the last line of metrics
     loss_sum: Positive = 0.0  # since the last line of metrics, with the two below
@@ -77,7 +77,8 @@ def read_state(checkpoint: Checkpoint, where: Path, config: Config, data: Traini
             check_state(state.weights, "state")
             check_network(state.weights, config.model, len(checkpoint.vocabulary), "its weights")
         state.optimizer = optimizer.looked_at(state.optimizer, step)
-        if 0 < state.progress.planned <= step:  # the rate rises again, and no validation is a better one for a while
+        planned = state.progress.planned
+        if planned is not None and planned <= step:  # the rate rises again, and for a while no validation is better
             state.progress.worse_validations = 0
     except ChatbotError as error:
         raise ChatbotError(f"cannot resume {where}: {error}") from error
