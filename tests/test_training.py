@@ -263,7 +263,7 @@ def test_ctrl_c_stops_all_processes_and_saves(trained: RunDirectory, data_dir: P
 
 
 @pytest.mark.slow
-def test_the_minutes_end_all_processes_at_the_same_step(trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
+def test_the_minutes_end_all_processes(trained: RunDirectory, data_dir: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatbot", "train", "--processes=2", "--device=cpu", "--steps=1000000"]
     command += ["--config", trained.config, "--run=both", "--data-dir", data_dir, "--checkpoints-dir", tmp_path]
     done = subprocess.run([*command, "--max-minutes=0.05", "--patience=0"], capture_output=True, text=True)
