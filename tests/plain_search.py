@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 import warnings
 from collections.abc import Callable
 
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 
 from chatbot.config.settings import ModelConfig
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
-from chatbot.decoding.search import Limits
+from chatbot.decoding.limits import Limits
 from chatbot.network.model import Seq2Seq
 
 NEVER = [PAD_ID, SOS_ID, 3]
 MARKS = [4]  # ids that stand for punctuation marks
+SEP = 3  # stands behind a turn before the prompt
 Said = tuple[int, ...]
 
 LIMITS = {
@@ -27,7 +29,9 @@ LIMITS = {
     "anti_lm": Limits(7, anti_lm=0.6, anti_lm_tokens=3),
     "anti_lm_bound": Limits(7, anti_lm=0.9, anti_lm_tokens=3, anti_lm_bound=0.4),
     "tidy_marks": Limits(7, tidy_marks=True),
-    "everything": Limits(7, 2, 2, True, 1.2, 0.4, 20, 0.7),
+    "context": Limits(7, no_repeat_context_ngram=1),
+    "context_bigrams": Limits(7, no_repeat_context_ngram=2),
+    "everything": Limits(7, 2, 2, True, 1.2, 0.4, 20, 0.7, 1),
 }
 
 
@@ -97,6 +101,7 @@ class PlainSearch:
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, prompt: list[int], never: list[int] = NEVER) -> None:
         self.decoder, self.never = decoder, never
+        *_, self.turn, _ = [(), *words_between(prompt)]
         self.read = encoder(torch.tensor([prompt]), torch.tensor([len(prompt)]))
         self.read_nothing = encoder(torch.tensor([[EOS_ID]]), torch.tensor([1]))
         self.known: dict[tuple[Said, bool], list[float]] = {}
@@ -131,6 +136,7 @@ class PlainSearch:
             for word, rank in ranks.items()
             if word not in self.never
             and not repeats((*said, word), limits.no_repeat_ngram)
+            and not stands_in((*said, word), self.turn, limits.no_repeat_context_ngram)
             and not (limits.tidy_marks and word in MARKS and (not said or said[-1] in MARKS))
         }
         if len(said) < limits.min_length and len(ranks) > 1:
@@ -194,6 +200,24 @@ def repeats(said: Said, n: int) -> bool:
     return n > 0 and any(said[i : i + n] == said[-n:] for i in range(len(said) - n))
 
 
+def some_prompts(count: int, size: int, seed: int = 0) -> list[list[int]]:
+    """Prompts of 1 to 8 of the ids from 4 to `size`, every second one behind a turn of words that `network` likes."""
+    rng = random.Random(seed)
+    prompts = [[rng.randrange(4, size) for _ in range(rng.randint(1, 8))] for _ in range(count)]
+    return [[*rng.choices((4, 12, 18), k=4), SEP, *prompt] if row % 2 else prompt for row, prompt in enumerate(prompts)]
+
+
+def words_between(prompt: list[int]) -> list[Said]:
+    """A prompt cut at each SEP."""
+    cuts = [-1, *(place for place, id in enumerate(prompt) if id == SEP), len(prompt)]
+    return [tuple(prompt[start + 1 : end]) for start, end in itertools.pairwise(cuts)]
+
+
+def stands_in(said: Said, turn: Said, n: int) -> bool:
+    """Whether the last n words of `said` stand in `turn`."""
+    return n > 0 and len(said) >= n and any(turn[i : i + n] == said[-n:] for i in range(len(turn) - n + 1))
+
+
 def reply(row: Tensor) -> Said:
     """A row of tokens without its padding."""
     return tuple(row[row != PAD_ID].tolist())
@@ -207,4 +231,4 @@ def scripted(search: type[nn.Module], model: Seq2Seq) -> torch.jit.ScriptModule:
         encoder = torch.jit.trace(model.encoder, (src, lengths), check_trace=False)
         memory, source, hidden = model.encoder(src, lengths)
         decoder = torch.jit.trace(model.decoder, (src[:, :1], hidden, memory, source), check_trace=False)
-        return torch.jit.script(search(encoder, decoder, NEVER, MARKS).eval())
+        return torch.jit.script(search(encoder, decoder, NEVER, MARKS, SEP).eval())

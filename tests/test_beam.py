@@ -1,13 +1,26 @@
 """Beam search against a plain beam without early stopping, and against the list of every reply there is."""
 
 import math
-import random
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Said, Table, TwoTables, network, reply, scripted, value
+from plain_search import (
+    LIMITS,
+    MARKS,
+    NEVER,
+    SEP,
+    PlainSearch,
+    Said,
+    Table,
+    TwoTables,
+    network,
+    reply,
+    scripted,
+    some_prompts,
+    value,
+)
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.beam import BeamSearchDecoder, continuations
@@ -24,12 +37,7 @@ def model() -> Seq2Seq:
 
 
 def beam_of(model: Seq2Seq) -> BeamSearchDecoder:
-    return BeamSearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
-
-
-def some_prompts(count: int, size: int = V) -> list[list[int]]:
-    rng = random.Random(1)
-    return [[rng.randrange(4, size) for _ in range(rng.randint(1, 8))] for _ in range(count)]
+    return BeamSearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
 
 
 def listed(found: Hypotheses, row: int) -> list[tuple[float, Said]]:
@@ -56,8 +64,8 @@ def check_figures(found: Hypotheses, row: int, plain: PlainSearch, prompt: list[
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_beam_of_one_is_greedy_search(model: Seq2Seq, limits: Limits, alpha: float) -> None:
-    batch = pad_prompts(some_prompts(30))
-    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
+    batch = pad_prompts(some_prompts(30, V))
+    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
     with torch.inference_mode():
         expected = greedy.search(*batch, limits)
         found = beam_of(model)(*batch, limits, 1, 1, alpha)
@@ -93,7 +101,7 @@ def test_a_beam_wide_enough_finds_every_reply_in_order(size: int, longest: int, 
 def test_a_narrow_beam_finds_what_a_plain_one_finds(
     model: Seq2Seq, limits: Limits, width: int, count: int, alpha: float
 ) -> None:
-    prompts = some_prompts(5)
+    prompts = some_prompts(5, V)
     with torch.inference_mode():
         found = beam_of(model)(*pad_prompts(prompts), limits, width, count, alpha)
     for row, prompt in enumerate(prompts):
@@ -106,7 +114,7 @@ def test_a_narrow_beam_finds_what_a_plain_one_finds(
 
 
 def test_a_sentence_alone_has_the_replies_that_it_has_in_a_batch(model: Seq2Seq) -> None:
-    prompts = some_prompts(12)
+    prompts = some_prompts(12, V)
     search = beam_of(model)
     with torch.inference_mode():
         together = search(*pad_prompts(prompts), LIMITS["everything"], 4, 4, 0.6)
@@ -119,7 +127,7 @@ def test_a_sentence_alone_has_the_replies_that_it_has_in_a_batch(model: Seq2Seq)
 
 def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
     compiled = scripted(BeamSearchDecoder, model)
-    batch = pad_prompts(some_prompts(9))
+    batch = pad_prompts(some_prompts(9, V))
     with torch.inference_mode():
         for limits in LIMITS.values():
             for width, count, alpha in ((1, 1, 0.0), (4, 3, 0.9), (30, 30, 0.0)):
@@ -145,7 +153,7 @@ def test_a_longer_reply_may_still_win_by_the_length_penalty() -> None:
     table = torch.full((9, 9), -30.0)
     table[1, EOS_ID], table[1, 4] = 0.15, 0.0
     table[4, 5] = table[5, 6] = table[6, 7] = table[7, EOS_ID] = 0.0
-    search = BeamSearchDecoder(*Table(table).parts(), NEVER, MARKS)
+    search = BeamSearchDecoder(*Table(table).parts(), NEVER, MARKS, SEP)
     found = search(*pad_prompts([[4]]), Limits(9), 3, 1, 1.0)
     assert reply(found.tokens[0, 0]) == (4, 5, 6, 7, EOS_ID)
     assert reply(search(*pad_prompts([[4]]), Limits(9), 3, 1, 0.0).tokens[0, 0]) == (EOS_ID,)
@@ -237,7 +245,7 @@ def test_a_threshold_drops_what_is_far_behind_the_best() -> None:
 def test_of_totals_above_zero_the_shorter_reply_wins_by_the_length_penalty() -> None:
     table = torch.full((5, 5), -30.0)
     table[1, EOS_ID], table[1, 4], table[4, EOS_ID] = 1.0, 0.0, 0.0
-    search = BeamSearchDecoder(*Table(table).parts(), NEVER, MARKS)
+    search = BeamSearchDecoder(*Table(table).parts(), NEVER, MARKS, SEP)
     # the first word's rank is -log p: 0.31 for EOS, 1.31 for the word, which EOS follows for sure
     limits = Limits(20, anti_lm=2.0, anti_lm_tokens=1)
     found = search(*pad_prompts([[4]]), limits, 2, 1, 2.0)
@@ -246,7 +254,7 @@ def test_of_totals_above_zero_the_shorter_reply_wins_by_the_length_penalty() -> 
 
 
 def test_where_there_are_fewer_replies_than_asked_for_the_rest_is_padding() -> None:
-    search = BeamSearchDecoder(*Table(torch.zeros(5, 5)).parts(), NEVER, MARKS)
+    search = BeamSearchDecoder(*Table(torch.zeros(5, 5)).parts(), NEVER, MARKS, SEP)
     found = search(*pad_prompts([[4, 4]]), Limits(2), 6, 5)
     assert found.tokens[0].tolist() == [[EOS_ID, PAD_ID], [4, EOS_ID], [4, 4], [PAD_ID, PAD_ID], [PAD_ID, PAD_ID]]
     assert found.totals[0, 3:].tolist() == [float("-inf")] * 2

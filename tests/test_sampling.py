@@ -1,13 +1,12 @@
 """Sampling: numbers like chance that depend on prompt and seed alone; words as often as they should come."""
 
 import math
-import random
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
+from plain_search import LIMITS, MARKS, NEVER, SEP, PlainSearch, Table, network, repeats, reply, scripted, some_prompts
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID
 from chatbot.decoding.sampling import SamplingDecoder, draw, inverse, keys, mixed, uniform
@@ -26,12 +25,7 @@ def model() -> Seq2Seq:
 
 @pytest.fixture(scope="module")
 def search(model: Seq2Seq) -> SamplingDecoder:
-    return SamplingDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
-
-
-def some_prompts(count: int) -> list[list[int]]:
-    rng = random.Random(2)
-    return [[rng.randrange(4, V) for _ in range(rng.randint(1, 8))] for _ in range(count)]
+    return SamplingDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
 
 
 def chi_square(observed: torch.Tensor, expected: torch.Tensor) -> float:
@@ -212,7 +206,7 @@ def test_first_words_come_as_often_as_the_model_says(
 def test_a_prompt_has_the_same_replies_alone_and_in_any_batch(
     search: SamplingDecoder, temperature: float, top_k: int, top_p: float, limits: Limits
 ) -> None:
-    prompts = some_prompts(7)
+    prompts = some_prompts(7, V)
     with torch.inference_mode():
         together = search(*pad_prompts(prompts), limits, 3, 7, Sampling(temperature, top_k, top_p))
         turned = search(*pad_prompts(prompts[::-1]), limits, 2, 7, Sampling(temperature, top_k, top_p))
@@ -241,8 +235,8 @@ def test_seeds_and_samples_and_prompts_draw_differently(search: SamplingDecoder)
 def test_near_no_choice_it_is_greedy_search(
     search: SamplingDecoder, model: Seq2Seq, limits: Limits, temperature: float, top_k: int, top_p: float
 ) -> None:
-    batch = pad_prompts(some_prompts(9))
-    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
+    batch = pad_prompts(some_prompts(9, V))
+    greedy = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
     with torch.inference_mode():
         expected = greedy.search(*batch, limits)
         found = search(*batch, limits, 1, 3, Sampling(temperature, top_k, top_p))
@@ -253,7 +247,7 @@ def test_near_no_choice_it_is_greedy_search(
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 def test_limits_are_kept_and_figures_are_the_models(search: SamplingDecoder, model: Seq2Seq, limits: Limits) -> None:
-    prompts = some_prompts(4)
+    prompts = some_prompts(4, V)
     with torch.inference_mode():
         found = search(*pad_prompts(prompts), limits, 5, 9, Sampling(1.5))
     for row, prompt in enumerate(prompts):
@@ -274,7 +268,7 @@ def test_limits_are_kept_and_figures_are_the_models(search: SamplingDecoder, mod
 
 def test_scripted_it_draws_the_same(search: SamplingDecoder, model: Seq2Seq) -> None:
     compiled = scripted(SamplingDecoder, model)
-    batch = pad_prompts(some_prompts(9))
+    batch = pad_prompts(some_prompts(9, V))
     with torch.inference_mode():
         for limits in LIMITS.values():
             for temperature, top_k, top_p in FILTERS:

@@ -1,12 +1,23 @@
 """Greedy search and what all searches keep to, against a reference that takes one word of one sentence at a time."""
 
-import random
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import LIMITS, MARKS, NEVER, PlainSearch, Table, network, repeats, reply, scripted
+from plain_search import (
+    LIMITS,
+    MARKS,
+    NEVER,
+    SEP,
+    PlainSearch,
+    Table,
+    network,
+    repeats,
+    reply,
+    scripted,
+    some_prompts,
+    stands_in,
+)
 
 from chatbot.corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from chatbot.decoding.search import GreedySearchDecoder, Limits
@@ -22,15 +33,10 @@ def model() -> Seq2Seq:
     return network(V)
 
 
-def some_prompts(count: int, seed: int = 0) -> list[list[int]]:
-    rng = random.Random(seed)
-    return [[rng.randrange(4, V) for _ in range(rng.randint(1, 8))] for _ in range(count)]
-
-
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Seq, limits: Limits) -> None:
-    prompts = some_prompts(40)
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
+    prompts = some_prompts(40, V)
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
     with torch.inference_mode():
         found = search.search(*pad_prompts(prompts), limits)
     lengths = set()
@@ -55,8 +61,8 @@ def test_a_batch_in_any_order_finds_what_each_sentence_finds_alone(model: Seq2Se
 
 
 def test_each_limit_changes_replies(model: Seq2Seq) -> None:
-    batch = pad_prompts(some_prompts(40))
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
+    batch = pad_prompts(some_prompts(40, V))
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
     with torch.inference_mode():
         found = {name: search.search(*batch, limits).tokens.tolist() for name, limits in LIMITS.items()}
         assert torch.equal(search(*batch, 7).tokens, search.search(*batch, LIMITS["plain"]).tokens)
@@ -65,7 +71,7 @@ def test_each_limit_changes_replies(model: Seq2Seq) -> None:
 
 
 def test_it_stops_when_every_row_has_ended(model: Seq2Seq) -> None:
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
     with torch.inference_mode():
         said = PlainSearch(model.encoder, model.decoder, [5, 6]).greedy(Limits(1000))
         assert search(*pad_prompts([[5, 6]]), 1000).tokens.size(1) == len(said)
@@ -76,16 +82,16 @@ def test_special_tokens_are_never_said(model: Seq2Seq) -> None:
     with torch.no_grad():
         loud.decoder.out.bias[NEVER] += 1000.0
     with torch.inference_mode():
-        search = GreedySearchDecoder(loud.encoder, loud.decoder, NEVER, MARKS).eval()
+        search = GreedySearchDecoder(loud.encoder, loud.decoder, NEVER, MARKS, SEP).eval()
         for limits in LIMITS.values():
-            for row in search.search(*pad_prompts(some_prompts(10)), limits).tokens:
+            for row in search.search(*pad_prompts(some_prompts(10, V)), limits).tokens:
                 assert not set(reply(row)) & set(NEVER)
 
 
 def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
-    eager = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
+    eager = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
     compiled = scripted(GreedySearchDecoder, model)
-    batch = pad_prompts(some_prompts(9))
+    batch = pad_prompts(some_prompts(9, V))
     with torch.inference_mode():
         for limits in LIMITS.values():
             for expected, got in zip(eager.search(*batch, limits), compiled.search(*batch, limits), strict=True):
@@ -98,16 +104,23 @@ def test_scripted_it_finds_the_same(model: Seq2Seq) -> None:
     said=st.integers(0, 7).flatmap(
         lambda t: st.lists(st.lists(st.integers(4, 7), min_size=t, max_size=t), min_size=1, max_size=3)
     ),
+    turn=st.lists(st.integers(4, 7), max_size=7),
     n=st.integers(0, 4),
+    again=st.integers(0, 4),
     min_length=st.integers(0, 8),
 )
-def test_what_must_not_come_next_is_forbidden_and_no_more(said: list[list[int]], n: int, min_length: int) -> None:
-    search = GreedySearchDecoder(*Table(torch.zeros(8, 8)).parts(), NEVER, MARKS)
+def test_what_must_not_come_next_is_forbidden_and_no_more(
+    said: list[list[int]], turn: list[int], n: int, again: int, min_length: int
+) -> None:
+    search = GreedySearchDecoder(*Table(torch.zeros(8, 8)).parts(), NEVER, MARKS, SEP)
     ranked = torch.rand(len(said), 8)
     before = ranked.clone()
-    search.forbid(ranked, torch.tensor(said).view(len(said), -1).long(), Limits(9, min_length, n))
+    limits = Limits(9, min_length, n, no_repeat_context_ngram=again)
+    turns = search.turns_before(torch.tensor([[5, SEP, *turn, SEP, 6, 7]])).expand(len(said), -1)
+    search.forbid(ranked, torch.tensor(said).view(len(said), -1).long(), turns, limits)
     for row, words in enumerate(said):
         allowed = {w for w in range(8) if w not in NEVER and not repeats((*words, w), n)}
+        allowed = {w for w in allowed if not stands_in((*words, w), tuple(turn), again)}
         if len(words) < min_length and allowed != {EOS_ID}:
             allowed.discard(EOS_ID)
         assert {w for w in range(8) if ranked[row, w] > float("-inf")} == allowed
@@ -116,7 +129,7 @@ def test_what_must_not_come_next_is_forbidden_and_no_more(said: list[list[int]],
 
 def test_a_reply_ends_before_its_shortest_length_where_no_word_is_left() -> None:
     # two words, each of which may come once
-    search = GreedySearchDecoder(*Table(torch.zeros(6, 6)).parts(), NEVER, MARKS)
+    search = GreedySearchDecoder(*Table(torch.zeros(6, 6)).parts(), NEVER, MARKS, SEP)
     found = search.search(*pad_prompts([[4]]), Limits(9, min_length=8, no_repeat_ngram=1))
     assert found.tokens.tolist() == [[4, 5, EOS_ID]]  # of equals the lowest id
 
@@ -125,7 +138,7 @@ def test_a_reply_ends_before_its_shortest_length_where_no_word_is_left() -> None
 def test_repetition_makes_a_word_less_likely_whatever_its_sign(logit: float, penalised: float) -> None:
     table = torch.full((6, 6), -4.0)
     table[:, 4] = logit
-    search = GreedySearchDecoder(*Table(table).parts(), NEVER, MARKS)
+    search = GreedySearchDecoder(*Table(table).parts(), NEVER, MARKS, SEP)
     state = search.read(torch.tensor([[4]]), torch.tensor([1]), Limits(5))
     said = torch.tensor([[4, 4]])
     log_probs, ranked, _, _ = search.step(said[:, :1], said, state, Limits(5, repetition_penalty=2.0))
@@ -158,8 +171,8 @@ def test_rows_are_alike_that_have_the_same_state_and_the_same_word(parents: list
 
 
 def test_padding_beyond_the_longest_prompt_changes_nothing(model: Seq2Seq) -> None:
-    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS).eval()
-    src, lengths = pad_prompts(some_prompts(5))
+    search = GreedySearchDecoder(model.encoder, model.decoder, NEVER, MARKS, SEP).eval()
+    src, lengths = pad_prompts(some_prompts(5, V))
     with torch.inference_mode():
         found = search(src, lengths, 6)
         wider = search(torch.nn.functional.pad(src, (0, 3), value=PAD_ID), lengths, 6)

@@ -25,9 +25,10 @@ from chatbot.config.settings import DecodingConfig, ModelConfig
 from chatbot.corpus.tokenizer import TOKENIZERS
 from chatbot.corpus.vocabulary import Vocabulary
 from chatbot.decoding.beam import BeamSearchDecoder
+from chatbot.decoding.limits import Limits
 from chatbot.decoding.plan import plan_of
 from chatbot.decoding.sampling import SamplingDecoder
-from chatbot.decoding.search import GreedySearchDecoder, Limits, Sampling
+from chatbot.decoding.search import GreedySearchDecoder, Sampling
 from chatbot.deployment.manifest import read_manifest
 from chatbot.deployment.torchscript import export, load_bundle
 from chatbot.deployment.torchscript_tokenizer import table_sha256, torchscript_tokenizer

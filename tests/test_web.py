@@ -30,6 +30,7 @@ LINKED = Runtime(None, "linked")
 LIMITS: dict[str, Any] = {
     "min_length": 2,
     "no_repeat_ngram": 2,
+    "no_repeat_context_ngram": 1,
     "tidy_marks": True,
     "repetition_penalty": 1.3,
     "anti_lm": 0.4,

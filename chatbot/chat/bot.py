@@ -93,7 +93,7 @@ class Chatbot:
         tokenizer, decoding = TOKENIZERS[corpus.tokenizer], decoding or config.decoding
         ids_of = fallback_ids(vocabulary, tokenizer, corpus.max_length)
         ids_of(decoding.fallback)  # one that cannot be said is refused now, not at some reply
-        decode = Decoding(*parts, vocabulary.marks, ids_of)
+        decode = Decoding(*parts, vocabulary.marks, ids_of, vocabulary.sep_id)
         spellings = Spellings.of(vocabulary, tokenizer) if corpus.mend_words else None
         return cls(decode, vocabulary, tokenizer, corpus.max_length, corpus.context, decoding, spellings)
 

@@ -41,6 +41,7 @@ CHOSEN = DecodingConfig(
     length_penalty=1.0,
     min_length=1,
     no_repeat_ngram=2,
+    no_repeat_context_ngram=4,
     tidy_marks=True,
     anti_lm=0.3,
     anti_lm_tokens=20,

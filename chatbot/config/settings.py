@@ -201,6 +201,9 @@ class DecodingConfig:
     seed: int = _number(1, "the same seed and prompt give the same reply", 0, (1 << 63) - 1, "sample")
     min_length: int = _number(0, "words that a reply has before it may end", 0, 1000)
     no_repeat_ngram: int = _number(0, "no sequence of so many words comes twice in a reply; 0 is off", 0, 1000)
+    no_repeat_context_ngram: int = _number(
+        0, "no sequence of so many words of what the bot said before comes again; 0 is off", 0, 1000
+    )
     tidy_marks: bool = _setting(False, "no reply begins with a punctuation mark, and none follows another")
     repetition_penalty: float = _number(
         1.0, "divides the logit of a word that was said (Keskar et al. 2019)", 0.01, 100

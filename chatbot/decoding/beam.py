@@ -36,7 +36,8 @@ import torch
 from torch import Tensor
 
 from .fallback import FallbackDecoder
-from .search import Hypotheses, Limits
+from .limits import Limits
+from .search import Hypotheses
 from .tensors import largest, precise, widened
 
 

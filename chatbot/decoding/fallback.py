@@ -16,7 +16,8 @@ from torch import Tensor
 from ..corpus.tokenizer import Tokenizer, last_words
 from ..corpus.vocabulary import EOS_ID, Vocabulary
 from ..system.errors import ChatbotError, shown
-from .search import Hypotheses, Limits, SearchDecoder
+from .limits import Limits
+from .search import Hypotheses, SearchDecoder
 from .tensors import precise, widened
 
 FallbackIds = Callable[[tuple[str, ...]], list[list[int]]]  # of texts, EOS at each end

@@ -42,6 +42,7 @@ class Decoding:
         encoder, decoder: its parts, in eval mode, eager or traced, on `device`.
         never_replied: ids that no reply holds. marks: ids of punctuation marks.
         fallback_ids: gives the ids of fallback replies; without it settings with any are refused.
+        sep_id: what stands behind each turn before a prompt, if anything does.
     """
 
     backward: Backward | None = None
@@ -54,9 +55,10 @@ class Decoding:
         device: torch.device,
         marks: Sequence[int] = (),
         fallback_ids: FallbackIds = without_words,
+        sep_id: int | None = None,
     ) -> None:
         self.fallback_ids = fallback_ids
-        self.search = PlannedSearch(encoder, decoder, never_replied, marks).to(device).eval()
+        self.search = PlannedSearch(encoder, decoder, never_replied, marks, sep_id).to(device).eval()
         self.greedy, self.beam, self.sampling = self.search.greedy, self.search.beam, self.search.sampling
         self.device = device
 

@@ -11,8 +11,9 @@ from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import PAD_ID
 from .beam import BeamSearchDecoder
 from .fallback import Fallback
+from .limits import Limits
 from .sampling import SamplingDecoder
-from .search import GreedySearchDecoder, Hypotheses, Limits, Sampling
+from .search import GreedySearchDecoder, Hypotheses, Sampling
 from .tensors import precise
 
 # rows that are worked on side by side: a CPU gains nothing by more, and loses by what no cache holds
@@ -67,16 +68,21 @@ class PlannedSearch(nn.Module):
     """Greedy search, beam search and sampling over one network.
 
     Args:
-        encoder, decoder, never_replied, marks: as of a `SearchDecoder`.
+        encoder, decoder, never_replied, marks, sep_id: as of a `SearchDecoder`.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int], marks: Sequence[int] = ()
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        never_replied: list[int],
+        marks: Sequence[int] = (),
+        sep_id: int | None = None,
     ) -> None:
         super().__init__()
-        self.greedy = GreedySearchDecoder(encoder, decoder, never_replied, marks)
-        self.beam = BeamSearchDecoder(encoder, decoder, never_replied, marks)
-        self.sampling = SamplingDecoder(encoder, decoder, never_replied, marks)
+        self.greedy = GreedySearchDecoder(encoder, decoder, never_replied, marks, sep_id)
+        self.beam = BeamSearchDecoder(encoder, decoder, never_replied, marks, sep_id)
+        self.sampling = SamplingDecoder(encoder, decoder, never_replied, marks, sep_id)
         self.rows, self.rows_elsewhere, self.pad_id = ROWS["cpu"], ROWS_ELSEWHERE, PAD_ID
 
     def forward(self, src: Tensor, src_lengths: Tensor, plan: Plan, count: int = 0) -> Hypotheses:

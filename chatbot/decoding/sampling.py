@@ -13,7 +13,8 @@ divide p - 1), in rounds as those of MiMC (Albrecht et al. 2016); no product lea
 import torch
 from torch import Tensor
 
-from .search import Hypotheses, Limits, Sampling, SearchDecoder
+from .limits import Limits
+from .search import Hypotheses, Sampling, SearchDecoder
 from .tensors import precise
 
 

@@ -18,37 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..corpus.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from ..corpus.vocabulary import PAD_ID, SOS_ID
+from .limits import LimitedDecoder, Limits
 from .tensors import distinct, precise, widened
-
-
-class Limits(NamedTuple):
-    """What a reply must keep to, whichever search finds it; the defaults ask for nothing but an end.
-
-    max_length: longest reply in tokens, EOS counted; at least 1. A reply that is cut there has no EOS.
-    min_length: so many words come before EOS may, unless no word is allowed any more.
-    no_repeat_ngram: no sequence of so many words comes twice in a reply; 0 allows every repetition.
-    tidy_marks: no reply begins with a punctuation mark, and none follows another.
-    repetition_penalty: a word said before has its logit divided by this if it is positive, and multiplied by it if it
-        is negative; 1 changes nothing. (Keskar et al. 2019, section 4.1, divide; dividing a negative logit would make
-        the word likelier.)
-    anti_lm, anti_lm_tokens: lambda and gamma of Li et al. 2016, MMI-antiLM: the search maximises
-        log p(T | S) - lambda * sum over the first gamma tokens t_k of T, EOS counted, of log p(t_k | t_1 ... t_{k-1}).
-        That language model is the same network behind an empty prompt (a single EOS). 0 in either asks for none.
-    anti_lm_bound: in nats, if it is above 0: a word that the prompt makes likelier by more counts as if by so much, for
-        log p(t_k | t_1 ... t_{k-1}) is taken to be at least log p(t_k | S, t_1 ... t_{k-1}) less the bound. (A rare
-        word that a copy mechanism takes from the prompt is next to impossible behind an empty one. Without a bound that
-        difference would put it before all others.)
-    """
-
-    max_length: int
-    min_length: int = 0
-    no_repeat_ngram: int = 0
-    tidy_marks: bool = False
-    repetition_penalty: float = 1.0
-    anti_lm: float = 0.0
-    anti_lm_tokens: int = 0
-    anti_lm_bound: float = 0.0
 
 
 class Sampling(NamedTuple):
@@ -94,6 +66,7 @@ class State(NamedTuple):
 
     hidden (L, R, H). prompt (R,) int64: which of the P rows that the encoder read each is behind.
     memories (P, S, H), sources (P, S): of those; where the empty prompt is asked too, it is the last.
+    turns (P, .): what the bot said before those prompts, as `turns_before` finds it, where it must not be said again.
     empty (L, E, H), shares (R,) int64: behind the empty prompt rows that said the same are one; E states, and which of
         them each of the R rows has. E is 0 where the empty prompt is not asked, and not read once it has no say.
     memory, source: what the decoder read last, one for each of its rows; none at first, and once others are picked.
@@ -105,34 +78,35 @@ class State(NamedTuple):
     sources: Tensor
     empty: Tensor
     shares: Tensor
+    turns: Tensor
     memory: Tensor | None = None
     source: Tensor | None = None
 
 
-class SearchDecoder(nn.Module):
-    """What every search shares: reading the prompts, one step of the decoder, what may be said next.
+class SearchDecoder(LimitedDecoder):
+    """What every search shares: reading the prompts, one step of the decoder.
 
     Args:
         encoder, decoder: the network's parts, in eval mode, eager or traced.
-        never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none with `tutorial_tokens`), but not EOS.
-        marks: ids of punctuation marks.
+        never_replied, marks, sep_id: as of a `LimitedDecoder`.
     """
 
-    never_replied: Tensor
-    marks: Tensor
-
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, never_replied: list[int], marks: Sequence[int] = ()
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        never_replied: list[int],
+        marks: Sequence[int] = (),
+        sep_id: int | None = None,
     ) -> None:
-        super().__init__()
-        self.register_buffer("marks", torch.tensor(marks, dtype=torch.int64), persistent=True)
+        super().__init__(never_replied, marks, sep_id)
         self.encoder, self.decoder = encoder, decoder
-        self.register_buffer("never_replied", torch.tensor(never_replied, dtype=torch.int64), persistent=True)
-        self.sos_id, self.eos_id, self.pad_id = SOS_ID, EOS_ID, PAD_ID
+        self.sos_id, self.pad_id = SOS_ID, PAD_ID
 
     def read(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> State:
         """Encode src (B, S), rows in any order, with src_lengths (B,); S is then the longest of the lengths."""
         batch, lengths = src.size(0), src_lengths.cpu()
+        turns = self.turns_before(src) if limits.no_repeat_context_ngram > 0 else src[:, :0]
         if limits.anti_lm != 0.0 and limits.anti_lm_tokens > 0:  # one empty prompt, for all of the B
             nothing = torch.full_like(src[:1], self.pad_id)
             nothing[:, 0] = self.eos_id
@@ -143,16 +117,16 @@ class SearchDecoder(nn.Module):
         memory, source, hidden = self.encoder(src.index_select(0, order.to(src.device))[:, : int(lengths[0])], lengths)
         hidden, prompt = hidden.index_select(1, rows), torch.arange(batch, device=src.device)
         memories, sources = memory.index_select(0, rows), source.index_select(0, rows)
-        return State(hidden[:, :batch], prompt, memories, sources, hidden[:, batch:], torch.zeros_like(prompt))
+        return State(hidden[:, :batch], prompt, memories, sources, hidden[:, batch:], torch.zeros_like(prompt), turns)
 
     def pick(self, state: State, rows: Tensor) -> State:
         """The state of those `rows` (int64, any number of the R, in any order, also several times)."""
-        hidden, prompt, memories, sources, empty, shares, memory, source = state
+        hidden, prompt, memories, sources, empty, shares, turns, memory, source = state
         before, prompt = prompt, prompt.index_select(0, rows)
         if not torch.equal(prompt, before):  # a beam mostly goes on with as many rows behind the same prompts
             memory, source = None, None
         hidden, shares = hidden.index_select(1, rows), shares.index_select(0, rows)
-        return State(hidden, prompt, memories, sources, empty, shares, memory, source)
+        return State(hidden, prompt, memories, sources, empty, shares, turns, memory, source)
 
     def step(self, token: Tensor, said: Tensor, state: State, limits: Limits) -> tuple[Tensor, Tensor, Tensor, State]:
         """What may follow `token` (R, 1), the last of `said` (R, t), or SOS where nothing is said yet (t = 0).
@@ -163,7 +137,7 @@ class SearchDecoder(nn.Module):
             weights (R, S) over the prompt; the state after `token`.
         """
         rows, words, behind = token.size(0), token, state.prompt
-        hidden, prompt, memories, sources, empty, shares, memory, source = state
+        hidden, prompt, memories, sources, empty, shares, turns, memory, source = state
         asks = empty.size(1) > 0 and said.size(1) < limits.anti_lm_tokens  # later the empty prompt has no say any more
         if asks:
             parents, others, shares = shares, token, torch.arange(rows, device=token.device)
@@ -195,10 +169,10 @@ class SearchDecoder(nn.Module):
             ranked = torch.lerp(log_probs, more, limits.anti_lm, out=more)
             if change is not None:
                 ranked = ranked.add_(change)
-        self.forbid(ranked, said, limits)
+        self.forbid(ranked, said, turns.index_select(0, prompt), limits)
         if asks:
             weights, hidden, empty = weights[:rows], hidden[:, :rows], hidden[:, rows:]
-        state = State(hidden, prompt, memories, sources, empty, shares, memory, source)
+        state = State(hidden, prompt, memories, sources, empty, shares, turns, memory, source)
         return log_probs, ranked, weights.select(1, 0), state
 
     def choose(self, ranked: Tensor, streams: Tensor, step: int, sampling: Sampling) -> Tensor:
@@ -272,28 +246,6 @@ class SearchDecoder(nn.Module):
         On a CPU that is every step, for what has ended need not be worked on. A GPU would be waited for each time.
         """
         return 4 if src.is_cuda else 1
-
-    def forbid(self, ranked: Tensor, said: Tensor, limits: Limits) -> None:
-        """Put minus infinity into `ranked` (R, V) where a word must not follow `said` (R, t)."""
-        ranked.index_fill_(1, self.never_replied, float("-inf"))
-        n, length = limits.no_repeat_ngram, said.size(1)
-        if limits.tidy_marks:
-            if length == 0:
-                ranked.index_fill_(1, self.marks, float("-inf"))
-            else:
-                behind = (said[:, length - 1 :] == self.marks).any(dim=1, keepdim=True)  # (R, 1)
-                ranked[:, self.marks] = ranked[:, self.marks].masked_fill(behind, float("-inf"))
-        if n > 0 and n <= length:
-            grams = said.unfold(1, n, 1)  # (R, t - n + 1, n) of what is said
-            again = (grams[:, :, : n - 1] == said[:, length - n + 1 :].unsqueeze(1)).all(dim=2)
-            bar = torch.where(again, float("-inf"), float("inf")).to(ranked.dtype)
-            ranked.scatter_reduce_(1, grams[:, :, n - 1], bar, "amin")
-        if length < limits.min_length:
-            end = ranked[:, self.eos_id].clone()
-            ranked[:, self.eos_id] = float("-inf")
-            # where no word is left, the reply must end all the same
-            stuck = ranked.amax(dim=1) == float("-inf")
-            ranked[:, self.eos_id] = end.masked_fill(~stuck, float("-inf"))
 
 
 class GreedySearchDecoder(SearchDecoder):

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from ..config.settings import DecodingConfig
 from ..corpus.vocabulary import EOS_ID, PAD_ID
+from ..decoding.limits import Limits
 from ..decoding.plan import Plan, PlannedSearch, plan_of
-from ..decoding.search import Limits, Sampling, SearchResult
+from ..decoding.search import Sampling, SearchResult
 from ..runs.checkpoint import Checkpoint
 from .torchscript_mending import TorchScriptMending
 from .torchscript_tokenizer import torchscript_tokenizer
@@ -57,7 +58,7 @@ class BundleModule(nn.Module):
         super().__init__()
         self.weights = weights
         words = checkpoint.vocabulary
-        self.planned = PlannedSearch(encoder, decoder, checkpoint.never_replied, words.marks)
+        self.planned = PlannedSearch(encoder, decoder, checkpoint.never_replied, words.marks, words.sep_id)
         self.search, self.beam, self.sampling = self.planned.greedy, self.planned.beam, self.planned.sampling
         self.tokenizer = torchscript_tokenizer(checkpoint.tokenizer.name)
         self.vocabulary, self.word_ids = words.tokens, words.ids

@@ -16,7 +16,8 @@ from ..corpus.mending import Spellings
 from ..corpus.tokenizer import last_words
 from ..corpus.vocabulary import EOS_ID, SOS_ID
 from ..decoding.generate import Decoding
-from ..decoding.search import GreedySearchDecoder, Limits, Sampling, SearchResult
+from ..decoding.limits import Limits
+from ..decoding.search import GreedySearchDecoder, Sampling, SearchResult
 from ..network.batch import pad_prompts
 from ..network.model import Seq2Seq
 from ..runs.checkpoint import Checkpoint
@@ -116,9 +117,7 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     proof = prove(checkpoint, model, [module.greedy_batch])
     eager = _decoding(model.encoder, model.decoder, checkpoint)
     longest = checkpoint.config.corpus.max_length + 1
-    anti_lm: Any = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
-    # one of each kind
-    limits = Limits(longest, min_length=1, no_repeat_ngram=2, tidy_marks=True, repetition_penalty=1.2, **anti_lm)
+    limits = Limits(longest, 1, 2, True, 1.2, 0.4, 3, 1.0, 1)  # one of each kind
     given = (*pad_prompts(prompts_of(checkpoint)), limits)
     beam = {"width": 4, "count": 4, "length_penalty": 0.6, "threshold": 2.0}
     sampling = {"count": 2, "seed": 7, "sampling": Sampling(temperature=0.9, top_k=40, top_p=0.95)}
@@ -153,8 +152,8 @@ def golden_replies(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoin
 
 
 def _decoding(encoder: nn.Module, decoder: nn.Module, checkpoint: Checkpoint) -> Decoding:
-    never, marks = checkpoint.never_replied, checkpoint.vocabulary.marks
-    return Decoding(encoder, decoder, never, torch.device("cpu"), marks, checkpoint.fallback_ids)
+    never, words = checkpoint.never_replied, checkpoint.vocabulary
+    return Decoding(encoder, decoder, never, torch.device("cpu"), words.marks, checkpoint.fallback_ids, words.sep_id)
 
 
 def prompts_of(checkpoint: Checkpoint) -> list[list[int]]:

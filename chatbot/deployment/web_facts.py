@@ -35,7 +35,7 @@ FACTS_FORMAT = 3
 SPECIAL = {"pad", "sos", "eos", "unk", "sep", "voice"}
 SETTINGS = {
     *("method", "beam_width", "beam_threshold", "length_penalty", "samples", "temperature", "top_k", "top_p", "seed"),
-    *("min_length", "no_repeat_ngram", "tidy_marks", "repetition_penalty"),
+    *("min_length", "no_repeat_ngram", "no_repeat_context_ngram", "tidy_marks", "repetition_penalty"),
     *("anti_lm", "anti_lm_tokens", "anti_lm_bound", "mmi_weight", "min_confidence", "fallback"),
 }
 # the corpus's settings that the page does as they say, and those that end with preparation

@@ -32,6 +32,7 @@
  * @property {string} seed in decimal: it may have 63 bits
  * @property {number} min_length
  * @property {number} no_repeat_ngram
+ * @property {number} no_repeat_context_ngram
  * @property {boolean} tidy_marks
  * @property {number} repetition_penalty
  * @property {number} anti_lm

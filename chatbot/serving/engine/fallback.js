@@ -23,7 +23,7 @@ export async function fallingBack(search, prompt, settings, found) {
 
   const steps = Math.max(...replies.map((reply) => reply.length));
   // of a beam's settings, its anti-LM and its length penalty rank them too; the rest is for what is searched
-  const limits = { ...settings, min_length: 0, no_repeat_ngram: 0, tidy_marks: false, repetition_penalty: 1 };
+  const limits = { ...settings, min_length: 0, no_repeat_ngram: 0, no_repeat_context_ngram: 0, tidy_marks: false, repetition_penalty: 1 };
   let state = await search.read(prompt, limits);
   state = search.pick(state, replies.map(() => 0));
   /** @type {Found[]} */

@@ -13,6 +13,7 @@
  * @property {Float32Array} hidden (L, R, H)
  * @property {Memory | null} blank null where nobody asks it
  * @property {Float32Array} blankHidden (L, R, H), or empty
+ * @property {number[]} turn what the bot said before the prompt, where it must not be said again
  *
  * @typedef {object} Next
  * @property {Float32Array} scores (R, V)
@@ -37,6 +38,7 @@ export class Search {
     this.network = network;
     this.sos = facts.special.sos;
     this.eos = facts.special.eos;
+    this.sep = facts.special.sep;
     this.neverReplied = facts.neverReplied;
     this.marks = facts.marks;
     this.size = facts.vocabulary.length;
@@ -56,11 +58,22 @@ export class Search {
    */
   async read(ids, limits) {
     const { given, hidden } = await this.network.read(ids);
+    const turn = limits.no_repeat_context_ngram > 0 ? this.turnBefore(ids) : [];
     if (limits.anti_lm === 0 || limits.anti_lm_tokens <= 0) {
-      return { given, hidden, blank: null, blankHidden: new Float32Array(0) };
+      return { given, hidden, blank: null, blankHidden: new Float32Array(0), turn };
     }
     this.nothing ??= await this.network.read([this.eos]);
-    return { given, hidden, blank: this.nothing.given, blankHidden: this.nothing.hidden };
+    return { given, hidden, blank: this.nothing.given, blankHidden: this.nothing.hidden, turn };
+  }
+
+  /**
+   * Of a prompt the ids of the turn before the last `<sep>`.
+   *
+   * @param {number[]} ids
+   */
+  turnBefore(ids) {
+    const end = this.sep === null ? -1 : ids.lastIndexOf(this.sep);
+    return end < 0 ? [] : ids.slice(ids.slice(0, end).lastIndexOf(/** @type {number} */ (this.sep)) + 1, end);
   }
 
   /**
@@ -129,7 +142,7 @@ export class Search {
       }
     }
     for (const [row, ids] of said.entries()) {
-      this.forbid(ranks.subarray(row * this.size, (row + 1) * this.size), ids, limits);
+      this.forbid(ranks.subarray(row * this.size, (row + 1) * this.size), ids, state.turn, limits);
     }
     const wide = found.attention.length / both.length;
     const first = tokens.map((_, row) => row);
@@ -189,23 +202,36 @@ export class Search {
    *
    * @param {Float32Array} ranks (V,) of one row
    * @param {number[]} said
+   * @param {number[]} turn of the bot, before the prompt
    * @param {Decoding} limits
    */
-  forbid(ranks, said, limits) {
+  forbid(ranks, said, turn, limits) {
     for (const id of this.neverReplied) ranks[id] = -Infinity;
     if (limits.tidy_marks && (said.length === 0 || this.marks.includes(/** @type {number} */ (said.at(-1))))) {
       for (const id of this.marks) ranks[id] = -Infinity;
     }
-    const n = limits.no_repeat_ngram;
-    for (let start = 0; n > 0 && start + n <= said.length; start++) {
-      const end = said.length - n + 1;
-      if (said.slice(end).every((id, place) => said[start + place] === id)) ranks[said[start + n - 1]] = -Infinity;
-    }
+    this.barRepeats(ranks, said, said, limits.no_repeat_ngram);
+    this.barRepeats(ranks, said, turn, limits.no_repeat_context_ngram);
     if (said.length < limits.min_length) {
       const end = ranks[this.eos];
       ranks[this.eos] = -Infinity;
       // where no word is left, the reply must end all the same
       if (ranks.every((rank) => rank === -Infinity)) ranks[this.eos] = end;
+    }
+  }
+
+  /**
+   * Put minus infinity where a word behind `said` would end n words that stand side by side in `among`.
+   *
+   * @param {Float32Array} ranks (V,) of one row
+   * @param {number[]} said
+   * @param {number[]} among
+   * @param {number} n 0 bars nothing
+   */
+  barRepeats(ranks, said, among, n) {
+    const last = said.slice(said.length - n + 1);
+    for (let start = 0; n > 0 && n - 1 <= said.length && start + n <= among.length; start++) {
+      if (last.every((id, place) => among[start + place] === id)) ranks[among[start + n - 1]] = -Infinity;
     }
   }
 }
