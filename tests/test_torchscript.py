@@ -47,6 +47,7 @@ OWN = [
         beam_threshold=0.2,
         length_penalty=1.0,
         no_repeat_ngram=2,
+        no_repeat_context_ngram=2,
         tidy_marks=True,
         min_confidence=0.1,
         fallback=("How are you?", "What is your name?"),
