@@ -115,6 +115,8 @@ def test_a_decoding_is_named_with_changes(text: str) -> None:
     own = DecodingConfig(method="sample", top_k=9)
     assert decoding_named("default", own) == own
     assert decoding_named("beam", own) == DECODINGS["beam"]
+    unsure = decoding_named('beam:min_confidence=0.5,fallback=["Well, well.", "No, I\'m afraid."],beam_width=3', own)
+    assert (unsure.fallback, unsure.beam_width) == (("Well, well.", "No, I'm afraid."), 3)
     assert decoding_named("sample:temperature=0.5,top_k=3", own) == DecodingConfig(
         method="sample", temperature=0.5, top_k=3
     )

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
-from ..system.errors import ChatbotError
+from ..system.errors import ChatbotError, shown
 from .settings import Config, CorpusConfig, DecodingConfig, ModelConfig, TrainingConfig, replaced
 
 
@@ -59,7 +59,7 @@ UNSURE = (
 
 
 def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
-    """A decoding by its name, or by its name and changes: `beam`, `sample:temperature=0.8,top_p=0.9`.
+    """A decoding by its name, or by its name and changes, each of them JSON: `beam`, `sample:temperature=0.8,top_p=0.9`.
 
     Args:
         own: what `default` stands for.
@@ -71,12 +71,15 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
     if name != "default" and name not in DECODINGS:
         raise ChatbotError(f"there is no decoding {name!r}; there are default, {', '.join(DECODINGS)}")
     values: dict[str, Any] = {}
-    for change in filter(None, changes.split(",")):
-        field, _, value = change.partition("=")
+    while changes:
+        field, _, rest = changes.partition("=")
         try:
-            values[field] = json.loads(value)
+            values[field], end = json.JSONDecoder().raw_decode(rest)  # a text in it may have commas of its own
+            if rest[end : end + 1] not in ("", ","):
+                raise ValueError(rest[end])
         except (ValueError, RecursionError) as error:
-            raise ChatbotError(f"{change!r} is no setting; write for example beam:beam_width=5") from error
+            raise ChatbotError(f"{shown(changes)} is no setting; write for example beam:beam_width=5") from error
+        changes = rest[end + 1 :]
     return changed_decoding(own if name == "default" else DECODINGS[name], values)
 
 
