@@ -106,7 +106,10 @@ class SearchDecoder(LimitedDecoder):
     def read(self, src: Tensor, src_lengths: Tensor, limits: Limits) -> State:
         """Encode src (B, S), rows in any order, with src_lengths (B,); S is then the longest of the lengths."""
         batch, lengths = src.size(0), src_lengths.cpu()
-        turns = self.turns_before(src) if limits.no_repeat_context_ngram > 0 else src[:, :0]
+        turns = src[:, :0]
+        # on a CPU it costs little to see that nothing was said before; a GPU would be waited for
+        if limits.no_repeat_context_ngram > 0 and (src.device.type != "cpu" or bool((src == self.sep_id).any())):
+            turns = self.turns_before(src)
         if limits.anti_lm != 0.0 and limits.anti_lm_tokens > 0:  # one empty prompt, for all of the B
             nothing = torch.full_like(src[:1], self.pad_id)
             nothing[:, 0] = self.eos_id
