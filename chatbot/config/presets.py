@@ -59,7 +59,7 @@ UNSURE = (
 
 
 def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
-    """A decoding by its name, or by its name and changes, each of them JSON: `beam`, `sample:temperature=0.8,top_p=0.9`.
+    """A decoding by its name, or with changes, each of them JSON: `beam`, `sample:temperature=0.8,top_p=0.9`.
 
     Args:
         own: what `default` stands for.
