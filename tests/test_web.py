@@ -58,7 +58,8 @@ def checkpoint(trained: RunDirectory) -> Checkpoint:
     """The small model, told to read a turn before."""
     made = trained.load_chosen()
     corpus = dataclasses.replace(made.config.corpus, context=2, mend_words=True)
-    words = Vocabulary([*made.vocabulary.tokens[:4], "<sep>", *made.vocabulary.tokens[5:]])
+    tokens = [*made.vocabulary.tokens[:4], "<sep>", *made.vocabulary.tokens[5:]]
+    words = Vocabulary(tokens, made.vocabulary.written)
     return dataclasses.replace(made, config=dataclasses.replace(made.config, corpus=corpus), vocabulary=words)
 
 

@@ -202,7 +202,7 @@ class DecodingConfig:
     min_length: int = _number(0, "words that a reply has before it may end", 0, 1000)
     no_repeat_ngram: int = _number(0, "no sequence of so many words comes twice in a reply; 0 is off", 0, 1000)
     no_repeat_context_ngram: int = _number(
-        0, "no sequence of so many words of what the bot said before comes again; 0 is off", 0, 1000
+        0, "no sequence of so many words of its last reply comes again, if it reads that; 0 is off", 0, 1000
     )
     tidy_marks: bool = _setting(False, "no reply begins with a punctuation mark, and none follows another")
     repetition_penalty: float = _number(

@@ -42,7 +42,7 @@ class Limits(NamedTuple):
 
 
 class LimitedDecoder(nn.Module):
-    """What the words of a reply are chosen within.
+    """Which words a search may choose next.
 
     Args:
         never_replied: ids that are passed over (PAD, SOS, `<unk>`, `<sep>`; none with `tutorial_tokens`), but not EOS.

@@ -117,7 +117,9 @@ def prove_bundle(checkpoint: Checkpoint, model: Seq2Seq, module: Any, golden: Se
     proof = prove(checkpoint, model, [module.greedy_batch])
     eager = _decoding(model.encoder, model.decoder, checkpoint)
     longest = checkpoint.config.corpus.max_length + 1
-    limits = Limits(longest, 1, 2, True, 1.2, 0.4, 3, 1.0, 1)  # one of each kind
+    anti_lm: Any = {"anti_lm": 0.4, "anti_lm_tokens": 3, "anti_lm_bound": 1.0}
+    repeats: Any = {"no_repeat_ngram": 2, "no_repeat_context_ngram": 1, "repetition_penalty": 1.2}
+    limits = Limits(longest, min_length=1, tidy_marks=True, **repeats, **anti_lm)  # one of each kind
     given = (*pad_prompts(prompts_of(checkpoint)), limits)
     beam = {"width": 4, "count": 4, "length_penalty": 0.6, "threshold": 2.0}
     sampling = {"count": 2, "seed": 7, "sampling": Sampling(temperature=0.9, top_k=40, top_p=0.95)}
