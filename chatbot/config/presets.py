@@ -73,10 +73,9 @@ def decoding_named(text: str, own: DecodingConfig) -> DecodingConfig:
     values: dict[str, Any] = {}
     while changes:
         field, _, rest = changes.partition("=")
+        rest = rest.lstrip()
         try:
-            values[field], end = json.JSONDecoder().raw_decode(
-                rest := rest.lstrip()
-            )  # a text in it may have commas of its own
+            values[field], end = json.JSONDecoder().raw_decode(rest)  # a text in it may have commas of its own
             if rest[end : end + 1] not in ("", ","):
                 raise ValueError(rest[end])
         except (ValueError, RecursionError) as error:
