@@ -86,10 +86,11 @@ def test_a_person_talks_and_words_come_as_they_are_found(opened: Any, bot: Chatb
             if (last) window.seen.add(last.textContent); }).observe(document.getElementById('log'),
             {subtree: true, childList: true, characterData: true}); }"""
     )
-    say(opened, "tell me a joke qxzvw")
-    reply = bot.reply("tell me a joke qxzvw")
-    assert bubbles(opened) == ["tell me a joke qxzvw", reply]
-    pieces = list(bot.stream("tell me a joke qxzvw"))
+    prompts = ("tell me a joke qxzvw", "what is your name qxzvw?", "how are you qxzvw?", "good night qxzvw")
+    text = max(prompts, key=lambda text: len(list(bot.stream(text))))
+    say(opened, text)
+    assert bubbles(opened) == [text, bot.reply(text)]
+    pieces = list(bot.stream(text))
     seen = opened.evaluate("[...window.seen]")
     assert len(pieces) > 2
     assert set(seen) <= {"".join(pieces[:end]) for end in range(len(pieces) + 1)}
