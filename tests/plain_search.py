@@ -200,9 +200,9 @@ def repeats(said: Said, n: int) -> bool:
     return n > 0 and any(said[i : i + n] == said[-n:] for i in range(len(said) - n))
 
 
-def some_prompts(count: int, size: int, seed: int = 0) -> list[list[int]]:
+def some_prompts(count: int, size: int) -> list[list[int]]:
     """Prompts of 1 to 8 of the ids from 4 to `size`, every second one behind a turn of words that `network` likes."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     prompts = [[rng.randrange(4, size) for _ in range(rng.randint(1, 8))] for _ in range(count)]
     return [[*rng.choices((4, 12, 18), k=4), SEP, *prompt] if row % 2 else prompt for row, prompt in enumerate(prompts)]
 
